@@ -1,0 +1,48 @@
+# `make` alone lists the targets. Everything runs in .venv, which the stamp keeps in step with two files.
+
+PYTHON ?= python3
+BIN := .venv/bin
+STAMP := .venv/.stamp
+MAKEFLAGS += --no-print-directory
+
+.DEFAULT_GOAL := help
+.PHONY: help repro dvc ui paper bench test lint clean
+
+help:  ## List the targets
+	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 10
+
+repro: $(STAMP)  ## Rebuild what is stale, warm and in parallel, then record it in DVC
+	@$(BIN)/collapse repro
+
+dvc: $(STAMP)  ## The same through DVC alone: one process per stage
+	@DVC_NO_ANALYTICS=1 $(BIN)/dvc repro
+
+ui: $(STAMP)  ## Watch runs in the Prefect UI
+	@$(BIN)/collapse ui
+
+paper: $(STAMP)  ## Rebuild the published claims: every study that params.yaml lists
+	@$(BIN)/collapse repro
+
+bench: $(STAMP)  ## Measure this machine
+	@$(BIN)/python -m benchmarks
+
+test: lint  ## Lint, check the import contracts, run the tests
+	@$(BIN)/python -m pytest -q
+
+lint: $(STAMP)  ## Ruff and the import contracts
+	@$(BIN)/ruff check .
+	@$(BIN)/lint-imports --no-cache
+
+clean:  ## Remove reports, caches and half-made outputs; data and the environment stay
+	@rm -rf reports data/.tmp build dist *.egg-info .pytest_cache .hypothesis .mypy_cache .ruff_cache
+	@find . -name __pycache__ -not -path './.venv/*' -prune -exec rm -rf {} +
+	@echo "Removed reports and caches. 'make repro' rebuilds the reports; data/ and .venv/ were left alone."
+
+$(STAMP): pyproject.toml constraints.txt
+	@echo "Installing into .venv (about two minutes the first time) ..."
+	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	@$(BIN)/python -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or later is needed; try: make PYTHON=python3.11")' \
+		|| { rm -rf .venv; exit 1; }
+	@$(BIN)/pip install -q --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	@touch $@
+	@echo "Installed."

@@ -1,0 +1,657 @@
+"""Executable claims: one sentence in a study file, judged on the study's records.
+
+A claim is one of these sentences, word for word (``[…]`` may be left out, ``a|b`` is a choice)::
+
+    SERIES leaves the control band [below|above] [by generation N]
+    SERIES stays inside the control band [until generation N]
+    SERIES < SERIES|NUMBER [at generation N]        likewise >
+    SERIES falls|rises [until generation N]
+    BRANCH reaches|avoids early|late|distorted [by generation N]
+    BRANCH warns before late
+    BRANCH is STAGE in [at least] P % of cells
+
+    SERIES = [median] BRANCH.METRIC or BRANCH.METRIC[FEATURE]
+
+N left out means the branch's last generation. What a verdict means:
+
+- A *band* claim is judged on the mean over replicates against the calibrated control band, whose
+  level is family-wise: 1 % over ``cells`` looks together.
+- A *comparison* and a *trend* are judged on paired differences and on each replicate's least-squares
+  slope, with a 95 % interval over replicates (Student's t; for ``median`` the exact order-statistic
+  interval). A claim holds, or fails, only if the interval lies wholly on one side; otherwise it is undecided.
+- A *stage* claim is counted, cell by cell: a cell is one replicate at one generation.
+- What the records cannot tell (a halted branch, one replicate, no calibration) is undecided.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
+
+import numpy as np
+
+from collapse.calibration import STAGES
+from collapse.errors import InputError, nearest
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+#: The stages at or beyond each one: a branch that is late has been early. Distortion is a way of its own.
+BEYOND = {"early": ("early", "late"), "late": ("late",), "distorted": ("distorted",)}
+
+Verdict = Literal["holds", "fails", "undecided"]
+
+
+class Span(Protocol):
+    """A branch as a claim sees it: its generations."""
+
+    first: int
+    last: int
+
+
+class Bands(Protocol):
+    """The calibrated bands of one branch (:mod:`collapse.calibration`)."""
+
+    def band(self, metric: str, feature: str = "", kind: str = "model", replicates: int = 1, cells: int = 1) -> Any:
+        """Return the band of the mean over ``replicates``, 1 % family-wise over ``cells``: low, high; or KeyError."""
+
+
+def band_of(bands: Mapping[str, Bands], branch: str, metric: str, feature: str, replicates: int, cells: int) -> Any:
+    """Return the band of a branch's metric, or None where nothing was calibrated."""
+    if branch not in bands:
+        return None
+    try:
+        return bands[branch].band(metric, feature, replicates=replicates, cells=cells)
+    except KeyError:  # a step has no floor, and a class that no fit made has none either
+        return None
+
+
+# ----------------------------------------------------------------------------------------- intervals
+
+
+def mean_interval(values: np.ndarray) -> tuple[float, float, float]:
+    """Return mean and 95 % t interval of R values; the interval of one value is NaN."""
+    from scipy.special import stdtrit
+
+    values = np.asarray(values, dtype=float)
+    mean, count = float(values.mean()), len(values)
+    if count < 2:
+        return mean, np.nan, np.nan
+    half = float(stdtrit(count - 1, 0.975) * values.std(ddof=1) / np.sqrt(count))
+    return mean, mean - half, mean + half
+
+
+def median_interval(values: np.ndarray) -> tuple[float, float, float]:
+    """Return median and exact interval of at least 95 % from order statistics; NaN below 6 values.
+
+    Below 6 values even the full range covers the median in fewer than 95 % of cases: 1 − 2·2^−R.
+    """
+    from scipy.special import bdtr
+
+    values = np.sort(np.asarray(values, dtype=float))
+    count = len(values)
+    ranks = [k for k in range(1, count // 2 + 1) if bdtr(k - 1, count, 0.5) <= 0.025]
+    if not ranks:
+        return float(np.median(values)), np.nan, np.nan
+    return float(np.median(values)), float(values[ranks[-1] - 1]), float(values[count - ranks[-1]])
+
+
+# ----------------------------------------------------------------------------------- what is judged
+
+
+@dataclass(frozen=True)
+class Records:
+    """What a study measured, as claims read it."""
+
+    table: pd.DataFrame
+    stages: Mapping[str, Mapping[int, Mapping[str, Any]]]
+    bands: Mapping[str, Bands]
+    cells: int = 1
+    laws: Mapping[str, Callable[..., tuple[Verdict, str]]] = field(default_factory=dict)
+
+    def series(self, series: Series) -> pd.DataFrame:
+        """Return generations (rows) by replicates (columns)."""
+        t = self.table
+        rows = t[(t.branch == series.branch) & (t.metric == series.metric) & (t.feature == series.feature)]
+        return rows.pivot(index="generation", columns="replicate", values="value").sort_index()
+
+    def cells_of(self, branch: str) -> dict[int, Mapping[str, Any]]:
+        """Return the stages of ``branch`` by generation; a halted generation has none."""
+        return {g: cell for g, cell in sorted(self.stages.get(branch, {}).items()) if g > 0 and cell}
+
+
+@dataclass(frozen=True)
+class Finding:
+    """A verdict with its one sentence of evidence, and the number and interval that it rests on."""
+
+    verdict: Verdict
+    evidence: str
+    generation: int | None = None
+    estimate: float | None = None
+    low: float | None = None
+    high: float | None = None
+
+
+@dataclass(frozen=True)
+class Series:
+    """One metric of one branch over generations and replicates."""
+
+    branch: str
+    metric: str
+    feature: str = ""
+    median: bool = False
+
+    def __str__(self) -> str:
+        feature = f"[{self.feature}]" if self.feature else ""
+        return f"{'median ' if self.median else ''}{self.branch}.{self.metric}{feature}"
+
+    @property
+    def centre(self) -> str:
+        """Return what stands for the replicates."""
+        return "median" if self.median else "mean"
+
+    def interval(self, values: np.ndarray) -> tuple[float, float, float]:
+        """Return centre, low and high over replicates."""
+        return (median_interval if self.median else mean_interval)(values)
+
+
+class Statement:
+    """What a claim says, parsed."""
+
+    branch: str
+
+    def judge(self, records: Records) -> Finding:
+        """Return the verdict on ``records``."""
+        raise NotImplementedError(type(self).__name__)
+
+
+@dataclass(frozen=True)
+class Leaves(Statement):
+    """The mean over replicates is outside the control band at some generation up to ``by``."""
+
+    series: Series
+    side: Literal["below", "above", "either"]
+    by: int
+
+    @property
+    def branch(self) -> str:
+        """Return the branch judged."""
+        return self.series.branch
+
+    def judge(self, records: Records) -> Finding:
+        track = _against_band(self.series, self.by, records)
+        if isinstance(track, Finding):
+            return track
+        generations, means, band = track.generations, track.means, track.band
+        out = {"below": means < band.low, "above": means > band.high,
+               "either": (means < band.low) | (means > band.high)}[self.side]
+        side = "outside" if self.side == "either" else self.side
+        span = f"the control band {_span(band.low, band.high)}"
+        if out.any():
+            first = int(np.argmax(out))
+            back = generations[first:][~out[first:]]
+            after = ("stays there" if not len(back) else f"is back at generation {_list(back)}") \
+                if first + 1 < len(out) else "is the last one judged"
+            text = (f"The mean over {track.replicates} is {side} {span} first at generation {generations[first]} "
+                    f"({_n(means[first])}) and {after}")
+            text += "." if first + 1 == len(out) else f"; at generation {generations[-1]} it is {_n(means[-1])}."
+            return Finding("holds", text, int(generations[first]), _r(means[first]), _r(band.low), _r(band.high))
+        worst = int(np.argmax(means)) if self.side == "above" else int(np.argmin(means))
+        text = (f"The mean over {track.replicates} is never {side} {span} up to generation {generations[-1]}; "
+                f"the nearest is {_n(means[worst])} at generation {generations[worst]}.")
+        verdict, text = _unless_cut(generations, self.by, "fails", text)
+        return Finding(verdict, text, int(generations[worst]), _r(means[worst]), _r(band.low), _r(band.high))
+
+
+@dataclass(frozen=True)
+class Stays(Statement):
+    """The mean over replicates is inside the control band at every generation up to ``by``."""
+
+    series: Series
+    by: int
+
+    @property
+    def branch(self) -> str:
+        """Return the branch judged."""
+        return self.series.branch
+
+    def judge(self, records: Records) -> Finding:
+        track = _against_band(self.series, self.by, records)
+        if isinstance(track, Finding):
+            return track
+        generations, means, band = track.generations, track.means, track.band
+        low, high = _r(band.low), _r(band.high)
+        span = f"the control band {_span(band.low, band.high)}"
+        out = (means < band.low) | (means > band.high)
+        if out.any():
+            first = int(np.argmax(out))
+            text = (f"The mean over {track.replicates} is outside {span} first at generation {generations[first]} "
+                    f"({_n(means[first])}), at {int(out.sum())} of {len(out)} generations in all.")
+            return Finding("fails", text, int(generations[first]), _r(means[first]), low, high)
+        text = (f"The mean over {track.replicates} runs from {_n(means.min())} to {_n(means.max())} and is inside "
+                f"{span} at all of {len(means)} generations.")
+        verdict, text = _unless_cut(generations, self.by, "holds", text)
+        return Finding(verdict, text, int(generations[-1]), _r(means[-1]), low, high)
+
+
+@dataclass(frozen=True)
+class Compare(Statement):
+    """A series is below (or above) a number, or another series by paired differences, at one generation."""
+
+    left: Series
+    sign: Literal["<", ">"]
+    right: Series | float
+    at: int
+
+    @property
+    def branch(self) -> str:
+        """Return the branch judged."""
+        return self.left.branch
+
+    def judge(self, records: Records) -> Finding:
+        sides = [self.left, self.right] if isinstance(self.right, Series) else [self.left]
+        columns = []
+        for side in sides:
+            rows = records.series(side)
+            if self.at not in rows.index:
+                return Finding("undecided", f"{side} has no measurement at generation {self.at}.", self.at)
+            columns.append(rows.loc[self.at].dropna())
+        if isinstance(self.right, Series):
+            both = columns[0].index.intersection(columns[1].index)  # paired by replicate
+            values, zero = (columns[0][both] - columns[1][both]).to_numpy(), 0.0
+            centre = f"The {self.left.centre} paired difference {self.left} − {self.right}"
+        else:
+            values, zero = columns[0].to_numpy(), self.right
+            centre = f"The {self.left.centre} of {self.left.branch}.{self.left.metric}"
+        return _sided(self.left, values, self.sign, zero, f"{centre} at generation {self.at}", self.at)
+
+
+@dataclass(frozen=True)
+class Trend(Statement):
+    """A series falls (or rises): the least-squares slope of each replicate, over replicates."""
+
+    series: Series
+    direction: Literal["falls", "rises"]
+    first: int
+    until: int
+
+    @property
+    def branch(self) -> str:
+        """Return the branch judged."""
+        return self.series.branch
+
+    def judge(self, records: Records) -> Finding:
+        rows = records.series(self.series).dropna(axis="columns")
+        rows = rows[(rows.index >= self.first) & (rows.index <= self.until)]
+        if len(rows) < 2 or rows.index[-1] < self.until:
+            return Finding("undecided", f"{self.series} is not measured from generation {self.first} to {self.until}.")
+        time = rows.index.to_numpy(float) - rows.index.to_numpy(float).mean()
+        slopes = time @ rows.to_numpy() / (time @ time)  # (T,) @ (T, R) -> (R,)
+        what = f"The {self.series.centre} slope per generation from {rows.index[0]} to {rows.index[-1]}"
+        found = _sided(self.series, slopes, "<" if self.direction == "falls" else ">", 0.0, what, None)
+        start, end = (self.series.interval(rows.iloc[i].to_numpy())[0] for i in (0, -1))
+        return Finding(found.verdict, f"{found.evidence[:-1]}; it goes from {_n(start)} to {_n(end)}.",
+                       int(rows.index[-1]), found.estimate, found.low, found.high)
+
+
+@dataclass(frozen=True)
+class Reaches(Statement):
+    """A branch reaches (or avoids) a stage, or one beyond it, by a generation."""
+
+    branch: str
+    stage: str
+    by: int
+    avoids: bool = False
+
+    def judge(self, records: Records) -> Finding:
+        cells = {g: c for g, c in records.cells_of(self.branch).items() if g <= self.by}
+        hits = [g for g, cell in cells.items() if cell["node"] in BEYOND[self.stage]]
+        if hits:
+            cell = cells[hits[0]]
+            text = (f"{self.branch} is {cell['node']} first at generation {hits[0]}, in "
+                    f"{_share([s in BEYOND[self.stage] for s in cell['replicates']])} replicates; it is so at "
+                    f"{len(hits)} of {len(cells)} generations.")
+            return Finding("fails" if self.avoids else "holds", text, hits[0])
+        if not cells:
+            return Finding("undecided", f"{self.branch} has no judged generation up to {self.by}.")
+        text = f"{self.branch} is not {self.stage} at any of {len(cells)} generations up to {max(cells)}."
+        verdict, text = _unless_cut(np.array(list(cells)), self.by, "holds" if self.avoids else "fails", text)
+        return Finding(verdict, text, max(cells))
+
+
+@dataclass(frozen=True)
+class Warns(Statement):
+    """A branch is early at a generation before the first at which it is late."""
+
+    branch: str
+
+    def judge(self, records: Records) -> Finding:
+        cells = records.cells_of(self.branch)
+        first = {stage: next((g for g, c in cells.items() if c["node"] == stage), None) for stage in ("early", "late")}
+        early, late = first["early"], first["late"]
+        if late is None:
+            warned = f"; it is early from generation {early}" if early is not None else " nor early"
+            return Finding("undecided", f"{self.branch} is never late{warned}: there was nothing to warn of.", early)
+        if early is not None and early < late:
+            ahead = f"{late - early} generation{'s' if late - early > 1 else ''}"
+            text = f"{self.branch} is early at generation {early}, {ahead} before it is late, at generation {late}."
+            return Finding("holds", text, early)
+        return Finding("fails", f"{self.branch} is late at generation {late} without having been early before.", late)
+
+
+@dataclass(frozen=True)
+class Share(Statement):
+    """At least a share of a branch's cells (replicate × generation) are at one stage."""
+
+    branch: str
+    stage: str
+    percent: float
+
+    def judge(self, records: Records) -> Finding:
+        hits = [s == self.stage for cell in records.cells_of(self.branch).values() for s in cell["replicates"]]
+        if not hits:
+            return Finding("undecided", f"{self.branch} has no judged cell.")
+        share = 100 * sum(hits) / len(hits)
+        text = (f"{_share(hits)} cells of {self.branch} ({share:.1f} %) are {self.stage}; the claim asks for "
+                f"{self.percent:g} %.")
+        return Finding("holds" if share >= self.percent else "fails", text, None, _r(share / 100))
+
+
+@dataclass(frozen=True)
+class Law(Statement):
+    """A branch follows a closed form of :mod:`collapse.laws`, judged on that law's own pivot."""
+
+    law: str
+    branch: str
+
+    def judge(self, records: Records) -> Finding:
+        if self.law not in records.laws:
+            return Finding("undecided", f"the law {self.law} was not judged.")
+        return Finding(*records.laws[self.law](records, self.branch))
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A sentence, where it comes from, and what it states."""
+
+    text: str
+    source: str
+    statement: Statement
+
+
+# ------------------------------------------------------------------------------------------ judging
+
+
+@dataclass(frozen=True, eq=False)
+class _Track:
+    """Generations (T,), means over replicates (T,) and the band that they are held against."""
+
+    generations: np.ndarray
+    means: np.ndarray
+    band: Any
+    replicates: str
+
+
+def _against_band(series: Series, by: int, records: Records) -> _Track | Finding:
+    rows = records.series(series).dropna()
+    rows = rows[rows.index <= by]
+    if rows.empty:
+        return Finding("undecided", f"{series} has no measurement up to generation {by}.")
+    count = rows.shape[1]
+    band = band_of(records.bands, series.branch, series.metric, series.feature, count, records.cells)
+    if band is None:
+        return Finding("undecided", f"{series} has no calibrated band.")
+    means = rows.to_numpy().mean(axis=1)  # (T, R) -> (T,)
+    return _Track(rows.index.to_numpy(), means, band, f"{count} replicates" if count > 1 else "one replicate")
+
+
+def _sided(series: Series, values: np.ndarray, sign: str, zero: float, what: str, generation: int | None) -> Finding:
+    """Judge 'the centre of ``values`` is below (above) ``zero``' by its interval over replicates."""
+    estimate, low, high = series.interval(values)
+    if np.isnan(low):
+        few = "one replicate gives" if len(values) == 1 else f"{len(values)} replicates give"
+        text = f"{what} is {_n(estimate)}; {few} no interval."
+        return Finding("undecided", text, generation, _r(estimate))
+    below, above = (high < zero, low >= zero) if sign == "<" else (low > zero, high <= zero)
+    verdict: Verdict = "holds" if below else "fails" if above else "undecided"
+    against = "" if zero == 0 else f", against {zero:g}"
+    text = f"{what} is {_n(estimate)}, 95 % interval {_span(low, high)} over {len(values)} replicates{against}."
+    return Finding(verdict, text, generation, _r(estimate), _r(low), _r(high))
+
+
+def _unless_cut(generations: np.ndarray, by: int, verdict: Verdict, text: str) -> tuple[Verdict, str]:
+    """Return ``verdict``, or undecided where the branch was halted before the claim's generation."""
+    if generations[-1] >= by:
+        return verdict, text
+    return "undecided", f"{text[:-1]}, and nothing is measured between there and generation {by}."
+
+
+def _n(value: float) -> str:
+    return f"{value:.3g}".replace("-", "−")
+
+
+def _span(low: float, high: float) -> str:
+    return f"[{_n(low)}, {_n(high)}]"
+
+
+def _r(value: float) -> float | None:
+    """Round to 6 significant digits; None for what JSON has no number for."""
+    return float(f"{value:.6g}") if np.isfinite(value) else None
+
+
+def _list(generations: np.ndarray) -> str:
+    return ", ".join(str(g) for g in generations[:4]) + ("…" if len(generations) > 4 else "")
+
+
+def _share(hits: Sequence[bool]) -> str:
+    return f"{sum(hits)} of {len(hits)}"
+
+
+def evaluate(claims: Sequence[Claim], table: pd.DataFrame, stages: Mapping[str, Mapping[int, Mapping[str, Any]]],
+             bands: Mapping[str, Bands], cells: int = 1,
+             laws: Mapping[str, Callable[..., tuple[Verdict, str]]] | None = None) -> list[dict[str, Any]]:
+    """Judge every claim.
+
+    Parameters
+    ----------
+    claims
+        What :func:`parse_claims` returned.
+    table
+        Tidy measurements: branch, generation, replicate, metric, feature, value.
+    stages
+        By branch and generation: ``{"node": stage, "replicates": [stage, …]}``.
+    bands
+        By branch: its calibrated bands.
+    cells
+        How many looks share the 1 % of a band: generations × gated metrics of one branch run.
+    laws
+        By name: a judge that takes the records and the branch and returns verdict and evidence.
+
+    Returns
+    -------
+    list of dict
+        ``claim``, ``source``, ``branch``, ``verdict`` (holds, fails or undecided), ``evidence`` (one sentence) and
+        the ``generation``, ``estimate``, ``low`` and ``high`` that it rests on, null where there is none.
+    """
+    records = Records(table, stages, bands, cells, laws or {})
+    results = []
+    for claim in claims:
+        found = claim.statement.judge(records)
+        results.append({
+            "claim": claim.text, "source": claim.source, "branch": claim.statement.branch, "verdict": found.verdict,
+            "evidence": found.evidence[:1].upper() + found.evidence[1:] if found.evidence else "",
+            "generation": found.generation, "estimate": found.estimate, "low": found.low, "high": found.high,
+        })
+    return results
+
+
+# ------------------------------------------------------------------------------------------ parsing
+
+
+def parse_claims(items: Sequence[Any], where: str, branches: Mapping[str, Span], metrics: Collection[str],
+                 laws: Collection[str] = ()) -> tuple[Claim, ...]:
+    """Return the claims of a study file.
+
+    Raises
+    ------
+    InputError
+        Naming the file, ``claims[i]``, the word that is wrong and the nearest right one.
+    """
+    return tuple(_claim(item, f"{where}: claims[{i}]", branches, metrics, laws) for i, item in enumerate(items))
+
+
+def _claim(item: Any, where: str, branches: Mapping[str, Span], metrics: Collection[str],
+           laws: Collection[str]) -> Claim:
+    if isinstance(item, str):
+        item = {"claim": item}
+    if not isinstance(item, dict) or not ("claim" in item) ^ ("law" in item):
+        raise InputError(f"{where} must be a sentence, or a mapping {{claim: …, source: …}} or {{law: …, branch: …}}")
+    keys = ("claim", "source") if "claim" in item else ("law", "branch", "source")
+    for key, value in item.items():
+        if key not in keys:
+            raise InputError(f"{where}.{key} is not a key{nearest(key, keys)}")
+        if not isinstance(value, str) or not value.strip():
+            raise InputError(f"{where}.{key} must be text")
+    source = item.get("source", "")
+    if "claim" in item:
+        text = " ".join(item["claim"].split())
+        return Claim(text, source, _Sentence(text, where, branches, metrics).statement())
+    if item["law"] not in laws:
+        raise InputError(f"{where}.law: '{item['law']}' is not a law{nearest(item['law'], laws)}")
+    branch = item.get("branch", "")
+    if branch not in branches:
+        raise InputError(f"{where}.branch: '{branch}' is not a branch{nearest(branch, branches)}")
+    return Claim(f"{branch} follows {item['law']}", source, Law(item["law"], branch))
+
+
+class _Sentence:
+    """Reads a claim from left to right; every word is checked where it stands."""
+
+    #: A series with its feature in brackets, a per cent sign, or a word.
+    WORD: ClassVar[re.Pattern[str]] = re.compile(r"[^\s\[\]]+\[[^\[\]]+\]|%|[^\s%]+")
+    SERIES: ClassVar[re.Pattern[str]] = re.compile(r"([^.\s]+)\.([^.\s\[\]]+)(?:\[(.+)\])?")
+
+    def __init__(self, text: str, where: str, branches: Mapping[str, Span], metrics: Collection[str]):
+        self.words = self.WORD.findall(text)
+        self.place = 0
+        self.where, self.branches, self.metrics = where, branches, metrics
+
+    def statement(self) -> Statement:
+        if not self.words:
+            raise InputError(f"{self.where} is empty; write a sentence such as 'control is healthy in 95 % of cells'")
+        subject = self.words[1] if self.words[0] == "median" and len(self.words) > 1 else self.words[0]
+        found = self.about_series() if "." in subject else self.about_branch()
+        if self.place < len(self.words):
+            raise self.wrong(f"'{self.words[self.place]}' is one word too many; the claim could end before it")
+        return found
+
+    def about_series(self) -> Statement:
+        series = self.series()
+        verb = self.word("leaves", "stays", "falls", "rises", "<", ">")
+        if series.median and verb in ("leaves", "stays"):
+            raise self.wrong("'median' has no band; bands are of the mean, so leave it out")
+        if verb == "leaves":
+            self.phrase("the", "control", "band")
+            side: Any = self.word("below", "above") if self.next() in ("below", "above") else "either"
+            return Leaves(series, side, self.generation("by", series.branch))
+        if verb == "stays":
+            self.phrase("inside", "the", "control", "band")
+            return Stays(series, self.generation("until", series.branch))
+        if verb in ("falls", "rises"):
+            first = self.branches[series.branch].first
+            until = self.generation("until", series.branch)
+            if until <= first:
+                raise self.wrong(f"a trend needs two generations, and '{series.branch}' begins at {first}")
+            return Trend(series, verb, first, until)
+        return self.comparison(series, verb)
+
+    def comparison(self, left: Series, sign: Any) -> Compare:
+        right = self.series(left.median) if "." in self.next() and not _is_number(self.next()) else self.number()
+        branches = [left.branch] + ([right.branch] if isinstance(right, Series) else [])
+        return Compare(left, sign, right, self.generation("at", *branches))
+
+    def about_branch(self) -> Statement:
+        branch = self.branch(self.take("a branch"))
+        verb = self.word("reaches", "avoids", "warns", "is")
+        if verb == "warns":
+            self.phrase("before", "late")
+            return Warns(branch)
+        if verb == "is":
+            stage = self.word(*STAGES)
+            self.phrase("in")
+            if self.next() == "at":
+                self.phrase("at", "least")
+            percent = self.number()
+            if not 0 <= percent <= 100:
+                raise self.wrong(f"{percent:g} is not a percentage; use a number from 0 to 100")
+            self.phrase("%", "of", "cells")
+            return Share(branch, stage, percent)
+        return Reaches(branch, self.word(*BEYOND), self.generation("by", branch), verb == "avoids")
+
+    # ------------------------------------------------------------------------------ words and numbers
+
+    def wrong(self, text: str) -> InputError:
+        return InputError(f"{self.where}: {text}")
+
+    def next(self) -> str:
+        return self.words[self.place] if self.place < len(self.words) else ""
+
+    def take(self, what: str) -> str:
+        if self.place == len(self.words):
+            raise self.wrong(f"ends after '{self.words[-1]}'; {what} must follow")
+        self.place += 1
+        return self.words[self.place - 1]
+
+    def word(self, *choices: str) -> str:
+        found = self.take(" or ".join(f"'{c}'" for c in choices))
+        if found not in choices:
+            raise self.wrong(f"'{found}' cannot stand here{nearest(found, choices)}")
+        return found
+
+    def phrase(self, *words: str) -> None:
+        for word in words:
+            self.word(word)
+
+    def branch(self, name: str) -> str:
+        if name not in self.branches:
+            raise self.wrong(f"'{name}' is not a branch{nearest(name, self.branches)}")
+        return name
+
+    def series(self, median: bool = False) -> Series:
+        if self.next() == "median":
+            self.take("a series")
+            median = True
+        text = self.take("a series such as replace.tail_ratio")
+        match = self.SERIES.fullmatch(text)
+        if match is None:
+            raise self.wrong(f"'{text}' is not BRANCH.METRIC or BRANCH.METRIC[FEATURE]")
+        branch, metric, feature = match.groups()
+        if metric not in self.metrics:
+            raise self.wrong(f"'{metric}' is not a metric{nearest(metric, self.metrics)}")
+        return Series(self.branch(branch), metric, feature or "", median)
+
+    def number(self) -> float:
+        text = self.take("a number")
+        if not _is_number(text):
+            raise self.wrong(f"'{text}' is not a number")
+        return float(text)
+
+    def generation(self, preposition: str, *branches: str) -> int:
+        """Return N of '[by generation N]', which every one of ``branches`` must have; else their last common one."""
+        first = max(self.branches[name].first for name in branches)
+        last = min(self.branches[name].last for name in branches)
+        if self.place == len(self.words):
+            return last
+        self.phrase(preposition, "generation")
+        text = self.take("a whole number")
+        if not text.isdecimal() or not text.isascii():
+            raise self.wrong(f"'{text}' is not a generation; use a whole number")
+        if not first <= int(text) <= last:
+            raise self.wrong(f"generation {text} is not one of '{branches[-1]}', which has {first} to {last}")
+        return int(text)
+
+
+def _is_number(text: str) -> bool:
+    return re.fullmatch(r"[-+]?(\d+(\.\d*)?|\.\d+)([eE][-+]?\d+)?", text, re.ASCII) is not None

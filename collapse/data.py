@@ -1,0 +1,170 @@
+"""Rows in memory: a frozen schema and one array per column, R independent lineages at once."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Literal
+
+import numpy as np
+
+Kind = Literal["number", "category", "image"]
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column: a number, a category (codes into ``categories``) or an image of ``shape``.
+
+    ``role`` is ``feature`` or ``label``; a label is always a category.
+    """
+
+    name: str
+    kind: Kind
+    categories: tuple[str, ...] = ()
+    shape: tuple[int, ...] = ()
+    role: Literal["feature", "label"] = "feature"
+
+    @property
+    def width(self) -> int:
+        """Return how many numbers a row of this column holds (0 for a category)."""
+        return {"number": 1, "category": 0, "image": int(np.prod(self.shape, dtype=int))}[self.kind]
+
+    def plain(self) -> dict[str, Any]:
+        """Return plain data for JSON."""
+        return {"name": self.name, "kind": self.kind, "role": self.role, "categories": list(self.categories),
+                "shape": list(self.shape)}
+
+    @staticmethod
+    def parse(data: dict[str, Any]) -> Column:
+        """Return the column that :meth:`plain` described."""
+        return Column(data["name"], data["kind"], tuple(data["categories"]), tuple(data["shape"]), data["role"])
+
+
+@dataclass(frozen=True)
+class Schema:
+    """The columns of a study, frozen at generation 0."""
+
+    columns: tuple[Column, ...]
+
+    def __getitem__(self, name: str) -> Column:
+        return next(column for column in self.columns if column.name == name)
+
+    @cached_property
+    def names(self) -> tuple[str, ...]:
+        """Return the names of all columns."""
+        return tuple(column.name for column in self.columns)
+
+    @cached_property
+    def label(self) -> Column | None:
+        """Return the label column, if there is one."""
+        return next((column for column in self.columns if column.role == "label"), None)
+
+    @cached_property
+    def numeric(self) -> tuple[Column, ...]:
+        """Return the features that are numbers or images."""
+        return tuple(c for c in self.columns if c.role == "feature" and c.kind != "category")
+
+    @cached_property
+    def categorical(self) -> tuple[Column, ...]:
+        """Return the features that are categories (without the label)."""
+        return tuple(c for c in self.columns if c.role == "feature" and c.kind == "category")
+
+    @property
+    def width(self) -> int:
+        """Return the number of numeric features d, pixels counted one by one."""
+        return sum(column.width for column in self.numeric)
+
+    def plain(self) -> list[dict[str, Any]]:
+        """Return plain data for JSON."""
+        return [column.plain() for column in self.columns]
+
+    @staticmethod
+    def parse(data: Sequence[dict[str, Any]]) -> Schema:
+        """Return the schema that :meth:`plain` described."""
+        return Schema(tuple(Column.parse(item) for item in data))
+
+
+@dataclass(frozen=True, eq=False)
+class Rows:
+    """``n`` rows of each of ``R`` independent replicates.
+
+    ``values[name]`` has shape (R, n) for numbers (float64) and categories (int32 codes), and
+    (R, n, *shape) for images (float32).
+    """
+
+    schema: Schema
+    values: dict[str, np.ndarray]
+
+    @property
+    def replicates(self) -> int:
+        """Return R."""
+        return next(iter(self.values.values())).shape[0]
+
+    @property
+    def n(self) -> int:
+        """Return the rows of one replicate."""
+        return next(iter(self.values.values())).shape[1]
+
+    def __getitem__(self, name: str) -> np.ndarray:
+        return self.values[name]
+
+    @property
+    def label(self) -> np.ndarray | None:
+        """Return the label codes, (R, n), or None."""
+        return None if self.schema.label is None else self.values[self.schema.label.name]
+
+    def matrix(self) -> np.ndarray:
+        """Return all numeric features, images flattened: (R, n, d)."""
+        blocks = [self.values[c.name].reshape(self.replicates, self.n, c.width) for c in self.schema.numeric]
+        if not blocks:
+            return np.empty((self.replicates, self.n, 0))
+        matrix = blocks[0] if len(blocks) == 1 else np.concatenate(blocks, axis=2)
+        return matrix.astype(np.float64, copy=False)
+
+    @staticmethod
+    def assemble(schema: Schema, matrix: np.ndarray | None, codes: dict[str, np.ndarray]) -> Rows:
+        """Return rows from a matrix (R, n, d) of the numeric features and codes (R, n) by column name."""
+        values: dict[str, np.ndarray] = {}
+        start = 0
+        for column in schema.columns:
+            if column.kind == "category":
+                values[column.name] = np.asarray(codes[column.name], dtype=np.int32)
+                continue
+            assert matrix is not None
+            block = matrix[:, :, start : start + column.width]
+            # Images are single precision in memory as on disk: a sample measured now equals one that is read again.
+            kind = np.float32 if column.kind == "image" else np.float64
+            values[column.name] = np.ascontiguousarray(block.reshape(*block.shape[:2], *column.shape), dtype=kind)
+            start += column.width
+        return Rows(schema, values)
+
+    def map(self, function: Any) -> Rows:
+        """Return rows with ``function`` applied to every column's array."""
+        return Rows(self.schema, {name: function(array) for name, array in self.values.items()})
+
+    def head(self, n: int) -> Rows:
+        """Return the first ``n`` rows of every replicate."""
+        return self if n == self.n else self.map(lambda array: array[:, :n])
+
+    def take(self, index: np.ndarray) -> Rows:
+        """Return the rows that ``index`` (R, m) names, replicate by replicate.
+
+        Rows with one replicate serve as the source of all: ``index`` then decides R.
+        """
+        if self.replicates == 1:
+            return self.map(lambda array: array[0][index])
+        lineage = np.arange(self.replicates)[:, None]
+        return self.map(lambda array: array[lineage, index])
+
+    def replicate(self, r: int) -> Rows:
+        """Return replicate ``r`` alone, R = 1."""
+        return self.map(lambda array: array[r : r + 1])
+
+    @staticmethod
+    def concat(blocks: Sequence[Rows]) -> Rows:
+        """Return the rows of all ``blocks``, one after the other within each replicate."""
+        if len(blocks) == 1:
+            return blocks[0]
+        first = blocks[0]
+        return Rows(first.schema, {k: np.concatenate([b.values[k] for b in blocks], axis=1) for k in first.values})

@@ -1,0 +1,41 @@
+"""Metrics of a raw fresh sample against the frozen reference, one file per idea."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collapse.data import Rows
+    from collapse.metrics.base import Fact, Measurement
+    from collapse.metrics.frame import Frame
+
+
+def measure_all(sample: Rows, previous: Rows | None, frame: Frame) -> list[Measurement]:
+    """Measure ``sample`` with every registered metric that applies, and its step from ``previous``."""
+    from collapse import registry
+
+    found: list[Measurement] = []
+    for name in registry.names("metrics"):
+        metric = registry.find("metrics", name)()
+        if not metric.applies(sample.schema):
+            continue
+        found += metric.measure(sample, frame)
+        if previous is not None:
+            found += metric.step(sample, previous, frame)
+    return found
+
+
+def facts() -> dict[str, Fact]:
+    """Return what every registered metric means, by name; those with a step also as ``NAME_step``."""
+    from dataclasses import replace
+
+    from collapse import registry
+
+    found: dict[str, Fact] = {}
+    for kind in registry.names("metrics"):
+        for name, fact in registry.find("metrics", kind).facts.items():
+            found[name] = fact
+            if fact.step:
+                meaning = f"{fact.meaning}; here from the previous generation's sample"
+                found[f"{name}_step"] = replace(fact, meaning=meaning, collapse="either", step=False)
+    return found

@@ -1,0 +1,59 @@
+"""What every metric offers, and how a measurement looks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar, Literal
+
+import numpy as np
+
+from collapse.data import Rows, Schema
+
+if TYPE_CHECKING:
+    from collapse.metrics.frame import Frame
+
+
+@dataclass(frozen=True)
+class Fact:
+    """What a metric's values mean.
+
+    ``family`` groups metrics; ``ideal`` is the value of a perfect generator; ``collapse`` is the side on
+    which collapse lies; ``meaning`` says what both ends mean, in one line; ``source`` cites the definition.
+    """
+
+    family: Literal["spread", "modes", "drift", "tails", "fidelity", "labels"]
+    ideal: float
+    collapse: Literal["below", "above", "either"]
+    meaning: str
+    source: str
+    #: Whether d(t, t−1) is measured too, under the name NAME_step.
+    step: bool = False
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """Values (R,) of one metric; ``feature`` names the column, class or region, or is '' for the whole."""
+
+    metric: str
+    feature: str
+    values: np.ndarray
+
+
+class Metric:
+    """One idea, one file, one or several named metrics (the keys of ``facts``)."""
+
+    kind: ClassVar[str]
+    facts: ClassVar[dict[str, Fact]]
+
+    def applies(self, schema: Schema) -> bool:
+        """Return whether this idea has a meaning for such rows."""
+        return True
+
+    def measure(self, sample: Rows, frame: Frame) -> Iterator[Measurement]:
+        """Measure a raw fresh sample (R, n, …) against the frozen reference."""
+        raise NotImplementedError(type(self).__name__)
+
+    def step(self, sample: Rows, previous: Rows, frame: Frame) -> Iterator[Measurement]:
+        """Measure d(t, t−1) for the metrics whose fact says ``step``; names end in ``_step``."""
+        return iter(())

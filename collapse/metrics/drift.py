@@ -1,0 +1,141 @@
+"""How far the sample has moved: from the reference, and from the previous generation's sample."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import lru_cache
+from typing import ClassVar
+
+import numpy as np
+
+from collapse.data import Rows, Schema
+from collapse.metrics.base import Fact, Measurement, Metric
+from collapse.metrics.frame import Frame, View
+from collapse.neighbours import means
+
+#: Rows added to every bin or category before a Kullback–Leibler divergence (Jeffreys prior).
+PRIOR = 0.5
+
+
+class Drift(Metric):
+    """Distances to the truth, d(t, 0), and steps, d(t, t−1). Positive for finite samples even without drift."""
+
+    kind = "drift"
+    facts: ClassVar[dict[str, Fact]] = {
+        "mean_shift": Fact(
+            "drift", 0.0, "above", "distance of the mean from the reference's, root mean square over the coordinates, in "
+            "reference standard deviations; 0.0: in place", "Shumailov et al. 2024, Nature 631", step=True),
+        "w1": Fact(
+            "drift", 0.0, "above", "mean over coordinates of the 1-Wasserstein distance in reference standard deviations; "
+            "0.0: same marginals", "Villani 2009, Optimal Transport", step=True),
+        "sliced_w2": Fact(
+            "drift", 0.0, "above", "root mean squared 2-Wasserstein distance over 32 frozen projections of the feature "
+            "space; 0.0: same", "Bonneel et al. 2015, J Math Imaging Vis 51:22", step=True),
+        "energy_distance": Fact(
+            "drift", 0.0, "above", "√(2E|X−Y| − E|X−X'| − E|Y−Y'|) in the feature space, biased (all pairs); 0.0: same",
+            "Székely & Rizzo 2013, J Stat Plan Inference 143:1249", step=True),
+        "mmd": Fact(
+            "drift", 0.0, "above", "maximum mean discrepancy with a Gaussian kernel at the reference's median distance, "
+            "biased (all pairs), not squared; 0.0: same, √2: apart", "Gretton et al. 2012, JMLR 13:723", step=True),
+        "kl_bins": Fact(
+            "drift", 0.0, "above", "mean over columns of KL(reference ‖ sample) in nats on frozen bins, half a row added to "
+            "each; 0.0: same, large: bins of the reference are empty", "Kullback & Leibler 1951", step=True),
+        "category_tv": Fact(
+            "drift", 0.0, "above", "mean over category columns of the total variation ½Σ|p − q|; 0.0: same shares, "
+            "1.0: disjoint", "Levin & Peres 2017, Markov Chains and Mixing Times, ch. 4", step=True),
+    }
+
+    def applies(self, schema: Schema) -> bool:
+        return bool(schema.numeric or schema.categorical)
+
+    def measure(self, sample: Rows, frame: Frame) -> Iterator[Measurement]:
+        return _distances(frame.view(sample), frame.own, frame, frame.names)
+
+    def step(self, sample: Rows, previous: Rows, frame: Frame) -> Iterator[Measurement]:
+        for found in _distances(frame.view(sample), frame.view(previous), frame, ()):
+            yield Measurement(f"{found.metric}_step", found.feature, found.values)
+
+
+def _distances(view: View, other: View, frame: Frame, names: tuple[str, ...]) -> Iterator[Measurement]:
+    """Yield every distance between two views; column by column too for the columns in ``names``."""
+    parts = {column.name: tv for column, tv in _category_tv(view, other, frame)} if frame.schema.categorical else {}
+    if frame.names:
+        shift = view.coordinates.mean(axis=1) - other.coordinates.mean(axis=1)  # (R, p)
+        yield Measurement("mean_shift", "", np.sqrt(np.square(shift).mean(axis=1)))
+        marginal = wasserstein(view.ranked, other.ranked, 1)  # (R, p)
+        yield Measurement("w1", "", marginal.mean(axis=1))
+        if len(names) > 1:
+            yield from (Measurement("w1", name, marginal[:, place]) for place, name in enumerate(names))
+    if frame.space.axes.shape[1]:
+        square = wasserstein(_slices(view, frame), _slices(other, frame), 2)  # (R, L)
+        yield Measurement("sliced_w2", "", np.sqrt(square.mean(axis=1)))
+        gap, kernel = _discrepancies(view, other, frame)
+        yield Measurement("energy_distance", "", gap)
+        yield Measurement("mmd", "", kernel)
+    if frame.names or frame.schema.categorical:
+        yield Measurement("kl_bins", "", _kl(view, other, frame))
+    if parts:
+        yield Measurement("category_tv", "", np.mean(list(parts.values()), axis=0))
+        if len(parts) > 1 and names:
+            yield from (Measurement("category_tv", name, tv) for name, tv in parts.items())
+
+
+def _slices(view: View, frame: Frame) -> np.ndarray:
+    return np.sort(view.space @ frame.directions, axis=1)  # (R, n, k) -> (R, n, L)
+
+
+def wasserstein(a: np.ndarray, b: np.ndarray, power: int) -> np.ndarray:
+    """Return ∫|F_a⁻¹ − F_b⁻¹|^power, exactly, for sorted ``a`` (R, n, p) and ``b`` (R or 1, m, p): (R, p)."""
+    at, bt, weight = _levels(a.shape[1], b.shape[1])
+    out = np.empty((len(a), a.shape[2]))
+    for r, rows in enumerate(a):
+        gap = np.abs(rows[at] - b[r if len(b) > 1 else 0][bt])
+        out[r] = weight @ (gap if power == 1 else gap * gap)
+    return out
+
+
+@lru_cache(maxsize=8)
+def _levels(n: int, m: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return which order statistics of n and m rows meet on each step of both quantile functions, and its width."""
+    cuts = np.union1d(np.arange(n + 1) * m, np.arange(m + 1) * n)  # in units of 1/(n·m)
+    return cuts[:-1] // m, cuts[:-1] // n, np.diff(cuts) / (n * m)
+
+
+def _discrepancies(view: View, other: View, frame: Frame) -> np.ndarray:
+    """Return energy distance and MMD, (2, R)."""
+    balls = frame.balls
+    if other is frame.own:
+        between, within = view.near.between, balls.within[None]
+    else:
+        a, b = view.space[:, view.pairs], other.space[:, other.pairs]
+        between = np.stack([means(x, y, balls.bandwidth) for x, y in zip(a, b, strict=True)])
+        within = other.near.within
+    cross = 2 * between - view.near.within - within  # (R, 2)
+    cross[:, 1] *= -1  # a kernel is a similarity
+    return np.sqrt(np.maximum(cross, 0)).T
+
+
+def _kl(view: View, other: View, frame: Frame) -> np.ndarray:
+    parts = []
+    if frame.names:
+        bins = np.array([len(edges) + 1 for edges in frame.edges])
+        real = np.arange(frame.bins.shape[1]) < bins[:, None]  # (p, bins): those that the column has
+        q, p = _smooth(frame.histogram(view), real), _smooth(frame.histogram(other), real)
+        parts += list((p * np.log(np.where(real, p / np.where(real, q, 1), 1))).sum(axis=2).T)
+    for column in frame.schema.categorical:
+        size = len(column.categories)
+        q, p = (_smooth(v.shares(column.name, size) * v.n, np.ones(size, bool)) for v in (view, other))
+        parts.append((p * np.log(p / q)).sum(axis=1))
+    return np.mean(np.broadcast_arrays(*parts), axis=0)
+
+
+def _smooth(found: np.ndarray, real: np.ndarray) -> np.ndarray:
+    found = np.where(real, found + PRIOR, 0.0)
+    return found / found.sum(axis=-1, keepdims=True)
+
+
+def _category_tv(view: View, other: View, frame: Frame) -> Iterator[tuple]:
+    for column in frame.schema.categorical:
+        size = len(column.categories)
+        gap = view.shares(column.name, size) - other.shares(column.name, size)
+        yield column, np.abs(gap).sum(axis=1) / 2

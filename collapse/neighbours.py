@@ -1,0 +1,221 @@
+"""Nearest neighbours, balls and mean distances between samples and the frozen reference, in bounded memory.
+
+Everything that needs pairs of rows is computed in one pass per replicate and kept as small arrays. On a
+line the same quantities come from sorting, at n log n instead of n².
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from functools import cached_property
+
+import numpy as np
+
+#: Rows on either side of a pairwise computation; a larger side is thinned by a fixed random draw.
+PAIRS = 1000
+#: The k of every k-nearest-neighbour ball.
+K = 5
+
+
+@dataclass(frozen=True, eq=False)
+class Near:
+    """What ``m`` sample rows and ``N`` reference rows are to each other, replicate by replicate."""
+
+    depth: np.ndarray  # (R, m) distance of a sample row to its K-th nearest reference row: high where density is low
+    hits: np.ndarray  # (R, m) reference balls that contain the sample row
+    covered: np.ndarray  # (R, N) whether the ball of the reference row contains a sample row
+    outer: np.ndarray  # (R, N) whether it contains a sample row that itself lies where density is low
+    recalled: np.ndarray  # (R, N) whether the reference row lies in the ball of a sample row
+    to_reference: np.ndarray  # (R, m) index of the nearest reference row
+    to_sample: np.ndarray  # (R, N) index of the nearest sample row
+    between: np.ndarray  # (R, 2) mean distance and mean kernel between sample and reference
+    within: np.ndarray  # (R, 2) the same between the rows of the sample, each with itself included
+
+
+@dataclass(frozen=True, eq=False)
+class Balls:
+    """The reference rows (N, k), each with the ball that reaches to its K-th nearest neighbour in the reference.
+
+    ``rare`` are the rows whose ball is wider than ``edge``: the ``level`` of lowest density.
+    """
+
+    points: np.ndarray
+    level: float
+
+    @cached_property
+    def radii(self) -> np.ndarray:
+        """Return the distance of each reference row to its K-th nearest other row, (N,)."""
+        return radii(self.points)
+
+    @cached_property
+    def edge(self) -> float:
+        """Return the distance to the K-th nearest reference row beyond which density is low."""
+        return float(np.quantile(self.radii, 1 - self.level, method="inverted_cdf"))
+
+    @cached_property
+    def rare(self) -> np.ndarray:
+        """Return the indices of the reference rows of lowest density."""
+        return np.flatnonzero(self.radii > self.edge)
+
+    @cached_property
+    def bandwidth(self) -> float:
+        """Return the median distance between two reference rows, the h of the kernel exp(−d²/2h²)."""
+        points = self.points[thin(len(self.points), 2)]
+        distance = _distances(points, points)[np.triu_indices(len(points), 1)]
+        return float(np.median(distance)) or 1.0
+
+    @cached_property
+    def within(self) -> np.ndarray:
+        """Return the mean distance and mean kernel between reference rows, (2,)."""
+        return means(self.points, self.points, self.bandwidth)
+
+    def near(self, sample: np.ndarray) -> Near:
+        """Relate the rows of ``sample`` (R, m, k) to the reference."""
+        relate = self._on_a_line if self.points.shape[1] == 1 else self._in_space
+        parts = [relate(rows) for rows in sample]
+        return Near(**{f.name: np.stack([getattr(part, f.name) for part in parts]) for f in fields(Near)})
+
+    def _in_space(self, rows: np.ndarray) -> Near:
+        distance = _distances(rows, self.points)  # (m, N)
+        depth = _depth(rows, self.points, distance, K)
+        inside = distance <= self.radii
+        own = _distances(rows, rows)  # (m, m)
+        reach = _depth(rows, rows, own, K + 1)  # the row itself is its own nearest
+        return Near(
+            depth=depth, hits=inside.sum(axis=1), covered=inside.any(axis=0),
+            outer=inside[depth > self.edge].any(axis=0), recalled=(distance <= reach[:, None]).any(axis=0),
+            to_reference=distance.argmin(axis=1), to_sample=distance.argmin(axis=0),
+            between=_mean(distance, self.bandwidth), within=_mean(own, self.bandwidth),
+        )
+
+    def _on_a_line(self, rows: np.ndarray) -> Near:
+        x, line = rows[:, 0], self._line
+        order = np.argsort(x, kind="stable")
+        ranked = x[order]
+        depth = _kth_on_a_line(ranked, line["points"], K)
+        left, right = line["left"], line["right"]
+        reach = _kth_on_a_line(ranked, ranked, K + 1)
+        back = np.argsort(order, kind="stable")
+        starts, ends = np.sort(ranked - reach), np.sort(ranked + reach)
+        return Near(
+            depth=depth[back],
+            hits=(np.searchsorted(line["starts"], x, "right") - np.searchsorted(line["ends"], x, "left")),
+            covered=_any_between(ranked, left, right), outer=_any_between(ranked[depth > self.edge], left, right),
+            recalled=np.searchsorted(starts, self.points[:, 0], "right")
+            > np.searchsorted(ends, self.points[:, 0], "left"),
+            to_reference=line["order"][_closest(x, line["points"])], to_sample=order[_closest(self.points[:, 0], ranked)],
+            between=means(rows, self.points, self.bandwidth), within=means(rows, rows, self.bandwidth),
+        )
+
+    @cached_property
+    def _line(self) -> dict[str, np.ndarray]:
+        x = self.points[:, 0]
+        left, right, order = x - self.radii, x + self.radii, np.argsort(x, kind="stable")
+        return {"points": x[order], "order": order, "left": left, "right": right,
+                "starts": np.sort(left), "ends": np.sort(right)}
+
+
+def thin(n: int, width: int) -> np.ndarray | slice:
+    """Return the rows of ``n`` that enter pairwise work: all on a line, else at most PAIRS, drawn once for ever."""
+    from collapse.rng import Rng
+
+    if n <= PAIRS or width == 1:
+        return slice(None)
+    return np.sort(Rng("frame", "pairs", n).generator().permutation(n)[:PAIRS])
+
+
+def radii(points: np.ndarray) -> np.ndarray:
+    """Return the distance of each of ``points`` (N, k) to its K-th nearest other point, (N,)."""
+    if points.shape[1] > 1:
+        return _kth(_distances(points, points), K + 1)
+    order = np.argsort(points[:, 0], kind="stable")
+    out = np.empty(len(points))
+    out[order] = _kth_on_a_line(points[order, 0], points[order, 0], K + 1)
+    return out
+
+
+def depths(rows: np.ndarray, balls: Balls) -> tuple[np.ndarray, np.ndarray]:
+    """Return the depth of ``rows`` (m, k), (m,), and how many of low density fall into each rare ball, (rare,)."""
+    centre, radius = balls.points[balls.rare], balls.radii[balls.rare]
+    if rows.shape[1] == 1:
+        x = np.sort(rows[:, 0])
+        depth = _kth_on_a_line(x, np.sort(balls.points[:, 0]), K)
+        low, c = x[depth > balls.edge], centre[:, 0]
+        return depth, np.searchsorted(low, c + radius, "right") - np.searchsorted(low, c - radius, "left")
+    depth, count = np.empty(len(rows)), np.zeros(len(radius), dtype=int)
+    for start in range(0, len(rows), PAIRS):
+        block = slice(start, start + PAIRS)
+        distance = _distances(rows[block], balls.points)
+        depth[block] = _kth(distance, K)
+        count += (distance[depth[block] > balls.edge][:, balls.rare] <= radius).sum(axis=0)
+    return depth, count
+
+
+def means(a: np.ndarray, b: np.ndarray, bandwidth: float) -> np.ndarray:
+    """Return the mean distance and the mean kernel between the rows of ``a`` and of ``b``, (2,).
+
+    On a line the distance is exact over all pairs; the kernel uses at most PAIRS rows a side.
+    """
+    if a.shape[1] > 1:
+        return _mean(_distances(a, b), bandwidth)
+    x, y = a[thin(len(a), 2), 0], b[thin(len(b), 2), 0]
+    square = (x[:, None] - y[None, :]).astype(np.float32) ** 2
+    return np.array([_mean_gap(a[:, 0], b[:, 0]), _mean_kernel(square, bandwidth)])
+
+
+def _mean_gap(a: np.ndarray, b: np.ndarray) -> float:
+    b = np.sort(b)
+    below = np.searchsorted(b, a)
+    sums = np.concatenate([[0.0], np.cumsum(b)])
+    return float(np.mean(a * (2 * below - len(b)) + sums[-1] - 2 * sums[below]) / len(b))
+
+
+def _mean(distance: np.ndarray, bandwidth: float) -> np.ndarray:
+    return np.array([distance.mean(), _mean_kernel(distance.astype(np.float32) ** 2, bandwidth)])
+
+
+def _mean_kernel(square: np.ndarray, bandwidth: float) -> float:
+    square *= np.float32(-0.5 / bandwidth**2)  # single precision: the exponential is the dearest step
+    return float(np.exp(square, out=square).mean(dtype=np.float64))
+
+
+def _distances(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    from scipy.spatial.distance import cdist
+
+    return cdist(a, b)
+
+
+def _depth(a: np.ndarray, b: np.ndarray, distance: np.ndarray, k: int) -> np.ndarray:
+    """Return the distance of each row of ``a`` to its k-th nearest of ``b``: by a tree in few dimensions."""
+    if a.shape[1] > 4:
+        return _kth(distance, k)
+    from scipy.spatial import cKDTree
+
+    return cKDTree(b).query(a, k=[min(k, len(b))])[0][:, 0]
+
+
+def _kth(distance: np.ndarray, k: int) -> np.ndarray:
+    """Return the k-th smallest of each row (the largest of a shorter one)."""
+    k = min(k, distance.shape[1])
+    return np.partition(distance, k - 1, axis=1)[:, k - 1]
+
+
+def _kth_on_a_line(x: np.ndarray, points: np.ndarray, k: int) -> np.ndarray:
+    """Return the distance from each ``x`` to its k-th nearest of the sorted ``points``: the k lie side by side."""
+    k = min(k, len(points))
+    at = np.searchsorted(points, x)
+    out = np.full(len(x), np.inf)
+    for shift in range(-k, 1):
+        start = np.clip(at + shift, 0, len(points) - k)
+        np.minimum(out, np.maximum(np.abs(x - points[start]), np.abs(points[start + k - 1] - x)), out=out)
+    return out
+
+
+def _any_between(ranked: np.ndarray, left: np.ndarray, right: np.ndarray) -> np.ndarray:
+    return np.searchsorted(ranked, right, "right") > np.searchsorted(ranked, left, "left")
+
+
+def _closest(x: np.ndarray, ranked: np.ndarray) -> np.ndarray:
+    at = np.clip(np.searchsorted(ranked, x), 1, max(len(ranked) - 1, 1))
+    below, above = np.maximum(at - 1, 0), np.minimum(at, len(ranked) - 1)
+    return np.where(np.abs(x - ranked[below]) <= np.abs(ranked[above] - x), below, above)

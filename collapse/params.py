@@ -1,0 +1,430 @@
+"""Studies: params.yaml and studies/*.yaml parsed once, strict and frozen.
+
+Everything downstream takes these objects; nothing else reads a study by string key.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import ValidationError
+
+from collapse import registry
+from collapse.claims import Claim, parse_claims
+from collapse.condition import Condition
+from collapse.errors import InputError, nearest
+from collapse.metrics import facts
+from collapse.models.base import Model
+from collapse.regimes.base import Regime
+from collapse.sources.base import Source
+from collapse.spec import Spec
+
+NAME = re.compile(r"[a-z][a-z0-9-]*")
+#: Not names: generation 0, and what one reader or another of YAML takes for a boolean or nothing.
+RESERVED = frozenset({"real", "true", "false", "yes", "no", "on", "off", "y", "n", "null", "none"})
+
+MANDATORY = {
+    "title": "title: What the study shows",
+    "seed": "seed: 1",
+    "source": "source: {kind: digits}",
+    "model": "model: {kind: gaussian}",
+    "rows": "rows: 400",
+    "generations": "generations: 10",
+    "replicates": "replicates: 5",
+    "branches": "branches: {replace: {regime: replace}}",
+    "gates": "gates: {}",
+}
+OPTIONAL = ("calibration", "tails", "claims")
+OVERRIDES = ("model", "rows", "generations", "gates", "seed")
+#: Shared by all branches, which start from one real node and are judged by one frame.
+SHARED = ("source", "replicates", "tails", "calibration", "title", "claims", "branches")
+
+Action = Literal["record", "halt", "quarantine"]
+
+
+class Gate(Spec):
+    """A threshold that the mean over replicates of a metric must keep; ``control`` is the calibrated band."""
+
+    kind = "gate"
+    metric: str
+    min: float | Literal["control"] | None = None
+    max: float | Literal["control"] | None = None
+    action: Action = "record"
+
+
+class Tail(Spec):
+    """A region whose mass matters, with its weight in ``tail_ratio``."""
+
+    kind = "tail"
+    where: str
+    weight: float = 1.0
+
+    @cached_property
+    def condition(self) -> Condition:
+        """Return the parsed condition."""
+        return Condition.parse(self.where)
+
+
+@dataclass(frozen=True)
+class Branch:
+    """One branch of a study: a regime from generation ``first`` to ``last``, with what it overrides."""
+
+    name: str
+    regime: Regime
+    from_: str | None
+    at: int
+    last: int
+    model: Model
+    rows: int
+    seed: int
+    gates: tuple[Gate, ...]
+    own_floor: bool
+
+    @property
+    def first(self) -> int:
+        """Return the branch's first generation."""
+        return self.at + 1
+
+
+@dataclass(frozen=True)
+class Study:
+    """One experiment."""
+
+    name: str
+    path: Path
+    title: str
+    seed: int
+    source: Source
+    model: Model
+    rows: int
+    generations: int
+    replicates: int
+    branches: dict[str, Branch]
+    gates: tuple[Gate, ...]
+    tails: tuple[Tail, ...]
+    claims: tuple[Claim, ...]
+    calibration: int
+    keys: frozenset[str]
+
+    @property
+    def real(self) -> str:
+        """Return the name of generation 0."""
+        return f"{self.name}-real"
+
+    def node(self, branch: str, generation: int) -> str:
+        """Return the node of ``generation`` on ``branch``; before a fork, the node it stems from."""
+        if generation == 0:
+            return self.real
+        item = self.branches[branch]
+        if generation <= item.at and item.from_ is not None:
+            return self.node(item.from_, generation)
+        width = max(2, len(str(max(b.last for b in self.branches.values()))))
+        return f"{self.name}-{branch}-{generation:0{width}d}"
+
+    def floor(self, branch: str | None) -> str:
+        """Return the name of the calibration that judges ``branch``."""
+        own = branch is not None and self.branches[branch].own_floor
+        return f"calibration-{branch}" if own else "calibration"
+
+
+@dataclass(frozen=True)
+class Machine:
+    """Settings of this machine; none of them changes a result."""
+
+    workers: int = 2
+
+
+@dataclass(frozen=True)
+class Params:
+    """params.yaml: the studies to rebuild and the machine's settings."""
+
+    studies: tuple[str, ...]
+    machine: Machine
+
+
+# ------------------------------------------------------------------------------------------- reading
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """Return the mapping in a YAML file.
+
+    Raises
+    ------
+    InputError
+        If the file is missing, not YAML, repeats a key, or holds no mapping.
+    """
+    from ruamel.yaml import YAML
+    from ruamel.yaml.constructor import DuplicateKeyError
+    from ruamel.yaml.error import MarkedYAMLError, YAMLError
+
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such file") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: cannot be read ({error})") from None
+    try:
+        data = YAML(typ="safe", pure=True).load(text)
+    except DuplicateKeyError as error:
+        line = error.problem_mark.line + 1
+        name = (re.search(r'duplicate key "([^"]*)"', str(error.problem)) or ["", "a key"])[1]
+        raise InputError(f"{path}: line {line}: '{name}' is given twice; rename one of them") from None
+    except MarkedYAMLError as error:
+        line = error.problem_mark.line + 1 if error.problem_mark else 1
+        raise InputError(f"{path}: line {line}: not valid YAML ({error.problem})") from None
+    except YAMLError as error:
+        raise InputError(f"{path}: not valid YAML ({str(error).splitlines()[0]})") from None
+    if not isinstance(data, dict):
+        raise InputError(f"{path}: must hold a mapping of keys to values")
+    return data
+
+
+def read_params(root: Path) -> Params:
+    """Return params.yaml of the project in ``root``."""
+    path = Path("params.yaml")
+    if not (root / path).exists():
+        raise InputError(f"{path}: no such file in {root}; run this in the project's folder")
+    data = read_yaml(root / path)
+    _known(path, "", data, ("studies", "machine"))
+    studies = data.get("studies")
+    if not isinstance(studies, list) or not studies or not all(isinstance(name, str) for name in studies):
+        raise InputError(f"{path}: studies must be a list of names, such as [digits]")
+    for name in studies:
+        _name(path, "studies", name)
+    if len(set(studies)) < len(studies):
+        raise InputError(f"{path}: studies names one study twice")
+    machine = data.get("machine", {})
+    if not isinstance(machine, dict):
+        raise InputError(f"{path}: machine must be a mapping, such as {{workers: 2}}")
+    _known(path, "machine.", machine, ("workers",))
+    workers = machine.get("workers", 2)
+    _whole(path, "machine.workers", workers, 1)
+    return Params(tuple(studies), Machine(workers))
+
+
+def read_study(root: Path, name: str) -> Study:
+    """Return the study ``name`` of the project in ``root``.
+
+    Raises
+    ------
+    InputError
+        Naming the file, the key and the remedy.
+    """
+    path = Path("studies") / f"{name}.yaml"
+    if not (root / path).exists():
+        known = [p.stem for p in (root / "studies").glob("*.yaml")]
+        raise InputError(f"{path}: no such study{nearest(name, known)}")
+    return parse_study(read_yaml(root / path), name, path)
+
+
+def read_studies(root: Path, params: Params) -> dict[str, Study]:
+    """Return every study that params.yaml lists."""
+    return {name: read_study(root, name) for name in params.studies}
+
+
+# ------------------------------------------------------------------------------------------- parsing
+
+
+def parse_study(data: Mapping[str, Any], name: str, path: Path) -> Study:
+    """Return the study that ``data`` describes."""
+    _name(path, "the file's name", name)
+    _known(path, "", data, (*MANDATORY, *OPTIONAL))
+    for key, example in MANDATORY.items():
+        if key not in data:
+            raise InputError(f"{path}: {key} is missing; add a line such as '{example}'")
+    if not isinstance(data["title"], str) or not data["title"].strip():
+        raise InputError(f"{path}: title must be text")
+    _whole(path, "seed", data["seed"], 0)
+    _whole(path, "rows", data["rows"], 1)
+    _whole(path, "generations", data["generations"], 1, 9999)
+    _whole(path, "replicates", data["replicates"], 1, 32767)
+    source = _part(path, "source", "sources", data["source"])
+    model = _part(path, "model", "models", data["model"])
+    gates = _gates(path, "gates", data["gates"])
+    branches = _branches(path, data, model, gates)
+    tails = _tails(path, data.get("tails", []))
+    claims = data.get("claims", [])
+    if not isinstance(claims, list):
+        raise InputError(f"{path}: claims must be a list")
+    parsed = parse_claims(claims, str(path), branches, facts())
+    calibration = data.get("calibration", model.calibration)
+    _whole(path, "calibration", calibration, 10)
+    return Study(name, path, data["title"], data["seed"], source, model, data["rows"], data["generations"],
+                 data["replicates"], branches, gates, tails, parsed, calibration, frozenset(data))
+
+
+def _branches(path: Path, data: Mapping[str, Any], model: Model, gates: tuple[Gate, ...]) -> dict[str, Branch]:
+    raw = data["branches"]
+    if not isinstance(raw, dict) or not raw:
+        raise InputError(f"{path}: branches must map names to regimes, such as {{replace: {{regime: replace}}}}")
+    branches = {}
+    for name, body in raw.items():
+        _name(path, "branches", name)
+        branches[name] = _branch(path, name, body, data, model, gates)
+    for name, branch in branches.items():
+        _check_fork(path, name, branch, branches)
+    return branches
+
+
+def _branch(path: Path, name: str, body: Any, data: Mapping[str, Any], model: Model, gates: tuple[Gate, ...]) -> Branch:
+    where = f"branches.{name}"
+    if not isinstance(body, dict) or not isinstance(body.get("regime"), str):
+        raise InputError(f"{path}: {where} must name its regime, such as {{regime: replace}}")
+    regime_class = _find(path, f"{where}.regime", "regimes", body["regime"])
+    for key in body:
+        if key in SHARED:
+            raise InputError(f"{path}: {where}.{key} cannot differ between branches, which share one real node; "
+                             f"write a study of its own")
+    _known(path, f"{where}.", body, ("regime", "from", "at", *OVERRIDES, *regime_class.model_fields))
+    own = {key: value for key, value in body.items() if key in regime_class.model_fields}
+    regime = _build(path, where, regime_class, own)
+    if ("from" in body) != ("at" in body):
+        raise InputError(f"{path}: {where} needs both from (a branch) and at (a generation), or neither")
+    at = body.get("at", 0)
+    last = body.get("generations", data["generations"])
+    _whole(path, f"{where}.generations", last, 1, 9999)
+    rows = body.get("rows", data["rows"])
+    _whole(path, f"{where}.rows", rows, 1)
+    _whole(path, f"{where}.seed", body.get("seed", data["seed"]), 0)
+    if "at" in body:
+        _whole(path, f"{where}.at", at, 1)
+        if at >= last:
+            raise InputError(f"{path}: {where}.at is {at}, past the end; it must be below generations ({last})")
+    if "model" in body:
+        model = _model(path, f"{where}.model", body["model"], data["model"])
+    if "gates" in body:
+        gates = _gates(path, f"{where}.gates", body["gates"])
+    for key in ("real",):
+        share = getattr(regime, key, None)
+        if isinstance(share, float) and not 0 < round(share * rows) < rows:
+            raise InputError(f"{path}: {where}.{key} is {share:g} of {rows} rows, which rounds to "
+                             f"{round(share * rows)}; keep at least one real and one synthetic row")
+    return Branch(name, regime, body.get("from"), at, last, model, rows, body.get("seed", data["seed"]), gates,
+                  own_floor="model" in body or "rows" in body)
+
+
+def _model(path: Path, where: str, override: Any, base: Mapping[str, Any]) -> Model:
+    """Return the study's model with a branch's keys laid over it; another kind starts afresh."""
+    if not isinstance(override, dict):
+        raise InputError(f"{path}: {where} must be a mapping of model keys")
+    if override.get("kind", base["kind"]) == base["kind"]:
+        override = {**base, **override}
+    return _part(path, where, "models", override)
+
+
+def _check_fork(path: Path, name: str, branch: Branch, branches: dict[str, Branch]) -> None:
+    if branch.from_ is None:
+        return
+    where = f"branches.{name}"
+    seen = {name}
+    stem = branch
+    while stem.from_ is not None:
+        if not isinstance(stem.from_, str) or stem.from_ not in branches:
+            raise InputError(f"{path}: branches.{stem.name}.from: '{stem.from_}' is not a branch"
+                             f"{nearest(stem.from_, set(branches) - {stem.name})}")
+        stem = branches[stem.from_]
+        if stem.name in seen:
+            raise InputError(f"{path}: {where}.from leads back to itself; a fork must stem from an earlier branch")
+        seen.add(stem.name)
+    stem = branches[branch.from_]
+    if not stem.first <= branch.at <= stem.last:
+        raise InputError(f"{path}: {where}.at is {branch.at}, but '{stem.name}' has generations "
+                         f"{stem.first} to {stem.last}; choose one of them")
+
+
+def _gates(path: Path, where: str, raw: Any) -> tuple[Gate, ...]:
+    if not isinstance(raw, dict):
+        raise InputError(f"{path}: {where} must map metrics to thresholds, such as {{tail_ratio: {{min: control}}}}")
+    known = facts()
+    gates = []
+    for metric, body in raw.items():
+        if metric not in known:
+            raise InputError(f"{path}: {where}.{metric} is not a metric{nearest(metric, known)}")
+        if not isinstance(body, dict):
+            raise InputError(f"{path}: {where}.{metric} must be a mapping, such as {{min: control, action: record}}")
+        _known(path, f"{where}.{metric}.", body, ("min", "max", "action"))
+        gate = _build(path, f"{where}.{metric}", Gate, {"metric": metric, **body})
+        if gate.min is None and gate.max is None:
+            raise InputError(f"{path}: {where}.{metric} has no threshold; give min or max (a number, or control)")
+        if isinstance(gate.min, float) and isinstance(gate.max, float) and gate.min > gate.max:
+            raise InputError(f"{path}: {where}.{metric}.min is above its max; no value can pass")
+        gates.append(gate)
+    return tuple(gates)
+
+
+def _tails(path: Path, raw: Any) -> tuple[Tail, ...]:
+    if not isinstance(raw, list):
+        raise InputError(f"{path}: tails must be a list, such as [{{where: \"label == 8\", weight: 2}}]")
+    tails = []
+    for i, body in enumerate(raw):
+        where = f"tails[{i}]"
+        if not isinstance(body, dict):
+            raise InputError(f"{path}: {where} must be a mapping, such as {{where: \"label == 8\"}}")
+        _known(path, f"{where}.", body, ("where", "weight"))
+        tail = _build(path, where, Tail, body)
+        if not 0 < tail.weight < float("inf"):
+            raise InputError(f"{path}: {where}.weight must be above 0")
+        try:
+            _ = tail.condition
+        except InputError as error:
+            raise InputError(f"{path}: {where}.where: {error}") from None
+        tails.append(tail)
+    return tuple(tails)
+
+
+def _part(path: Path, where: str, group: str, raw: Any) -> Any:
+    if not isinstance(raw, dict) or not isinstance(raw.get("kind"), str):
+        raise InputError(f"{path}: {where} must name its kind, such as {{kind: {registry.names(group)[0]}}}")
+    cls = _find(path, f"{where}.kind", group, raw["kind"])
+    body = {key: value for key, value in raw.items() if key != "kind"}
+    _known(path, f"{where}.", body, tuple(cls.model_fields))
+    return _build(path, where, cls, body)
+
+
+def _find(path: Path, where: str, group: str, name: str) -> Any:
+    try:
+        return registry.find(group, name)
+    except InputError as error:
+        raise InputError(f"{path}: {where}: {error}") from None
+
+
+def _build(path: Path, where: str, cls: type[Spec], body: dict[str, Any]) -> Any:
+    try:
+        return cls(**body)
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(str(part) for part in first["loc"] if not str(part).startswith(("function-", "literal", "float")))
+        text = first["msg"].removeprefix("Value error, ")
+        if first["type"] == "missing":
+            raise InputError(f"{path}: {where}.{key} is missing; '{cls.kind}' needs it") from None
+        given = "" if first["type"] == "value_error" else f" (it is {first['input']!r})"
+        dotted = f"{where}.{key}" if key else where
+        raise InputError(f"{path}: {dotted}: {text[:1].lower()}{text[1:]}{given}") from None
+    except InputError as error:
+        raise InputError(f"{path}: {where}: {error}") from None
+
+
+def _known(path: Path, where: str, body: Mapping[str, Any], keys: Iterable[str]) -> None:
+    keys = list(keys)
+    for key in body:
+        if key not in keys:
+            raise InputError(f"{path}: {where}{key} is not a key{nearest(key, keys)}")
+
+
+def _whole(path: Path, where: str, value: Any, low: int, high: int | None = None) -> None:
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise InputError(f"{path}: {where} must be a whole number (it is {value!r})")
+    if value < low or (high is not None and value > high):
+        bound = f"from {low} to {high}" if high is not None else f"at least {low}"
+        raise InputError(f"{path}: {where} must be {bound} (it is {value})")
+
+
+def _name(path: Path, where: str, name: Any) -> None:
+    if not isinstance(name, str) or not NAME.fullmatch(name) or name in RESERVED:
+        raise InputError(f"{path}: {where}: {name!r} cannot be a name; use lower-case letters, digits and hyphens, "
+                         f"beginning with a letter, and not 'real' or a YAML boolean")

@@ -1,0 +1,376 @@
+"""Training sets as Parquet parts: provenance, content hash, deterministic bytes, atomic writes."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from collapse.data import Column, Rows, Schema
+from collapse.errors import InputError
+from collapse.rng import Rng
+from collapse.spec import canonical
+
+FORMAT = 1
+MANIFEST = "_manifest.json"
+
+
+# ------------------------------------------------------------------------------------------ in memory
+
+
+@dataclass(frozen=True, eq=False)
+class Part:
+    """Rows that one node made: flat columns (N, …) sorted by replicate, ``counts`` (R,) rows of each.
+
+    A part on disk is read when its values are asked for; ``path`` is then the file it came from.
+    """
+
+    origin: str
+    synthetic: bool
+    generation: int
+    schema: Schema
+    counts: np.ndarray
+    load: Callable[[], dict[str, np.ndarray]] = field(repr=False)
+    model: str = ""
+    path: Path | None = None
+    hashes: tuple[str, str] | None = None  # content, file
+
+    @cached_property
+    def values(self) -> dict[str, np.ndarray]:
+        """Return the flat columns."""
+        return self.load()
+
+    @staticmethod
+    def of(rows: Rows, origin: str, generation: int, synthetic: bool, model: str = "") -> Part:
+        """Return the part that holds ``rows``."""
+        flat = {name: array.reshape(-1, *array.shape[2:]) for name, array in rows.values.items()}
+        return Part(origin, synthetic, generation, rows.schema, np.full(rows.replicates, rows.n), lambda: flat, model)
+
+    @property
+    def n(self) -> float:
+        """Return the mean number of rows of a replicate."""
+        return float(self.counts.mean())
+
+    @property
+    def replicates(self) -> int:
+        """Return R."""
+        return len(self.counts)
+
+    @cached_property
+    def replicate(self) -> np.ndarray:
+        """Return the replicate of each row, (N,)."""
+        return np.repeat(np.arange(len(self.counts), dtype=np.int16), self.counts)
+
+    @cached_property
+    def even(self) -> bool:
+        """Return whether every replicate has as many rows."""
+        return bool((self.counts == self.counts[0]).all())
+
+    def rows(self) -> Rows:
+        """Return the rows as arrays (R, n, …); all replicates must have as many."""
+        assert self.even
+        shape = (len(self.counts), int(self.counts[0]))
+        return Rows(self.schema, {name: a.reshape(*shape, *a.shape[1:]) for name, a in self.values.items()})
+
+    def keep(self, index: np.ndarray, counts: np.ndarray) -> Part:
+        """Return the part with the flat rows ``index`` only (sorted by replicate), ``counts`` of each."""
+        return replace(self, counts=counts, load=lambda: {k: v[index] for k, v in self.values.items()}, path=None,
+                       hashes=None)
+
+    def take(self, index: np.ndarray) -> Part:
+        """Return the rows ``index`` (R, m) of each replicate of an even part."""
+        start = np.arange(self.replicates)[:, None] * int(self.counts[0])
+        return self.keep((start + index).ravel(), np.full(self.replicates, index.shape[1]))
+
+    def head(self, n: int) -> Part:
+        """Return the first ``n`` rows of each replicate of an even part."""
+        return self if n == self.n else self.take(np.broadcast_to(np.arange(n), (self.replicates, n)))
+
+
+@dataclass(frozen=True, eq=False)
+class Pool:
+    """A training set: parts, oldest first, and how many rows per replicate it was drawn from."""
+
+    parts: tuple[Part, ...]
+    seen: int = 0
+
+    def __add__(self, part: Part) -> Pool:
+        return Pool((*self.parts, part), self.seen + int(part.n))
+
+    @staticmethod
+    def of(*parts: Part) -> Pool:
+        """Return the pool that holds ``parts`` whole; empty parts are left out."""
+        kept = tuple(part for part in parts if part.counts.any())
+        return Pool(kept, int(sum(part.n for part in kept)))
+
+    def rows(self) -> Rows:
+        """Return all rows, replicate by replicate: (R, n, …)."""
+        if all(part.even for part in self.parts):
+            return Rows.concat([part.rows() for part in self.parts])
+        order = np.argsort(np.concatenate([part.replicate for part in self.parts]), kind="stable")
+        first = self.parts[0]
+        values = {}
+        for name in first.values:
+            flat = np.concatenate([part.values[name] for part in self.parts])[order]
+            values[name] = flat.reshape(first.replicates, -1, *flat.shape[1:])
+        return Rows(first.schema, values)
+
+    def without(self, origin: str) -> Pool:
+        """Return the pool without the part that ``origin`` made."""
+        return Pool.of(*(part for part in self.parts if part.origin != origin))
+
+
+@dataclass(frozen=True, eq=False)
+class RealData:
+    """What a generation may see of reality: the first pool, and fresh rows from the bank or the source.
+
+    ``draw(n, replicates, rng)`` returns fresh real rows. On a finite source they come from the bank
+    without replacement within a generation, anew per (generation, replicate): they repeat later.
+    """
+
+    origin: str
+    first: Part
+    draw: Callable[[int, int, Rng], Rows]
+    exact: bool
+
+    def fresh(self, n: int, rng: Rng) -> Part:
+        """Return ``n`` fresh real rows for each replicate."""
+        rows = self.draw(n, self.first.replicates, rng)
+        return Part.of(rows, self.origin, 0, synthetic=False)
+
+    @staticmethod
+    def from_bank(origin: str, first: Part, bank: Rows) -> RealData:
+        """Return the real data of a finite source."""
+
+        def draw(n: int, replicates: int, rng: Rng) -> Rows:
+            return bank.take(rng.choice(bank.n, n, replicates))
+
+        return RealData(origin, first, draw, exact=False)
+
+
+# -------------------------------------------------------------------------------------------- hashing
+
+
+def file_hash(path: Path) -> str:
+    """Return the SHA-256 of a file's bytes."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def content_hash(schema: Schema, counts: np.ndarray, values: dict[str, np.ndarray]) -> str:
+    """Return the SHA-256 of the values in column order, whatever the file's layout.
+
+    Arrays are hashed as little-endian C-ordered bytes, categories as codes beside their list.
+    """
+    state = hashlib.sha256(canonical({"schema": schema.plain(), "counts": counts.tolist()}).encode())
+    for column in schema.columns:
+        array = np.ascontiguousarray(values[column.name], dtype=_dtype(column))
+        state.update(array.data if array.size else b"")
+    return state.hexdigest()
+
+
+def _dtype(column: Column) -> str:
+    return {"number": "<f8", "category": "<i4", "image": "<f4"}[column.kind]
+
+
+# ------------------------------------------------------------------------------------ Parquet, one way
+
+
+def write_part(part: Part, path: Path, study: str) -> tuple[str, str]:
+    """Write ``part`` to ``path`` and return its content and file hash. Equal rows give equal bytes."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    content = content_hash(part.schema, part.counts, part.values)
+    arrays: list[pa.Array] = []
+    fields: list[pa.Field] = []
+    if part.replicates > 1:
+        arrays.append(pa.array(part.replicate))
+        fields.append(pa.field("replicate", pa.int16(), nullable=False))
+    for column in part.schema.columns:
+        array = _arrow(column, part.values[column.name])
+        arrays.append(array)
+        fields.append(pa.field(column.name, array.type))
+    note = {
+        "content": content,
+        "counts": part.counts.tolist(),
+        "format": FORMAT,
+        "generation": part.generation,
+        "kind": "synthetic" if part.synthetic else "real",
+        "model": part.model,
+        "origin": part.origin,
+        "schema": part.schema.plain(),
+        "study": study,
+    }
+    table = pa.table(arrays, schema=pa.schema(fields, metadata={"collapse": canonical(note)}))
+    categories = [column.name for column in part.schema.columns if column.kind == "category"]
+    pq.write_table(table, path, compression="zstd", use_dictionary=categories, row_group_size=1 << 17)
+    _sync(path)
+    return content, file_hash(path)
+
+
+def _arrow(column: Column, values: np.ndarray) -> Any:
+    import pyarrow as pa
+
+    values = np.ascontiguousarray(values, dtype=_dtype(column))
+    if column.kind == "category":
+        return pa.DictionaryArray.from_arrays(pa.array(values), pa.array(column.categories, pa.string()))
+    if column.kind == "image":
+        return pa.FixedShapeTensorArray.from_numpy_ndarray(values)
+    return pa.array(values)
+
+
+def part_note(path: Path) -> dict[str, Any]:
+    """Return the provenance that a part carries in its Parquet metadata.
+
+    Raises
+    ------
+    InputError
+        If the file is not Parquet, or not from this laboratory.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        metadata = pq.read_schema(path).metadata or {}
+    except (pa.ArrowInvalid, OSError) as error:
+        raise InputError(f"{path}: not a readable Parquet file ({str(error).splitlines()[0]})") from None
+    if b"collapse" not in metadata:
+        raise InputError(f"{path}: carries no provenance; it was not written by this laboratory")
+    return json.loads(metadata[b"collapse"])
+
+
+def read_part(path: Path, hashes: tuple[str, str] | None = None) -> Part:
+    """Return the part at ``path``; its rows are read when they are asked for."""
+    note = part_note(path)
+    schema = Schema.parse(note["schema"])
+    return Part(note["origin"], note["kind"] == "synthetic", note["generation"], schema, np.array(note["counts"]),
+                lambda: _read_values(path, schema), note["model"], path, hashes)
+
+
+def _read_values(path: Path, schema: Schema) -> dict[str, np.ndarray]:
+    import pyarrow.parquet as pq
+
+    table = pq.read_table(path, columns=list(schema.names))
+    return {column.name: _numpy(column, table[column.name]) for column in schema.columns}
+
+
+def _numpy(column: Column, chunked: Any) -> np.ndarray:
+    array = chunked.combine_chunks()
+    if column.kind == "category":
+        codes = {name: code for code, name in enumerate(column.categories)}
+        order = np.array([codes[name] for name in array.dictionary.to_pylist()], dtype=np.int32)
+        return order[array.indices.to_numpy()] if len(order) else np.empty(0, dtype=np.int32)
+    if column.kind == "image":
+        return array.to_numpy_ndarray()
+    return array.to_numpy()
+
+
+# ------------------------------------------------------------------------------------- pools on disk
+
+
+def read_manifest(folder: Path) -> dict[str, Any]:
+    """Return the manifest of a pool folder."""
+    return json.loads((folder / MANIFEST).read_text())
+
+
+def read_pool(folder: Path) -> Pool:
+    """Return the pool that lies in ``folder``; part values are read lazily."""
+    manifest = read_manifest(folder)
+    parts = [read_part(folder / f"{p['origin']}.parquet", (p["content"], p["file"])) for p in manifest["parts"]]
+    return Pool(tuple(parts), manifest["seen"])
+
+
+def write_pool(pool: Pool, folder: Path, manifest: dict[str, Any], siblings: tuple[Path, ...] = ()) -> None:
+    """Write ``pool`` and its manifest into ``folder``, which must be new.
+
+    A part that lies on disk already is linked, not written: the parent's file, or one of the same content
+    in a folder of ``siblings`` (this node's raw sample).
+    """
+    folder.mkdir(parents=True)
+    parts = []
+    for part in pool.parts:
+        target = folder / f"{part.origin}.parquet"
+        if part.path is not None and part.hashes is not None:
+            link(part.path, target)
+            content, file = part.hashes
+        else:
+            content = content_hash(part.schema, part.counts, part.values)
+            twin = _twin(target.name, content, siblings)
+            if twin is None:
+                content, file = write_part(part, target, manifest["study"])
+            else:
+                link(twin, target)
+                file = file_hash(target)
+        parts.append({
+            "content": content, "file": file, "generation": part.generation,
+            "kind": "synthetic" if part.synthetic else "real", "origin": part.origin,
+            "rows": int(part.counts.sum()),
+        })
+    manifest = {**manifest, "format": FORMAT, "parts": parts, "seen": pool.seen}
+    write_text(folder / MANIFEST, json.dumps(manifest, indent=1, sort_keys=True) + "\n")
+
+
+def _twin(name: str, content: str, siblings: tuple[Path, ...]) -> Path | None:
+    for sibling in siblings:
+        if (sibling / name).exists() and part_note(sibling / name)["content"] == content:
+            return sibling / name
+    return None
+
+
+def link(source: Path, target: Path) -> None:
+    """Make ``target`` a hard link to ``source``, or a copy where the file system has none."""
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copyfile(source, target)
+
+
+# ------------------------------------------------------------------------------------- atomic writes
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write ``text`` to ``path`` and flush it to disk. ``path`` must be new."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with open(path, "x", encoding="utf-8") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _sync(path: Path) -> None:
+    with open(path, "rb") as file:
+        os.fsync(file.fileno())
+
+
+@contextmanager
+def staging(data: Path, name: str) -> Iterator[Path]:
+    """Yield a new folder beside the outputs, removed at the end: outputs are made here, then put in place."""
+    folder = data / ".tmp" / f"{name}.{os.getpid()}"
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def put(source: Path, target: Path) -> None:
+    """Move a finished file or folder to ``target``, in place of what is there; nothing is opened for writing."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    if target.is_dir():
+        old = source.with_name(f"{source.name}.old")
+        os.rename(target, old)
+        os.rename(source, target)
+        shutil.rmtree(old)
+    else:
+        os.replace(source, target)

@@ -1,0 +1,1 @@
+"""Regimes: rules that make the next training set, one file each."""

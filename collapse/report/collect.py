@@ -1,0 +1,300 @@
+"""A study's records, read once: measurements, stages, verdicts, samples, bands and claims."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+
+from collapse import calibration
+from collapse.claims import Bands, band_of, evaluate
+from collapse.errors import InputError
+from collapse.metrics.base import Fact
+from collapse.pool import Part, read_part
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+COLUMNS = ("node", "branch", "regime", "generation", "replicate", "metric", "feature", "value")
+#: Branches are drawn in these colours (Okabe and Ito 2008), control in grey; then again, dashed.
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00")
+GREY = "#7d8590"
+FAMILIES = ("tails", "spread", "modes", "drift", "fidelity", "labels")
+
+
+class Place(Protocol):
+    """A node of the child → parent map, as :mod:`collapse.lineage` describes it."""
+
+    name: str
+    branch: str | None
+    generation: int
+    parent: str | None
+
+
+@dataclass(frozen=True)
+class NodeView:
+    """One node, as the page shows it. ``stage`` is '' for a halted node; ``real_share`` is of its pool's rows."""
+
+    name: str
+    branch: str | None
+    generation: int
+    parent: str | None
+    stage: str
+    replicates: tuple[str, ...]
+    outcome: str
+    cause: str
+    halted: str
+    gates: tuple[dict[str, Any], ...]
+    rows: int
+    real_share: float | None
+    manifest: dict[str, Any]
+    manifest_sha256: str
+
+
+@dataclass(frozen=True)
+class BranchView:
+    """One branch: how it is drawn and how it went. Generations are None where the stage was not reached."""
+
+    name: str
+    regime: dict[str, Any]
+    from_: str | None
+    at: int
+    first: int
+    last: int
+    colour: str
+    dash: str
+    nodes: tuple[NodeView, ...]
+
+    @property
+    def rule(self) -> str:
+        """Return the regime and its settings in words."""
+        settings = ", ".join(f"{key} {_plain(value)}" for key, value in self.regime.items() if key != "kind")
+        return f"{self.regime['kind']} ({settings})" if settings else str(self.regime["kind"])
+
+    @cached_property
+    def judged(self) -> tuple[NodeView, ...]:
+        """Return the nodes that have a stage."""
+        return tuple(node for node in self.nodes if node.stage)
+
+    def reached(self, *stages: str) -> int | None:
+        """Return the first generation at one of ``stages``."""
+        return next((node.generation for node in self.judged if node.stage in stages), None)
+
+    @property
+    def ill(self) -> int | None:
+        """Return the first generation that is not healthy."""
+        return self.reached("early", "late", "distorted")
+
+    @property
+    def well_again(self) -> int | None:
+        """Return the generation from which a branch that was not healthy is so to its end."""
+        bad = [node.generation for node in self.judged if node.stage != "healthy"]
+        return next((n.generation for n in self.judged if n.generation > bad[-1]), None) if bad else None
+
+    @property
+    def halted(self) -> str:
+        """Return which gate at which node halted the branch, or nothing."""
+        return next((node.halted for node in self.nodes if node.halted), "")
+
+    @property
+    def final(self) -> NodeView | None:
+        """Return the last node that was judged."""
+        return self.judged[-1] if self.judged else None
+
+
+@dataclass(frozen=True)
+class Collected:
+    """All that a page shows. ``curves`` holds one row per (branch, metric, feature, generation)."""
+
+    study: Any
+    facts: Mapping[str, Fact]
+    table: pd.DataFrame
+    curves: pd.DataFrame
+    real: NodeView
+    branches: tuple[BranchView, ...]
+    samples: dict[str, Part]
+    floors: dict[str, pd.DataFrame]
+    bands: Mapping[str, Bands]
+    cells: int
+    laws: Mapping[tuple[str, str], Mapping[int, float]]
+    claims: list[dict[str, Any]]
+
+    @cached_property
+    def nodes(self) -> dict[str, NodeView]:
+        """Return every node by name, generation 0 first."""
+        return {n.name: n for n in (self.real, *(n for b in self.branches for n in b.nodes))}
+
+    @cached_property
+    def headline(self) -> tuple[str, ...]:
+        """Return the metric of the tails and the metric of the spread that stand for the study."""
+        staged, whole = calibration.STAGED, _whole(self.table)
+        return tuple(next(name for name in names if name in whole)
+                     for names in (staged["tails"], (*staged["spread"], *staged["modes"])) if whole & set(names))
+
+    @cached_property
+    def gates(self) -> tuple[str, ...]:
+        """Return every gate's name, in order of appearance."""
+        return tuple(dict.fromkeys(gate["gate"] for node in self.nodes.values() for gate in node.gates))
+
+    def final(self, branch: BranchView, metric: str) -> dict[str, float] | None:
+        """Return mean, low, high and median of ``metric`` at the branch's last measured generation."""
+        c = self.curves
+        rows = c[(c.branch == branch.name) & (c.metric == metric) & (c.feature == "") & (c.generation >= branch.first)]
+        return None if rows.empty else rows.sort_values("generation").iloc[-1].to_dict()
+
+    def band(self, branch: str, metric: str, feature: str = "") -> Any:
+        """Return the control band of the mean over replicates, or None."""
+        return band_of(self.bands, branch, metric, feature, self.study.replicates, self.cells)
+
+
+def collect(study: Any, nodes: Mapping[str, Place], records: Path, bands: Mapping[str, Bands] | None = None, *,
+            cells: int | None = None, facts: Mapping[str, Fact] | None = None,
+            laws: Mapping[tuple[str, str], Mapping[int, float]] | None = None,
+            judges: Mapping[str, Callable[..., Any]] | None = None) -> Collected:
+    """Read the records of ``study``.
+
+    Parameters
+    ----------
+    study
+        The study: name, title, seed, rows, generations, replicates, branches, claims.
+    nodes
+        The study's nodes by name, parents before children (:func:`collapse.lineage.nodes`).
+    records
+        The folder ``data/records/STUDY``.
+    bands
+        By branch, its calibrated bands; by default those of the calibration that lies beside the records.
+    cells
+        How many looks share the bands' 1 %; by default the generations times the metrics that decide the stage.
+    facts
+        What each metric means; the built-in metrics by default.
+    laws
+        By (branch, metric), the law's value at each generation, for the dashed curves.
+    judges
+        By law, its judge (:func:`collapse.claims.evaluate`).
+
+    Raises
+    ------
+    InputError
+        If a node has no record yet.
+    """
+    if facts is None:
+        from collapse.metrics import facts as known
+
+        facts = known()
+    own = {name: node for name, node in nodes.items() if name.startswith(f"{study.name}-")}
+    regimes = {name: branch.regime.spec() for name, branch in study.branches.items()}
+    views, tables, samples = {}, [], {}
+    for name, place in own.items():
+        view, table = _node(place, records)
+        views[name] = view
+        regime = regimes[place.branch]["kind"] if place.branch else "real"
+        tables.append(table.assign(node=name, branch=place.branch or "real", regime=regime,
+                                   generation=place.generation))
+        part = records / f"{name}.samples.parquet"
+        if part.exists() and not view.halted:
+            samples[name] = read_part(part)
+    table = _tidy(tables)
+    branches = _branches(study, regimes, views)
+    stages = {b.name: {n.generation: {"node": n.stage, "replicates": n.replicates} for n in b.judged} for b in branches}
+    floors = _floors(records)
+    if bands is None:
+        bands = {name: calibration.Bands(floors[study.floor(name)]) for name in study.branches}
+    if cells is None:
+        cells = max(1, len(calibration.judged(_whole(table))) * study.generations)
+    claims = evaluate(study.claims, table, stages, bands, cells, judges)
+    real = next(view for view in views.values() if view.branch is None)
+    return Collected(study, facts, table, curves(table, branches), real, branches, samples, floors, bands, cells, laws or {}, claims)
+
+
+# --------------------------------------------------------------------------------------------- nodes
+
+
+def _node(place: Place, records: Path) -> tuple[NodeView, pd.DataFrame]:
+    import pyarrow.parquet as pq
+
+    path = records / f"{place.name}.parquet"
+    for needed in (path, records / f"{place.name}.validation.json", records / f"{place.name}.verdict.json"):
+        if not needed.exists():
+            raise InputError(f"{needed}: missing; run 'collapse repro' so that every node has its records")
+    # Not mapped into memory and not read by its dictionary: records are small, and files stay closed behind us.
+    record = pq.ParquetFile(path).read()
+    note = json.loads(record.schema.metadata[b"collapse"])
+    validation = json.loads((records / f"{place.name}.validation.json").read_text(encoding="utf-8"))
+    verdict = json.loads((records / f"{place.name}.verdict.json").read_text(encoding="utf-8"))
+    manifest = note["manifest"]
+    halted = manifest.get("halted")
+    parts = manifest.get("parts", [])
+    rows = sum(part["rows"] for part in parts)
+    real = sum(part["rows"] for part in parts if part["kind"] == "real")
+    stage = {} if halted else validation.get("stage") or {}
+    view = NodeView(
+        place.name, place.branch, place.generation, place.parent, stage.get("node", ""),
+        tuple(stage.get("replicates", ())), verdict["outcome"], verdict.get("node") or "",
+        f"{halted['gate']} at {halted['node']}" if halted else "", tuple(validation.get("gates", ())), rows,
+        real / rows if rows else None, manifest, note["manifest_sha256"])
+    return view, record.to_pandas()
+
+
+def _tidy(tables: Sequence[pd.DataFrame]) -> pd.DataFrame:
+    """Return all measurements in one order: the same records give the same table."""
+    import pandas as pd
+
+    table = pd.concat([t for t in tables if len(t)], ignore_index=True)[list(COLUMNS)]
+    table = table.astype({"generation": "int32", "replicate": "int16", "value": "float64"})
+    return table.sort_values(list(COLUMNS[:-1]), kind="stable", ignore_index=True)
+
+
+def _branches(study: Any, regimes: Mapping[str, dict[str, Any]], views: Mapping[str, NodeView]) -> tuple[BranchView, ...]:
+    found, drawn = [], 0
+    for name, branch in study.branches.items():
+        colour, dash = GREY, "solid"
+        if regimes[name]["kind"] != "control":
+            colour, dash = COLOURS[drawn % len(COLOURS)], ("solid", "dash", "dot")[drawn // len(COLOURS) % 3]
+            drawn += 1
+        nodes = sorted((v for v in views.values() if v.branch == name), key=lambda v: v.generation)
+        found.append(BranchView(name, regimes[name], branch.from_, branch.at or 0, branch.first, branch.last, colour,
+                                dash, tuple(nodes)))
+    return tuple(found)
+
+
+def _floors(records: Path) -> dict[str, pd.DataFrame]:
+    import pandas as pd
+
+    return {path.stem: pd.read_parquet(path) for path in sorted(records.glob("calibration*.parquet"))}
+
+
+def _whole(table: pd.DataFrame) -> set[str]:
+    """Return the metrics that speak of the whole sample."""
+    return set(table.metric[table.feature == ""])
+
+
+# -------------------------------------------------------------------------------------------- curves
+
+
+def curves(table: pd.DataFrame, branches: Sequence[BranchView]) -> pd.DataFrame:
+    """Return mean, median and 95 % t interval over replicates, by branch, metric, feature and generation.
+
+    A branch begins at the point it stems from: generation 0, or the point of the branch it left.
+    """
+    import pandas as pd
+    from scipy.special import stdtrit
+
+    keys = ["branch", "metric", "feature", "generation"]
+    groups = table.groupby(keys, observed=True).value
+    stats = groups.agg(mean="mean", median="median", spread="std", count="count").reset_index()
+    half = stdtrit(np.maximum(stats["count"] - 1, 1), 0.975) * stats.spread / np.sqrt(stats["count"])
+    stats = stats.assign(low=stats["mean"] - half, high=stats["mean"] + half).drop(columns="spread")
+    pieces = [stats[stats.branch != "real"]]
+    for branch in branches:
+        stem = stats[(stats.branch == (branch.from_ or "real")) & (stats.generation == branch.first - 1)]
+        pieces.append(stem.assign(branch=branch.name))
+    return pd.concat(pieces, ignore_index=True).sort_values(keys, kind="stable", ignore_index=True)
+
+
+def _plain(value: Any) -> str:
+    return f"{value:g}" if isinstance(value, float) else str(value)

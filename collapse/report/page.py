@@ -1,0 +1,332 @@
+"""One study's page: a single HTML file that opens offline, and the tables and summaries beside it."""
+
+from __future__ import annotations
+
+import json
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from collapse.pool import write_text
+from collapse.report import drawing, pictures
+from collapse.report.collect import COLUMNS, FAMILIES, BranchView, Collected, NodeView
+
+#: Metrics that get a chart of their own, and series that the explorer offers.
+CHARTS, EXPLORED = 6, 150
+
+STAGES = {
+    "healthy": "everything inside the control band",
+    "early": "tails below the band, bulk inside",
+    "late": "spread or modes below the band",
+    "distorted": "tails or spread above the band",
+}
+#: What each word of a gate's action does.
+ACTIONS = {"record": "recorded", "halt": "halts the branch", "quarantine": "leaves the sample out"}
+
+
+def render(collected: Collected) -> str:
+    """Return the page. It asks for nothing over the network, and equal records give equal bytes."""
+    from jinja2 import Environment
+    from markupsafe import Markup
+    from plotly.offline import get_plotlyjs
+
+    environment = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
+    environment.filters.update(number=number, span=span)
+    template = environment.from_string(_asset("page.html"))
+    return template.render(
+        c=collected, study=collected.study, question=question(collected), finding=finding(collected),
+        summary=[_summary(collected, branch) for branch in collected.branches], headline=collected.headline,
+        stages=STAGES, strips=_strips(collected), columns=_columns(collected), albums=pictures.albums(collected),
+        gates=_gates(collected), drawing=Markup(drawing.lineage(collected)), about=_about(collected),
+        legend=collected.branches, safe=Markup, tally=_tally(collected), data=Markup(_script(_curves(collected))),
+        css=Markup(_asset("page.css")), js=Markup(_asset("page.js")), plotly=Markup(get_plotlyjs()))
+
+
+def write(collected: Collected, folder: Path) -> None:
+    """Write index.html, metrics.parquet, summary.json and claims.json as new files in ``folder``."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    folder.mkdir(parents=True, exist_ok=True)
+    write_text(folder / "index.html", render(collected))
+    write_text(folder / "summary.json", _json(summary(collected)))
+    write_text(folder / "claims.json", _json(collected.claims))
+    table = pa.Table.from_pandas(collected.table[list(COLUMNS)], preserve_index=False).replace_schema_metadata(None)
+    pq.write_table(table, folder / "metrics.parquet", compression="zstd")
+
+
+def _json(value: Any) -> str:
+    return json.dumps(value, indent=1, sort_keys=True, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def _script(value: Any) -> str:
+    """Return JSON that cannot end the script element that holds it."""
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
+
+
+def _asset(name: str) -> str:
+    return files("collapse.report").joinpath(name).read_text(encoding="utf-8")
+
+
+# --------------------------------------------------------------------------------------------- words
+
+
+def number(value: float | None) -> str:
+    """Return three significant digits, a true minus, and a dash for nothing."""
+    if value is None or not np.isfinite(value):
+        return "–"
+    text = f"{value:.3g}" if value == 0 or 1e-3 <= abs(value) < 1e4 else f"{value:.1e}"
+    return text.replace("-", "−")
+
+
+def span(row: dict[str, float] | None) -> str:
+    """Return 'mean [low, high]'; without an interval, the mean alone."""
+    if row is None:
+        return "–"
+    if not np.isfinite(row["low"]):
+        return number(row["mean"])
+    return f"{number(row['mean'])} [{number(row['low'])}, {number(row['high'])}]"
+
+
+def _and(words: list[str]) -> str:
+    return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"
+
+
+def question(collected: Collected) -> str:
+    """Return what the study asks."""
+    study = collected.study
+    kinds = dict.fromkeys(branch.regime["kind"] for branch in collected.branches)
+    ways = f"under {_and(list(kinds))}" if len(kinds) > 1 else f"under {next(iter(kinds))}"
+    return (f"What becomes of {study.source.kind} when a {study.model.kind} model learns, for {study.generations} "
+            f"generations {ways}, from what earlier models made?")
+
+
+def finding(collected: Collected) -> str:
+    """Return the result in one paragraph: who reached which stage when, and where the tails ended."""
+    ill = sorted((b for b in collected.branches if b.ill is not None), key=lambda b: b.ill)
+    well = [b.name for b in collected.branches if b.judged and b.ill is None and not b.halted]
+    sentences = [_course(branch) for branch in ill]
+    if well:
+        sentences.append(f"{_and(well)} stayed healthy throughout.")
+    sentences += [f"{b.name} was {'healthy until it was ' if b.ill is None else ''}halted by {b.halted}."
+                  for b in collected.branches if b.halted]
+    sentences += _extremes(collected)
+    text = " ".join(sentence[:1].upper() + sentence[1:] for sentence in sentences)
+    return text or "No generation was judged."
+
+
+def _course(branch: BranchView) -> str:
+    """Return how a branch that did not stay healthy went, in one sentence."""
+    early, late, distorted = branch.reached("early"), branch.reached("late"), branch.reached("distorted")
+    steps = []
+    if early is not None and (late is None or early < late):
+        steps.append((early, f"lost its tails at generation {early}"))
+    if late is not None:
+        steps.append((late, f"lost its spread at generation {late}"))
+    if distorted is not None:
+        steps.append((distorted, f"was distorted, above the band, at generation {distorted}"))
+    steps.sort()
+    if branch.well_again is not None:
+        steps.append((branch.last, f"was healthy again from generation {branch.well_again}"))
+    return f"{branch.name} {_and([text for _, text in steps])}."
+
+
+def _extremes(collected: Collected) -> list[str]:
+    if not collected.headline:
+        return []
+    metric = collected.headline[0]
+    ends = [(row, b) for b in collected.branches if (row := collected.final(b, metric)) is not None]
+    if len(ends) < 2:
+        return []
+    ends.sort(key=lambda end: end[0]["mean"])
+    (low, least), (high, most) = ends[0], ends[-1]
+    return [f"at the end {metric} is {span(low)} under {least.name} and {span(high)} under {most.name}."]
+
+
+# --------------------------------------------------------------------------------------------- tables
+
+
+def _summary(collected: Collected, branch: BranchView) -> dict[str, Any]:
+    final = branch.final
+    return {
+        "branch": branch, "stage": final.stage if final else "halted", "generation": final.generation if final else None,
+        "early": branch.reached("early", "late"), "late": branch.reached("late"),
+        "distorted": branch.reached("distorted"),
+        "back": branch.well_again,
+        "ends": [collected.final(branch, metric) for metric in collected.headline],
+        "real_share": None if final is None or final.real_share is None else 100 * final.real_share,
+        "halted": branch.halted,
+    }
+
+
+def summary(collected: Collected) -> dict[str, Any]:
+    """Return the study's result as plain data, for summary.json."""
+    branches = {}
+    for branch in collected.branches:
+        row = _summary(collected, branch)
+        ends = {}
+        for metric, end in zip(collected.headline, row["ends"], strict=True):
+            ends[metric] = None if end is None else {k: _round(end[k]) for k in ("mean", "low", "high", "median")}
+        branches[branch.name] = {
+            "regime": branch.regime, "from": branch.from_, "at": branch.at, "stage": row["stage"],
+            "judged_to": row["generation"], "early_at": row["early"], "late_at": row["late"],
+            "distorted_at": row["distorted"], "halted_by": row["halted"] or None, "final": ends,
+            "real_share": None if row["real_share"] is None else _round(row["real_share"] / 100),
+        }
+    study = collected.study
+    return {"study": study.name, "title": study.title, "seed": study.seed, "rows": study.rows,
+            "generations": study.generations, "replicates": study.replicates, "finding": finding(collected),
+            "branches": branches, "claims": _tally(collected)}
+
+
+def _tally(collected: Collected) -> dict[str, int]:
+    verdicts = [claim["verdict"] for claim in collected.claims]
+    return {verdict: verdicts.count(verdict) for verdict in ("holds", "fails", "undecided")}
+
+
+def text_summary(collected: Collected) -> str:
+    """Return the result as a short table for a terminal."""
+    head = ("branch", "regime", "stage", "tails left", "spread left", *collected.headline)
+    rows = [head]
+    for branch in collected.branches:
+        s = _summary(collected, branch)
+        rows.append((branch.name, branch.rule, s["stage"], *(str(s[k]) if s[k] else "–" for k in ("early", "late")),
+                     *map(span, s["ends"])))
+    widths = [max(len(row[i]) for row in rows) for i in range(len(head))]
+    lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+    lines.insert(1, "  ".join("─" * width for width in widths))
+    claims = [f"{claim['verdict']:9}  {claim['claim']}" for claim in collected.claims]
+    return "\n".join([collected.study.title, "", *lines, *([""] if claims else []), *claims]) + "\n"
+
+
+def _columns(collected: Collected) -> list[int]:
+    return list(range(1, max(branch.last for branch in collected.branches) + 1))
+
+
+def _strips(collected: Collected) -> list[dict[str, Any]]:
+    """Return the heat strip: per branch, one cell per generation, None where the branch has no node."""
+    strips = []
+    for branch in collected.branches:
+        nodes = {node.generation: node for node in branch.nodes}
+        cells = [_cell(nodes[g]) if g in nodes else None for g in _columns(collected)]
+        strips.append({"branch": branch, "cells": cells})
+    return strips
+
+
+def _cell(node: NodeView) -> dict[str, Any]:
+    stage = node.stage or "halted"
+    counts = [(name, node.replicates.count(name)) for name in STAGES]
+    shares = [{"stage": name, "percent": round(100 * n / len(node.replicates), 2)} for name, n in counts if n]
+    words = ", ".join(f"{n} {name}" for name, n in counts if n)
+    title = drawing.describe(node) + (f". Replicates: {words}" if words else "")
+    return {"stage": stage, "letter": {"healthy": "", "halted": "×"}.get(stage, stage[0].upper()), "title": title,
+            "shares": shares, "words": f"{stage}" + (f" ({words})" if words else "")}
+
+
+def _gates(collected: Collected) -> list[dict[str, Any]]:
+    """Return the matrix of gates: per gate, and branch, the outcome at every generation."""
+    rows = []
+    for gate in collected.gates:
+        cells, sample = [], None
+        for branch in collected.branches:
+            marks = []
+            for node in branch.nodes:
+                found = next((g for g in node.gates if g["gate"] == gate), None)
+                sample = sample or found
+                if found is not None and not node.halted:
+                    marks.append(_gate_mark(node, found))
+            cells.append({"branch": branch, "marks": marks, "failed": sum(not m["success"] for m in marks),
+                          "first": next((m for m in marks if not m["success"]), None)})
+        found = sample or next(g for g in collected.real.gates if g["gate"] == gate)
+        real = next((g for g in collected.real.gates if g["gate"] == gate), None)
+        rows.append({"gate": gate, "description": found.get("description", ""), "action": ACTIONS[found["action"]],
+                     "threshold": found.get("threshold", ""), "cells": cells,
+                     "real": real and _gate_mark(collected.real, real)})
+    return rows
+
+
+def _gate_mark(node: NodeView, gate: dict[str, Any]) -> dict[str, Any]:
+    low, high = gate.get("min"), gate.get("max")
+    allowed = " and ".join(f"{word} {number(v)}" for word, v in (("at least", low), ("at most", high)) if v is not None)
+    observed = number(gate.get("observed"))
+    verdict = "passes" if gate["success"] else "fails"
+    return {"success": gate["success"], "generation": node.generation, "observed": observed, "allowed": allowed,
+            "title": f"generation {node.generation}: {observed} {verdict}; {allowed}"}
+
+
+def _about(collected: Collected) -> dict[str, Any]:
+    fresh = sorted({str(n.manifest["fresh"]) for n in collected.nodes.values() if "fresh" in n.manifest})
+    inputs = {b.name: next((n.manifest.get("real_inputs", []) for n in b.nodes), []) for b in collected.branches}
+    fits = {}
+    for name, floor in collected.floors.items():
+        fits[name] = int(floor[floor.kind == "model"].replicate.nunique())
+    methods = []
+    if collected.headline:
+        found = (collected.band(b.name, collected.headline[0]) for b in collected.branches)
+        methods = sorted({str(band.method) for band in found if band is not None})
+    return {"fresh": fresh, "inputs": inputs, "fits": fits, "methods": methods,
+            "digest": collected.real.manifest_sha256,
+            "metrics": [(name, fact) for name, fact in sorted(collected.facts.items())
+                        if name in set(collected.table.metric)]}
+
+
+# --------------------------------------------------------------------------------------------- curves
+
+
+def _ordered(collected: Collected) -> list[tuple[str, str]]:
+    """Return every (metric, feature), the headline metrics first, then gated ones, then by family."""
+    pairs = collected.table[["metric", "feature"]].drop_duplicates().itertuples(index=False)
+    gated = {gate.split("[")[0] for gate in collected.gates}
+
+    def rank(pair: tuple[str, str]) -> tuple[Any, ...]:
+        metric, feature = pair
+        fact = collected.facts.get(metric.removesuffix("_step"))
+        family = FAMILIES.index(fact.family) if fact else len(FAMILIES)
+        place = collected.headline.index(metric) if metric in collected.headline else len(collected.headline)
+        return feature != "", metric.endswith("_step"), place, metric not in gated, family, metric, feature
+
+    return sorted(((m, f) for m, f in pairs), key=rank)
+
+
+def _curves(collected: Collected) -> dict[str, Any]:
+    """Return what the charts draw. One entry per metric and feature; the first ``charts`` have their own chart."""
+    pairs = _ordered(collected)
+    charts = sum(feature == "" and not metric.endswith("_step") for metric, feature in pairs[:CHARTS])
+    return {
+        "branches": [{"name": b.name, "colour": b.colour, "dash": b.dash} for b in collected.branches],
+        "charts": charts,
+        "curves": [_curve(collected, metric, feature) for metric, feature in pairs[:EXPLORED]],
+        "left_out": max(0, len(pairs) - EXPLORED),
+    }
+
+
+def _curve(collected: Collected, metric: str, feature: str) -> dict[str, Any]:
+    rows = collected.curves
+    rows = rows[(rows.metric == metric) & (rows.feature == feature)]
+    fact = collected.facts.get(metric) or collected.facts.get(metric.removesuffix("_step"))
+    series = {}
+    for branch in collected.branches:
+        own = rows[rows.branch == branch.name]
+        if len(own):
+            series[branch.name] = {"x": own.generation.tolist(), **{k: [_round(v) for v in own[k]]
+                                                                      for k in ("mean", "low", "high", "median")}}
+    means = rows["mean"].to_numpy()
+    means = means[np.isfinite(means)]
+    band = next((found for b in collected.branches if (found := collected.band(b.name, metric, feature))), None)
+    return {
+        "metric": metric, "feature": feature, "series": series,
+        "meaning": fact.meaning if fact else "",
+        # A quantity that runs over more than a factor of 50 is read on a log axis.
+        "log": bool(len(means) and means.min() > 0 and means.max() / means.min() > 50),
+        "band": None if band is None else [_round(band.low), _round(band.high)],
+        "laws": {b.name: {"x": sorted(law), "y": [_round(law[g]) for g in sorted(law)]} for b in collected.branches
+                 if feature == "" and (law := collected.laws.get((b.name, metric)))},
+    }
+
+
+def _round(value: float) -> float | None:
+    """Return 6 significant digits; JSON has no infinity."""
+    return float(f"{value:.6g}") if np.isfinite(value) else None

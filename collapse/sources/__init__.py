@@ -1,0 +1,1 @@
+"""Sources of real data, one file each."""

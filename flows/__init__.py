@@ -1,0 +1,32 @@
+"""Prefect flows, one per file, each runnable as `python -m flows.NAME`.
+
+Importing this package settles the process before any number is computed: no telemetry, one thread for
+linear algebra, and one set of CPU instructions, so that two machines of one platform make the same bytes.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+
+_SETTINGS = {
+    # Nothing leaves this machine.
+    "DO_NOT_TRACK": "1",
+    "DVC_NO_ANALYTICS": "1",
+    "GX_ANALYTICS_ENABLED": "false",
+    "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+    # Results must not depend on how many cores there are: parallelism is over branches.
+    "OMP_NUM_THREADS": "1",
+    "OPENBLAS_NUM_THREADS": "1",
+    "MKL_NUM_THREADS": "1",
+}
+if platform.machine() in {"x86_64", "AMD64"}:
+    # Kernels for AVX-512 round otherwise than those for AVX2.
+    _SETTINGS |= {
+        "OPENBLAS_CORETYPE": "Haswell",
+        "ATEN_CPU_CAPABILITY": "avx2",
+        "NPY_DISABLE_CPU_FEATURES": "X86_V4 AVX512_ICL AVX512_SPR",
+    }
+
+for _name, _value in _SETTINGS.items():
+    os.environ.setdefault(_name, _value)

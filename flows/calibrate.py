@@ -1,0 +1,19 @@
+"""The noise floor of every metric, from independent fits to real data."""
+
+from __future__ import annotations
+
+from prefect import flow
+
+from tasks.calibrate import calibrate as measure_floor
+
+
+@flow(name="calibrate", flow_run_name="calibrate-{key}")
+def calibrate(key: str) -> None:
+    """Calibrate a study (`STUDY`), or a branch of it that overrides model or rows (`STUDY-BRANCH`)."""
+    measure_floor(key)
+
+
+if __name__ == "__main__":
+    from flows.run import main
+
+    main(calibrate)

@@ -1,0 +1,129 @@
+"""The `collapse` command: a thin layer over the flows."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated, Optional
+
+import typer
+
+from collapse import __version__
+from flows.run import command
+
+app = typer.Typer(
+    name="collapse",
+    help="A laboratory and safety instrument for model collapse: train on data that models made, generation after "
+    "generation, and measure what is lost.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog="Start with 'collapse repro', then open reports/digits/index.html.",
+)
+
+Study = Annotated[Optional[str], typer.Option("--study", "-s", help="Only this study.", metavar="NAME")]
+Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
+
+
+@app.callback(invoke_without_command=True)
+def root(version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False) -> None:
+    """Print the version, if asked to."""
+    if version:
+        print(f"collapse {__version__}")
+        raise typer.Exit
+
+
+@app.command()
+def plan(debug: Debug = False) -> None:
+    """Check params.yaml and studies/, and write lineage.yaml, the map of all nodes."""
+    from flows import plan
+
+    changed = plan.write()
+    print("lineage.yaml written" if changed else "lineage.yaml is current")
+
+
+@app.command()
+def repro(
+    study: Study = None,
+    branch: Annotated[Optional[str], typer.Option("--branch", "-b", help="Only this branch.", metavar="NAME")] = None,
+    workers: Annotated[Optional[int], typer.Option("--workers", "-j", min=1, help="Processes at once.")] = None,
+    debug: Debug = False,
+) -> None:
+    """Make every stale node, in parallel, and record it in DVC: the same result as 'dvc repro'."""
+    from flows.repro import repro
+
+    failed = repro(study, branch, workers, debug)
+    if failed:
+        raise typer.Exit(1)
+
+
+@app.command()
+def status(
+    study: Study = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON for machines.")] = False,
+    debug: Debug = False,
+) -> None:
+    """Show every node: whole, stale or missing, and its stage of collapse."""
+    from flows.status import status
+
+    states = status(study)
+    if as_json:
+        print(json.dumps([vars(state) for state in states], indent=1))
+        return
+    from rich.console import Console
+    from rich.table import Table
+
+    from flows.progress import COLOURS
+
+    table = Table("node", "state", "stage", "gate", box=None, header_style="bold", padding=(0, 2))
+    for state in states:
+        colour = {"whole": "green", "stale": "yellow", "missing": "bright_black"}[state.state]
+        shown = COLOURS.get(state.stage, "default")
+        table.add_row(state.node, f"[{colour}]{state.state}[/]", f"[{shown}]{state.stage}[/]", state.outcome)
+    Console(highlight=False).print(table)
+    counts = {name: sum(s.state == name for s in states) for name in ("whole", "stale", "missing")}
+    print(", ".join(f"{count} {name}" for name, count in counts.items() if count))
+
+
+@app.command()
+def report(
+    study: Annotated[Optional[str], typer.Argument(help="The study; all of them if left out.")] = None,
+    strict: Annotated[bool, typer.Option("--strict", help="Exit with 1 if a claim fails.")] = False,
+    debug: Debug = False,
+) -> None:
+    """Print what a study found, and where its page is."""
+    from flows.report import show
+
+    if not show(study) and strict:
+        raise typer.Exit(1)
+
+
+@app.command()
+def docs(
+    study: Annotated[str, typer.Argument(help="The study.")],
+    out: Annotated[Path, typer.Option("--out", help="Folder to write.")] = Path("reports/docs"),
+    debug: Debug = False,
+) -> None:
+    """Build Great Expectations Data Docs of every node of a study."""
+    from flows.docs import docs
+
+    print(docs(study, out))
+
+
+@app.command()
+def ui(port: Annotated[int, typer.Option(help="Port on loopback.")] = 4200, debug: Debug = False) -> None:
+    """Serve the Prefect UI on loopback, with the history of this project's runs."""
+    from flows.server import ui
+
+    ui(port)
+
+
+def main() -> None:
+    """Run the command; bad input is one line and exit code 2."""
+    sys.exit(command(app))
+
+
+if __name__ == "__main__":
+    main()

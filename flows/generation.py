@@ -1,0 +1,61 @@
+"""One node: train → sample → pool → measure → record."""
+
+from __future__ import annotations
+
+from prefect import flow, tags
+from prefect.artifacts import create_table_artifact
+
+from collapse.layout import DATA
+from collapse.pool import staging
+from tasks.check import check
+from tasks.fit import fit
+from tasks.measure import measure
+from tasks.pool import pool
+from tasks.publish import publish
+from tasks.record import record
+from tasks.sample import sample
+from tasks.tombstone import tombstone
+from tasks.turn import Turn, find
+
+
+@flow(name="generation", flow_run_name="{node}")
+def generation(node: str, judge: bool = False) -> str:
+    """Make one node from its parent's pool; with ``judge``, check it in the same run. Returns the outcome."""
+    study, place = find(node)
+    with staging(DATA, node) as stage, tags(*labels(node)):
+        turn = Turn(study, place, stage)
+        if turn.halted:
+            tombstone(turn)
+        else:
+            fit(turn)
+            drawn = sample(turn)
+            pool(turn, drawn)
+            measure(turn)
+            announce(turn, record(turn))
+        publish(turn)
+        return judged(node, judge)
+
+
+def labels(node: str) -> list[str]:
+    """Return the tags of a node's run: study, branch and regime."""
+    study, place = find(node)
+    if place.branch is None:
+        return [study.name, "real"]
+    return [study.name, place.branch, study.branches[place.branch].regime.kind]
+
+
+def announce(turn: Turn, scalars: dict[str, float]) -> None:
+    """Show a node's figures in the Prefect UI."""
+    table = [{"metric": name, "mean": value} for name, value in scalars.items()]
+    create_table_artifact(table, key=turn.node.name, description=f"{turn.node.name}: means over replicates")
+
+
+def judged(node: str, judge: bool) -> str:
+    """Return the outcome of a node's check, made now if ``judge``."""
+    return check(node)["outcome"] if judge else "made"
+
+
+if __name__ == "__main__":
+    from flows.run import main
+
+    main(generation)

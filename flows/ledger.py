@@ -1,0 +1,263 @@
+"""DVC's record of the pipeline: what is stale, and how finished nodes are written down.
+
+DVC decides what is stale. This module asks it stage by stage, and records many finished stages at once with the
+content and the order that `dvc repro` would have given dvc.lock. The calls below DVC's documented API are pinned
+by constraints.txt and held to `dvc repro` by a test that compares the lock byte for byte.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+from collapse.errors import InputError
+from collapse.spec import canonical
+
+LOCK = Path("dvc.lock")
+HOME = Path(".dvc/tmp/collapse")
+JOURNAL = HOME / "journal.jsonl"
+BACKUP = HOME / "dvc.lock"
+
+
+@contextmanager
+def exclusive() -> Iterator[None]:
+    """Hold this checkout: two runs of one checkout must not meet.
+
+    Raises
+    ------
+    InputError
+        If another run holds it; the message says which process.
+    """
+    if not Path(".dvc").is_dir():
+        raise InputError(f"{Path.cwd()} is not a DVC repository; run this in the project's folder, or 'dvc init' first")
+    HOME.mkdir(parents=True, exist_ok=True)
+    with open(HOME / "lock", "a+", encoding="utf-8") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            file.seek(0)
+            raise InputError(f"another run holds this checkout (process {file.read().strip() or 'unknown'}); wait for "
+                             f"it, or stop it") from None
+        file.truncate(0)
+        file.write(str(os.getpid()))
+        file.flush()
+        yield
+
+
+def heal() -> list[str]:
+    """Mend what a killed process left: an unreadable or orphaned DVC lock, a truncated dvc.lock.
+
+    Call it while holding :func:`exclusive`. Returns what was done, in words.
+    """
+    done = []
+    rwlock = Path(".dvc/tmp/rwlock")
+    if rwlock.exists() and not _sound_rwlock(rwlock):
+        rwlock.unlink()
+        done.append("removed a DVC lock that a killed process left")
+    if BACKUP.exists():
+        before, now = _keys(BACKUP), _keys(LOCK)
+        if before is not None and (now is None or not set(before) <= set(now)):
+            _replace(LOCK, BACKUP.read_text(encoding="utf-8"))
+            done.append("restored dvc.lock from the copy made before the last run")
+    for left in Path("data/.tmp").glob("*.*"):
+        if not Path(f"/proc/{left.name.rsplit('.', 1)[1]}").exists():
+            shutil.rmtree(left, ignore_errors=True)
+    return done
+
+
+def _sound_rwlock(path: Path) -> bool:
+    """Return whether DVC's lock can be read and names no process that is gone."""
+    try:
+        held = json.loads(path.read_text())
+        infos = [*held.get("write", {}).values(), *(i for infos in held.get("read", {}).values() for i in infos)]
+        return all(Path(f"/proc/{info['pid']}").exists() for info in infos)
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return False
+
+
+def _keys(path: Path) -> list[str] | None:
+    """Return the stages in a lock file, in order; None if it cannot be read; [] if it is not there."""
+    from dvc.utils.serialize import load_yaml
+
+    if not path.exists():
+        return []
+    try:
+        return list(load_yaml(str(path)).get("stages", {}))
+    except Exception:  # DVC raises several kinds; any of them means that the file is damaged
+        return None
+
+
+def _replace(path: Path, text: str) -> None:
+    temporary = HOME / f"{path.name}.{os.getpid()}"
+    with open(temporary, "w", encoding="utf-8") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(temporary, path)
+
+
+class Ledger:
+    """The stages of dvc.yaml in the order in which `dvc repro` would run them."""
+
+    def __init__(self) -> None:
+        import logging
+
+        from dvc.exceptions import DvcException, NotDvcRepoError
+        from dvc.repo import Repo
+        from dvc.repo.reproduce import get_active_graph, plan_repro
+
+        logging.getLogger("dvc").setLevel(logging.ERROR)
+        try:
+            self.repo = Repo()
+            self.graph = get_active_graph(self.repo.index.graph)
+        except NotDvcRepoError:
+            raise InputError(f"{Path.cwd()} is not a DVC repository; run this in the project's folder") from None
+        except DvcException as error:
+            raise InputError(f"dvc.yaml: {' '.join(str(error).split())}") from None
+        self.order = [stage.addressing for stage in plan_repro(self.graph)]
+        self.stages = {stage.addressing: stage for stage in self.graph}
+        self.upstream = {s.addressing: {u.addressing for u in self.graph.successors(s)} for s in self.graph}
+        self.journal: dict[str, str] = {}
+        self.base: list[str] = []
+
+    # ---------------------------------------------------------------------------------- staleness
+
+    def select(self, stages: Iterable[str]) -> list[str]:
+        """Return ``stages`` and all they depend on, in plan order."""
+        wanted: set[str] = set()
+        queue = list(stages)
+        while queue:
+            name = queue.pop()
+            if name not in wanted:
+                wanted.add(name)
+                queue.extend(self.upstream[name])
+        return [name for name in self.order if name in wanted]
+
+    def changed(self, name: str) -> bool:
+        """Return whether a stage is stale, judged by what lies on disk now."""
+        with self.repo.lock:
+            return bool(self.stages[name].changed())
+
+    def fingerprint(self, name: str) -> str:
+        """Return the hash of all that a stage depends on: command, files and parameters."""
+        from dvc.stage.serialize import to_single_stage_lockfile
+
+        stage = self.stages[name]
+        with self.repo.lock:
+            stage.save_deps()
+            outs, stage.outs = stage.outs, []
+            try:
+                entry = to_single_stage_lockfile(stage)
+            finally:
+                stage.outs = outs
+        return hashlib.sha256(canonical(json.loads(json.dumps(entry))).encode()).hexdigest()
+
+    def restore(self, name: str) -> bool:
+        """Bring back a stage that DVC has run before with the same inputs, if it has."""
+        from dvc.exceptions import DvcException
+        from dvc.stage.cache import RunCacheNotFoundError
+
+        with self.repo.lock:
+            try:
+                self.repo.stage_cache.restore(self.stages[name])
+            except (RunCacheNotFoundError, DvcException):
+                return False
+        return True
+
+    # ------------------------------------------------------------------------------------ journal
+
+    def open(self) -> None:
+        """Begin a run: keep a copy of dvc.lock, or take up the journal of the run that was cut short."""
+        HOME.mkdir(parents=True, exist_ok=True)
+        if JOURNAL.exists():
+            for line in JOURNAL.read_text(encoding="utf-8").splitlines():
+                with suppress(ValueError, KeyError):  # the last line may be cut short
+                    entry = json.loads(line)
+                    if "base" in entry:
+                        self.base = entry["base"]
+                    else:
+                        self.journal[entry["stage"]] = entry["fingerprint"]
+            return
+        self.base = _keys(LOCK) or []
+        if LOCK.exists():
+            shutil.copyfile(LOCK, BACKUP)
+        else:
+            BACKUP.unlink(missing_ok=True)
+        self._note({"base": self.base})
+
+    def finished(self, name: str, fingerprint: str) -> None:
+        """Note that a stage's outputs are whole, before DVC knows it."""
+        self.journal[name] = fingerprint
+        self._note({"stage": name, "fingerprint": fingerprint})
+
+    def was_finished(self, name: str, fingerprint: str) -> bool:
+        """Return whether a run that was cut short had finished this stage with the same inputs."""
+        return self.journal.get(name) == fingerprint and all(
+            Path(str(out.fs_path)).exists() for out in self.stages[name].outs
+        )
+
+    def _note(self, entry: dict[str, Any]) -> None:
+        with open(JOURNAL, "a", encoding="utf-8") as file:
+            file.write(json.dumps(entry) + "\n")
+            file.flush()
+            os.fsync(file.fileno())
+
+    def close(self) -> None:
+        """End a run that recorded all it made."""
+        JOURNAL.unlink(missing_ok=True)
+        BACKUP.unlink(missing_ok=True)
+
+    # ------------------------------------------------------------------------------------- record
+
+    def record(self, names: Iterable[str]) -> None:
+        """Write finished stages into DVC's cache and dvc.lock, at once and atomically.
+
+        Existing entries keep their place; new ones follow in plan order, as if `dvc repro` had run them.
+        """
+        from dvc.stage.serialize import to_lockfile
+        from dvc.utils.serialize import load_yaml
+        from dvc.utils.serialize._yaml import dumps_yaml
+
+        names = set(names)
+        if not names:
+            return
+        entries: dict[str, Any] = {}
+        with self.repo.lock:
+            for name in self.order:
+                if name in names:
+                    stage = self.stages[name]
+                    stage.save()
+                    stage.commit()
+                    entries |= to_lockfile(stage)
+            data = load_yaml(str(LOCK)) if LOCK.exists() else {}
+            stages = {**data.get("stages", {}), **entries}
+            base = [key for key in self.base if key in stages]
+            rest = [key for key in self.order if key in stages and key not in set(base)]
+            other = [key for key in stages if key not in {*base, *rest}]
+            ordered = {key: stages[key] for key in (*base, *other, *rest)}
+            _replace(LOCK, dumps_yaml({"schema": "2.0", "stages": _plain(ordered)}))
+            with self.repo.scm_context(quiet=True) as context:
+                context.track_file(str(LOCK))
+
+    @property
+    def clean(self) -> bool:
+        """Return whether `dvc status` has nothing to say."""
+        return not self.repo.status()
+
+
+def _plain(value: Any) -> Any:
+    """Return dicts and lists alone, in their order, which is what DVC's dumper writes."""
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(item) for item in value]
+    return value
+
+

@@ -1,0 +1,53 @@
+"""The plan: lineage.yaml is what the studies say, and their data and models can carry them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from collapse import lineage, loop
+from collapse.layout import DATA
+from collapse.params import Study, read_params, read_studies
+from collapse.pool import put, staging, write_text
+
+PASSED = DATA / "plan.json"
+
+
+def studies() -> dict[str, Study]:
+    """Return the studies that params.yaml lists."""
+    return read_studies(Path(), read_params(Path()))
+
+
+def check() -> None:
+    """Refuse a stale map, or a study that its data or models cannot carry; record that neither is so.
+
+    The record is always the same text: what comes after `plan` is stale only for reasons of its own.
+    """
+    found = studies()
+    lineage.check_current(Path(), found)
+    for study in found.values():
+        loop.check_study(study)
+    with staging(DATA, "plan") as folder:
+        write_text(folder / "plan.json", '{"lineage": "current"}\n')
+        put(folder / "plan.json", PASSED)
+
+
+def write() -> bool:
+    """Write lineage.yaml if the studies are sound; return whether it changed. Unsound studies change nothing."""
+    found = studies()
+    text = lineage.render(found)
+    for study in found.values():
+        loop.check_study(study)
+    if lineage.PATH.exists() and lineage.PATH.read_text(encoding="utf-8") == text:
+        return False
+    with staging(DATA, "lineage") as folder:
+        write_text(folder / "lineage.yaml", text)
+        put(folder / "lineage.yaml", lineage.PATH)
+    return True
+
+
+if __name__ == "__main__":
+    import sys
+
+    from flows.run import command
+
+    sys.exit(command(check))

@@ -1,0 +1,50 @@
+"""One study's page."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from prefect import flow
+from prefect.artifacts import create_markdown_artifact
+
+from collapse.errors import InputError, nearest
+from collapse.layout import REPORTS
+from collapse.params import read_params
+from tasks.report import report as write_page
+
+
+@flow(name="report", flow_run_name="report-{study}")
+def report(study: str) -> None:
+    """Write reports/STUDY: the page, the tidy measurements, the summary and the verdicts on its claims."""
+    text = write_page(study)
+    create_markdown_artifact(f"```\n{text}```\n", key=f"report-{study}", description=f"What study {study} found")
+
+
+def show(study: str | None) -> bool:
+    """Print what the studies found and where their pages are; return whether no claim failed.
+
+    Raises
+    ------
+    InputError
+        If a study has no report yet.
+    """
+    names = read_params(Path()).studies
+    if study is not None and study not in names:
+        raise InputError(f"params.yaml: '{study}' is not in studies{nearest(study, names)}")
+    sound = True
+    for name in [study] if study else names:
+        folder = REPORTS / name
+        if not (folder / "summary.txt").exists():
+            raise InputError(f"{folder}: no report yet; run 'collapse repro --study {name}'")
+        print((folder / "summary.txt").read_text(encoding="utf-8"))
+        print(f"page: {folder / 'index.html'}\n")
+        claims = json.loads((folder / "claims.json").read_text(encoding="utf-8"))
+        sound &= all(claim["verdict"] != "fails" for claim in claims)
+    return sound
+
+
+if __name__ == "__main__":
+    from flows.run import main
+
+    main(report)

@@ -1,0 +1,376 @@
+"""Every stale node, warm and in parallel, then recorded in DVC: the same result as `dvc repro`."""
+
+from __future__ import annotations
+
+import json
+import signal
+import time
+from collections.abc import Callable, Iterable
+from concurrent.futures import FIRST_COMPLETED, Future, wait
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+from collapse import lineage
+from collapse.errors import InputError, nearest
+from collapse.layout import Files
+from collapse.params import Params, Study, read_params, read_studies
+from flows import plan
+from flows.ledger import Ledger, exclusive, heal
+from flows.progress import Progress
+from flows.workers import Outcome, Workers
+
+#: Seconds between records of finished nodes while others run.
+RECORD_EVERY = 30.0
+
+
+@dataclass
+class Unit:
+    """What one flow run does: a node with its check, a calibration, a report, or the plan."""
+
+    kind: str
+    key: str
+    stages: list[str]
+    upstream: set[str] = field(default_factory=set)
+    state: str = "waiting"  # waiting, clean, running, done, failed, skipped
+    error: str = ""
+    #: What the stages depended on when the unit was started.
+    prints: dict[str, str] = field(default_factory=dict)
+    #: The stages that its flow run covers.
+    ran: list[str] = field(default_factory=list)
+
+    @property
+    def name(self) -> str:
+        """Return what the unit is called in messages."""
+        return self.key if self.kind in {"real", "generation", "check"} else f"{self.kind} {self.key}".strip()
+
+    @property
+    def settled(self) -> bool:
+        """Return whether units downstream may go on."""
+        return self.state in {"clean", "done"}
+
+
+def units(ledger: Ledger, selected: Iterable[str]) -> dict[str, Unit]:
+    """Return the units of the selected stages, in plan order."""
+    found: dict[str, Unit] = {}
+    home: dict[str, str] = {}
+    for stage in selected:
+        kind, _, key = stage.partition("@")
+        name = key if kind in {"real", "generation", "check"} else stage
+        home[stage] = name
+        if name not in found:
+            found[name] = Unit(kind, key, [])
+        found[name].stages.append(stage)
+    for name, unit in found.items():
+        unit.kind = unit.stages[0].partition("@")[0]
+        unit.upstream = {home[u] for stage in unit.stages for u in ledger.upstream[stage]} - {name}
+    return found
+
+
+class Run:
+    """One run of `collapse repro`."""
+
+    def __init__(self, ledger: Ledger, work: dict[str, Unit], known: dict[str, lineage.Node], progress: Progress):
+        self.ledger = ledger
+        self.units = work
+        self.known = known
+        self.progress = progress
+        self.running: dict[Future[Outcome], str] = {}
+        self.unrecorded: list[str] = []
+        self.runs: dict[str, UUID] = {}
+        self.traces: list[str] = []
+        self.last_record = time.monotonic()
+
+    # ------------------------------------------------------------------------------ what to do
+
+    def settle(self, unit: Unit) -> str | None:
+        """Decide a unit whose upstream is settled; return the flow to run for it, or None."""
+        stale = [stage for stage in unit.stages if self.ledger.changed(stage)]
+        if not stale:
+            unit.state = "clean"
+            return None
+        first = unit.stages[0]
+        if first not in stale:  # a node whose check alone is stale
+            return None if self._whole(unit, stale) else "check"
+        if self._whole(unit, unit.stages):
+            return None
+        return unit.kind
+
+    def _whole(self, unit: Unit, stages: list[str]) -> bool:
+        """Take a unit that was finished before, by a run cut short or in DVC's cache, without running it."""
+        for stage in stages:
+            unit.prints[stage] = self.ledger.fingerprint(stage)
+            if not (self.ledger.was_finished(stage, unit.prints[stage]) and self._sound(unit)
+                    or self.ledger.restore(stage)):
+                return False
+        unit.state = "done"
+        self.unrecorded += stages
+        return True
+
+    def _sound(self, unit: Unit) -> bool:
+        from tasks.turn import whole
+
+        return unit.key not in self.known or whole(Files.of(self.known[unit.key]))
+
+    # ----------------------------------------------------------------------------------- running
+
+    def go(self, workers: Callable[[], Workers]) -> None:
+        """Run until every unit is settled, failed or skipped."""
+        while True:
+            ready = self._settle_all(workers)
+            for unit, flow in ready:
+                self._start(unit, flow, workers())
+            if not self.running:
+                break
+            done, _ = wait(self.running, timeout=0.5, return_when=FIRST_COMPLETED)
+            for future in done:
+                self._finish(self.running.pop(future), future.result())
+            self.progress.tick()
+            if time.monotonic() - self.last_record > RECORD_EVERY:
+                self.record(self._quiet())
+
+    def _settle_all(self, workers: Callable[[], Workers]) -> list[tuple[Unit, str]]:
+        """Return the units to start now, at most as many as there are free processes."""
+        ready: list[tuple[Unit, str]] = []
+        again = True
+        while again:
+            again = False
+            for unit in self._by_generation():
+                if unit.state != "waiting":
+                    continue
+                above = [self.units[name] for name in unit.upstream]
+                if any(u.state in {"failed", "skipped"} for u in above):
+                    unit.state, again = "skipped", True
+                    continue
+                if not all(u.settled for u in above) or any(u is unit for u, _ in ready):
+                    continue
+                if len(self.running) + len(ready) >= self.progress.workers:
+                    break
+                flow = self.settle(unit)
+                if flow is None:
+                    again = True
+                    self._note(unit)
+                elif flow == "plan":
+                    self._plan(unit)
+                    again = True
+                else:
+                    ready.append((unit, flow))
+        return ready
+
+    def _by_generation(self) -> list[Unit]:
+        """Return units so that branches go forward side by side."""
+        def rank(item: tuple[int, Unit]) -> tuple[int, int]:
+            place, unit = item
+            node = self.known.get(unit.key) if unit.kind != "calibrate" else None
+            return (node.generation if node else -1 if unit.kind != "report" else 10**6, place)
+
+        return [unit for _, unit in sorted(enumerate(self.units.values()), key=rank)]
+
+    def _plan(self, unit: Unit) -> None:
+        plan.check()
+        unit.ran = unit.stages
+        self._finish(unit.stages[0], Outcome(None, "", 0.0))
+
+    def _start(self, unit: Unit, flow: str, workers: Workers) -> None:
+        unit.ran = unit.stages if flow == unit.kind else unit.stages[1:]
+        unit.state = "running"
+        self.progress.started(unit.key, unit.kind)
+        name = unit.key if unit.key in self.known else unit.stages[0]
+        self.running[workers.submit(flow, unit.key, self.runs.pop(f"{flow}@{unit.key}", None))] = name
+
+    def _finish(self, name: str, outcome: Outcome) -> None:
+        unit = self.units[name]
+        if outcome.error is not None:
+            unit.state, unit.error = "failed", outcome.error
+            self.traces.append(outcome.trace)
+            self.progress.failed(unit.name, outcome.error)
+            return
+        unit.state = "done"
+        for stage in unit.ran:
+            self.ledger.finished(stage, unit.prints.get(stage) or self.ledger.fingerprint(stage))
+        self.unrecorded += unit.ran
+        self._note(unit)
+
+    def _note(self, unit: Unit) -> None:
+        node = self.known.get(unit.key)
+        if node is None or unit.kind == "calibrate":
+            self.progress.finished(unit.key, unit.kind, None)
+            return
+        try:
+            found = json.loads(Files.of(node).record("validation.json").read_text())
+            stage = (found["stage"] or {"node": "halted"})["node"]
+        except (OSError, ValueError, KeyError):
+            stage = None
+        self.progress.finished(unit.key, unit.kind, stage)
+
+    # ----------------------------------------------------------------------------------- records
+
+    def _quiet(self) -> list[str]:
+        """Return finished stages that nothing reads now: recording replaces their files by links."""
+        busy: set[str] = set()
+        for name in self.running.values():
+            for stage in self.units[name].stages:
+                busy |= set(self.ledger.select([stage]))
+        return [stage for stage in self.unrecorded if stage not in busy]
+
+    def record(self, stages: list[str]) -> None:
+        """Record finished stages in DVC."""
+        self.ledger.record(stages)
+        self.unrecorded = [stage for stage in self.unrecorded if stage not in set(stages)]
+        self.last_record = time.monotonic()
+
+    # ------------------------------------------------------------------------------ Prefect's side
+
+    def announce(self, stale: set[str]) -> None:
+        """Create the flow runs of all units that may have to run, before any worker is busy."""
+        import importlib
+
+        from prefect.client.orchestration import get_client
+        from prefect.states import Pending
+
+        from flows.generation import labels
+
+        with get_client(sync_client=True) as client:
+            for name, unit in self.units.items():
+                if name not in stale or unit.kind == "plan":
+                    continue
+                flow = getattr(importlib.import_module(f"flows.{unit.kind}"), unit.kind)
+                tags = labels(unit.key) if unit.key in self.known else [unit.key]
+                run = client.create_flow_run(flow, name=unit.name.replace(" ", "-"), tags=tags, state=Pending(),
+                                             parameters={})
+                self.runs[f"{unit.kind}@{unit.key}"] = run.id
+
+    def forget(self) -> None:
+        """Delete the flow runs that were not needed."""
+        from contextlib import suppress
+
+        from prefect.client.orchestration import get_client
+
+        with get_client(sync_client=True) as client:
+            for run in self.runs.values():
+                with suppress(Exception):  # the server may be gone; its history is not the record
+                    client.delete_flow_run(run)
+        self.runs.clear()
+
+
+def downstream(work: dict[str, Unit], names: Iterable[str]) -> set[str]:
+    """Return ``names`` and all that depends on them."""
+    found = set(names)
+    grew = True
+    while grew:
+        more = {name for name, unit in work.items() if name not in found and unit.upstream & found}
+        grew = bool(more)
+        found |= more
+    return found
+
+
+def chosen(
+    ledger: Ledger, studies: dict[str, Study], study: str | None, branch: str | None
+) -> list[str]:
+    """Return the stages to bring up to date.
+
+    Raises
+    ------
+    InputError
+        If the study or branch does not exist.
+    """
+    if study is None and branch is not None and len(studies) == 1:
+        study = next(iter(studies))
+    if branch is not None and study is None:
+        raise InputError("--branch needs --study: several studies are listed in params.yaml")
+    if study is None:
+        return list(ledger.order)
+    if study not in studies:
+        raise InputError(f"params.yaml: '{study}' is not in studies{nearest(study, studies)}")
+    if branch is None:
+        return ledger.select([f"report@{study}"])
+    if branch not in studies[study].branches:
+        raise InputError(f"studies/{study}.yaml: '{branch}' is not a branch"
+                         f"{nearest(branch, studies[study].branches)}")
+    last = studies[study].branches[branch].last
+    return ledger.select([f"check@{studies[study].node(branch, last)}"])
+
+
+def repro(study: str | None = None, branch: str | None = None, workers: int | None = None, debug: bool = False) -> int:
+    """Bring every stale node up to date and record it in DVC; return the number of failed nodes.
+
+    Raises
+    ------
+    InputError
+        If a study is wrong, the map is stale, or another run holds this checkout. Nothing is changed.
+    NodeError
+        If the server cannot be reached.
+    """
+    params = read_params(Path())
+    studies = read_studies(Path(), params)
+    lineage.check_current(Path(), studies)
+    with exclusive():
+        notes = heal()
+        ledger = Ledger()
+        work = units(ledger, chosen(ledger, studies, study, branch))
+        return _repro(ledger, work, studies, params, workers or params.machine.workers, notes, debug)
+
+
+def _repro(ledger: Ledger, work: dict[str, Unit], studies: dict[str, Study], params: Params, count: int,
+           notes: list[str], debug: bool) -> int:
+    stale = {name for name, unit in work.items() if any(ledger.changed(stage) for stage in unit.stages)}
+    with Progress(studies, count) as progress:
+        for note in notes:
+            progress.say(note)
+        if not stale:
+            progress.say(f"nothing to do: {len(work)} nodes, calibrations and reports are up to date")
+            ledger.close()
+            return 0
+        stale = downstream(work, stale)
+        for name, unit in work.items():
+            if name not in stale:
+                unit.state = "clean"
+        if "plan" in stale and ledger.changed("plan"):
+            plan.check()
+        ledger.open()
+        run = Run(ledger, work, lineage.all_nodes(studies), progress)
+        return _served(run, stale, count, debug)
+
+
+def _served(run: Run, stale: set[str], count: int, debug: bool) -> int:
+    from flows.server import serving
+
+    progress = run.progress
+    progress.total([unit.key for name, unit in run.units.items() if name in stale])
+    state: dict[str, Any] = {}
+
+    def stop(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        with serving() as served:
+            state["workers"] = Workers(count, served.url, debug)
+            served.ready()
+            progress.say(f"Prefect UI: {served.ui}")
+            from prefect.settings import PREFECT_API_URL, temporary_settings
+
+            with temporary_settings({PREFECT_API_URL: served.url}):
+                run.announce(stale)
+                try:
+                    run.go(lambda: state["workers"])
+                finally:
+                    state.pop("workers").close()
+                    run.record(run.unrecorded)
+                    run.forget()
+    finally:
+        if "workers" in state:
+            state["workers"].close()
+        signal.signal(signal.SIGTERM, before)
+    failed = [unit for unit in run.units.values() if unit.state == "failed"]
+    skipped = [unit for unit in run.units.values() if unit.state == "skipped"]
+    if not failed:
+        run.ledger.close()
+    progress.summary(run.units, len(failed), len(skipped))
+    if debug:
+        for trace in run.traces:
+            progress.say(trace)
+    return len(failed)
+
+

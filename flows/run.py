@@ -1,0 +1,45 @@
+"""How a flow is run as a command: quietly, without waiting for heartbeats, with one-line errors."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from collapse.errors import InputError, NodeError
+
+
+@contextmanager
+def no_heartbeat() -> Iterator[None]:
+    """Run flows without a heartbeat: a synchronous flow would wait for its thread, a second at every end."""
+    from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
+
+    with temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}):
+        yield
+
+
+def command(function: Callable[..., Any], *arguments: Any) -> int:
+    """Call ``function`` and return the exit code: 2 for bad input, 1 for a node that failed, both in one line."""
+    debug = "--debug" in sys.argv
+    try:
+        function(*arguments)
+    except (InputError, NodeError) as error:
+        if debug:
+            raise
+        print(f"error: {error}", file=sys.stderr)
+        return 2 if isinstance(error, InputError) else 1
+    except KeyboardInterrupt:
+        print("stopped", file=sys.stderr)
+        return 130
+    return 0
+
+
+def main(flow: Callable[..., Any]) -> None:
+    """Run a stage of dvc.yaml: the flow, with the command line's words as its parameters."""
+
+    def call() -> None:
+        with no_heartbeat():
+            flow(*[word for word in sys.argv[1:] if word != "--debug"])
+
+    sys.exit(command(call))

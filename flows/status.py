@@ -1,0 +1,48 @@
+"""What each node is now: whole or stale, failed, its stage."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+from collapse import lineage
+from collapse.layout import Files
+from collapse.params import read_params, read_studies
+from flows.ledger import Ledger
+from flows.repro import chosen, downstream, units
+
+
+@dataclass(frozen=True)
+class State:
+    """One node: ``state`` is whole, stale (something it depends on changed) or missing (never made)."""
+
+    node: str
+    branch: str
+    state: str
+    stage: str
+    outcome: str
+
+
+def status(study: str | None = None) -> list[State]:
+    """Return the state of every node of ``study``, or of all studies."""
+    params = read_params(Path())
+    studies = read_studies(Path(), params)
+    lineage.check_current(Path(), studies)
+    ledger = Ledger()
+    work = units(ledger, chosen(ledger, studies, study, None))
+    stale = downstream(work, [n for n, unit in work.items() if any(ledger.changed(s) for s in unit.stages)])
+    states = []
+    for node in lineage.all_nodes(studies).values():
+        if node.name not in work:
+            continue
+        files = Files.of(node)
+        state = "whole" if node.name not in stale else "stale" if files.pool.exists() else "missing"
+        stage, outcome = "", ""
+        try:
+            found = json.loads(files.record("validation.json").read_text())
+            stage, outcome = (found["stage"] or {"node": "halted"})["node"], found["outcome"]
+        except (OSError, ValueError, KeyError):
+            state = "missing" if state == "missing" else "stale"
+        states.append(State(node.name, node.branch or "real", state, stage, outcome))
+    return states

@@ -1,0 +1,93 @@
+"""Warm processes that run nodes: everything is imported once, and they die with their parent."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from concurrent.futures import Future, ProcessPoolExecutor
+from dataclasses import dataclass
+from multiprocessing import get_context
+from uuid import UUID
+
+from flows.server import die_with_parent
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a piece of work ended: ``error`` is one line (None: well), ``trace`` the traceback for --debug."""
+
+    error: str | None
+    trace: str
+    seconds: float
+
+
+def _begin() -> None:
+    die_with_parent()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides how a run ends
+    import great_expectations  # noqa: F401  imported once, here, so that no node pays for it
+    import pandas  # noqa: F401
+    import pyarrow.parquet  # noqa: F401
+
+    import flows.calibrate
+    import flows.generation
+    import flows.real
+    import flows.report  # noqa: F401
+
+
+def _warm() -> None:
+    """Do nothing: the first call starts the process, and importing is the work."""
+
+
+def _work(kind: str, key: str, run: UUID | None) -> Outcome:
+    import importlib
+    import traceback
+
+    from prefect.client.orchestration import get_client
+    from prefect.flow_engine import run_flow
+
+    from collapse.errors import InputError, NodeError
+    from flows.run import no_heartbeat
+
+    begin = time.perf_counter()
+    flow = getattr(importlib.import_module(f"flows.{kind}"), kind)
+    parameters = {"node": key, "judge": True} if kind in {"generation", "real"} else {_parameter(kind): key}
+    try:
+        with no_heartbeat():
+            found = get_client(sync_client=True).read_flow_run(run) if run else None
+            run_flow(flow, flow_run=found, parameters=parameters)
+    except (InputError, NodeError) as error:
+        return Outcome(str(error), traceback.format_exc(), time.perf_counter() - begin)
+    except Exception as error:  # a worker reports whatever ended a node; the parent goes on with other branches
+        text = " ".join(f"{type(error).__name__}: {error}".split())
+        return Outcome(text[:300], traceback.format_exc(), time.perf_counter() - begin)
+    return Outcome(None, "", time.perf_counter() - begin)
+
+
+def _parameter(kind: str) -> str:
+    return {"check": "node", "calibrate": "key", "report": "study"}[kind]
+
+
+class Workers:
+    """``count`` warm processes."""
+
+    def __init__(self, count: int, url: str, debug: bool = False):
+        os.environ["PREFECT_API_URL"] = url
+        os.environ["PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL"] = "INFO" if debug else "CRITICAL"
+        self.count = count
+        self.pool = ProcessPoolExecutor(count, mp_context=get_context("spawn"), initializer=_begin)
+        for _ in range(count):
+            self.pool.submit(_warm)
+
+    def submit(self, kind: str, key: str, run: UUID | None) -> Future[Outcome]:
+        """Run a flow in the next free process."""
+        return self.pool.submit(_work, kind, key, run)
+
+    def close(self) -> None:
+        """End the processes at once, whatever they do: an unfinished node leaves nothing in place."""
+        processes = list((self.pool._processes or {}).values())
+        self.pool.shutdown(wait=False, cancel_futures=True)
+        for process in processes:
+            process.kill()
+        for process in processes:
+            process.join()

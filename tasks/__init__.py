@@ -1,0 +1,18 @@
+"""Prefect tasks, one per file: read, call the science, write."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from prefect import task
+from prefect.cache_policies import NO_CACHE
+
+
+def _is_io(task_: Any, run: Any, state: Any) -> bool:
+    return isinstance(state.result(raise_on_failure=False), OSError)
+
+
+#: Work that has one result: DVC is the memoiser, so Prefect caches nothing and retries nothing.
+work = task(cache_policy=NO_CACHE, persist_result=False)
+#: Reading and writing, which a passing fault of the file system may break.
+io = task(cache_policy=NO_CACHE, persist_result=False, retries=2, retry_delay_seconds=1, retry_condition_fn=_is_io)

@@ -1,0 +1,93 @@
+"""Judge one node: its raw sample, its measured rows, its stage."""
+
+from __future__ import annotations
+
+import json
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+
+from collapse import loop
+from collapse.calibration import Bands, stage
+from collapse.data import Schema
+from collapse.layout import DATA, Files
+from collapse.params import Gate, Study
+from collapse.pool import file_hash, part_note, put, staging, write_text
+from tasks import io
+from tasks.turn import find
+
+
+@io(name="check")
+def check(node: str) -> dict[str, Any]:
+    """Judge ``node`` by its study's gates and put its validation and verdict in place; return the verdict."""
+    study, place = find(node)
+    files = Files.of(place)
+    about = manifest(files.record("parquet"))
+    if "halted" in about:
+        validation, verdict = _inherit(node, about["halted"])
+    else:
+        validation, verdict = _judge(study, place.branch, files)
+    with staging(DATA, f"{node}.check") as folder:
+        for name, body in (("validation.json", validation), ("verdict.json", verdict)):
+            write_text(folder / name, json.dumps(body, indent=1, sort_keys=True) + "\n")
+            put(folder / name, files.record(name))
+    return verdict
+
+
+def manifest(record: Path) -> dict[str, Any]:
+    """Return the manifest that a node's record carries."""
+    import pyarrow.parquet as pq
+
+    return json.loads(pq.read_schema(record).metadata[b"collapse"])["manifest"]
+
+
+def _inherit(node: str, halted: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    validation = {"node": node, "outcome": "halt", "success": False, "stage": None, "gates": [], "halted": halted}
+    return validation, {"outcome": "halt", "gates": [halted["gate"]], "node": halted["node"]}
+
+
+def _judge(study: Study, branch: str | None, files: Files) -> tuple[dict[str, Any], dict[str, Any]]:
+    import pandas as pd
+
+    from tasks.expectations import judge, outcome
+
+    table = pd.read_parquet(files.record("parquet"))
+    whole = table[table["feature"] == ""]
+    measured = whole.pivot(index="replicate", columns="metric", values="value")
+    path = files.calibration(study.floor(branch))
+    bands = _bands(path, file_hash(path))
+    kind = "real" if branch is None else "model"
+    gates = study.gates if branch is None else study.branches[branch].gates
+    generations = study.generations if branch is None else study.branches[branch].last
+    limits = {gate.metric: _limits(gate, bands, kind, study, generations, len(gates)) for gate in gates}
+    schema = Schema.parse(part_note(Files(study.real, study.name).reference / "reference.parquet")["schema"])
+    rows = study.rows if branch is None else loop.sample_rows(study.branches[branch], study)
+    validation = judge(gates, measured, files.sample_part, limits, schema=schema, rows=rows)
+    values = {name: measured[name].to_numpy() for name in measured}
+    node_stage, replicates = stage(values, bands, generations, kind)
+    verdict = outcome(validation["gates"])
+    verdict["node"] = None if verdict["outcome"] == "pass" else files.node
+    validation = {**validation, "node": files.node, "outcome": verdict["outcome"],
+                  "stage": {"node": node_stage, "replicates": replicates}}
+    return validation, verdict
+
+
+@cache
+def _bands(path: Path, hashed: str) -> Bands:
+    import pandas as pd
+
+    return Bands(pd.read_parquet(path))
+
+
+def _limits(
+    gate: Gate, bands: Bands, kind: str, study: Study, generations: int, gates: int
+) -> tuple[float | None, float | None]:
+    """Return the gate's thresholds as numbers; ``control`` is the band at 1 % over all gates and generations."""
+    if "control" not in (gate.min, gate.max):
+        return gate.min, gate.max
+    cells = max(1, gates) * generations
+    band = bands.band(gate.metric, kind=kind, replicates=study.replicates, cells=cells)
+    low = band.low if gate.min == "control" else gate.min
+    high = band.high if gate.max == "control" else gate.max
+    return (None if low is None else float(low)), (None if high is None else float(high))

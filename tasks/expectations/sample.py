@@ -1,0 +1,98 @@
+"""What the raw sample must be as a table: the frozen columns, all rows, no gaps.
+
+A sample may hold images, which do not survive pandas, and millions of values. So Arrow counts, and the
+expectations judge the counts: one row per column of the table.
+"""
+
+from __future__ import annotations
+
+from itertools import zip_longest
+
+import great_expectations.expectations as gxe
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from collapse.data import Column, Schema
+
+
+class ExpectSchemaToHold(gxe.ExpectColumnPairValuesToBeEqual):
+    """The columns of the table are those frozen at generation 0, in order and in type."""
+
+    column_A: str = "frozen"
+    column_B: str = "found"
+    description: str = "The columns are the frozen ones, in order and in type"
+
+
+class ExpectRowsToBeComplete(gxe.ExpectColumnMinToBeBetween):
+    """Every column has exactly the rows that the study asks for; an absent column has none."""
+
+    column: str = "rows"
+    description: str = "Every replicate has exactly its rows"
+
+
+class ExpectCategoriesToBeKnown(gxe.ExpectColumnSumToBeBetween):
+    """No value lies outside the categories frozen at generation 0."""
+
+    column: str = "unknown"
+    max_value: float = 0
+    description: str = "Every category is a frozen one"
+
+
+class ExpectValuesToBeUsable(gxe.ExpectColumnSumToBeBetween):
+    """No value is null, NaN or infinite."""
+
+    column: str = "unusable"
+    max_value: float = 0
+    description: str = "No value is null, NaN or infinite"
+
+
+def profile(table: pa.Table, schema: Schema, replicates: int) -> pd.DataFrame:
+    """Return one row per column: ``frozen`` and ``found`` name and type, and counts of rows and faults."""
+    frozen = ["replicate: int16"] if replicates > 1 else []
+    frozen += [f"{column.name}: {_kind(column)}" for column in schema.columns]
+    found = [f"{field.name}: {_arrow_kind(field.type)}" for field in table.schema]
+    known = {column.name: column for column in schema.columns}
+    counts = [_count(array, known.get(name)) for name, array in zip(table.column_names, table.columns, strict=True)]
+    empty = {"rows": 0, "unusable": 0, "unknown": 0}
+    return pd.DataFrame([
+        {"frozen": a, "found": b, **count}
+        for a, b, count in zip_longest(frozen, found, counts, fillvalue="nothing")
+        for count in [empty if count == "nothing" else count]
+    ])
+
+
+def _kind(column: Column) -> str:
+    return f"image {'x'.join(map(str, column.shape))}" if column.kind == "image" else column.kind
+
+
+def _arrow_kind(kind: pa.DataType) -> str:
+    if isinstance(kind, pa.FixedShapeTensorType):
+        return f"image {'x'.join(map(str, kind.shape))}"
+    if pa.types.is_dictionary(kind):
+        return "category"
+    return "number" if pa.types.is_float64(kind) else str(kind)
+
+
+def _count(values: pa.ChunkedArray, column: Column | None) -> dict[str, int]:
+    rows, unusable, unknown = len(values), values.null_count, 0
+    if isinstance(values.type, pa.FixedShapeTensorType):
+        pixels = pa.chunked_array([chunk.storage.flatten() for chunk in values.chunks], values.type.value_type)
+        unusable += _non_finite(pixels)
+    elif pa.types.is_floating(values.type):
+        unusable += _non_finite(values) - values.null_count
+    elif pa.types.is_dictionary(values.type) and column is not None:
+        unknown = sum(_unknown(chunk, set(column.categories)) for chunk in values.chunks)
+    return {"rows": rows, "unusable": unusable, "unknown": unknown}
+
+
+def _non_finite(values: pa.ChunkedArray) -> int:
+    """Return how many values are null, NaN or infinite."""
+    return len(values) - (pc.sum(pc.is_finite(values)).as_py() or 0)
+
+
+def _unknown(chunk: pa.DictionaryArray, categories: set[str]) -> int:
+    strange = [code for code, name in enumerate(chunk.dictionary.to_pylist()) if name not in categories]
+    if not strange:
+        return 0
+    return pc.sum(pc.is_in(chunk.indices, pa.array(strange, chunk.indices.type))).as_py() or 0

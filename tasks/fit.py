@@ -1,0 +1,24 @@
+"""Fit the node's model to its parent's pool."""
+
+from __future__ import annotations
+
+import json
+
+from collapse.pool import write_text
+from tasks import work
+from tasks.turn import Turn
+
+
+@work(name="fit")
+def fit(turn: Turn) -> None:
+    """Fit the branch's model to the training set and stage what it learned."""
+    from safetensors.numpy import save_file
+
+    branch = turn.branch
+    turn.parameters = branch.model.fit(turn.pool.rows(), turn.rng.at("fit"))
+    turn.manifest = turn.describe()
+    folder = turn.stage / "model"
+    folder.mkdir()
+    save_file(turn.parameters, folder / "weights.safetensors")
+    about = {"model": turn.manifest["model"], "node": turn.node.name, "weights": turn.manifest["weights"]}
+    write_text(folder / "model.json", json.dumps(about, indent=1, sort_keys=True) + "\n")

@@ -1,0 +1,15 @@
+"""Make the next training set by the branch's regime."""
+
+from __future__ import annotations
+
+from collapse.pool import Part, write_pool
+from tasks import work
+from tasks.turn import Turn
+
+
+@work(name="pool")
+def pool(turn: Turn, sample: Part) -> None:
+    """Apply the regime and stage the pool: inherited parts are linked, not copied."""
+    branch = turn.branch
+    following = branch.regime.next_pool(turn.pool, sample.head(branch.rows), turn.real, turn.rng.at("regime"))
+    write_pool(following, turn.stage / "pool", turn.manifest, (turn.stage / "sample", turn.parent.pool))

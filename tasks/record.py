@@ -1,0 +1,55 @@
+"""Write a node's records: every measurement, the flat scalars, and a few rows to look at."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from collapse.metrics.base import Measurement
+from collapse.pool import MANIFEST, Part, file_hash, write_part, write_text
+from collapse.spec import canonical
+from tasks import io
+from tasks.turn import Turn
+
+#: Rows of replicate 0 that are kept beside the measurements, to be drawn on the page.
+SHOWN = 400
+
+
+@io(name="record")
+def record(turn: Turn) -> dict[str, float]:
+    """Stage the records of a node and return its flat scalars."""
+    assert turn.rows is not None
+    manifest = turn.stage / "pool" / MANIFEST
+    note = {"manifest": json.loads(manifest.read_text()), "manifest_sha256": file_hash(manifest)}
+    write_measurements(turn.measurements, turn.staged_record("parquet"), note)
+    shown = turn.rows.replicate(0).head(min(SHOWN, turn.rows.n))
+    part = Part.of(shown, turn.node.name, turn.node.generation, turn.node.branch is not None)
+    write_part(part, turn.staged_record("samples.parquet"), turn.study.name)
+    scalars = {m.metric: float(np.mean(m.values)) for m in turn.measurements if m.feature == ""}
+    scalars = {name: round(value, 6) for name, value in scalars.items() if math.isfinite(value)}
+    write_text(turn.staged_record("json"), json.dumps(scalars, indent=1, sort_keys=True) + "\n")
+    return scalars
+
+
+def write_measurements(measurements: list[Measurement], path: Path, note: dict[str, Any]) -> None:
+    """Write measurements as a tidy Parquet file: replicate, metric, feature, value."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    ordered = sorted(measurements, key=lambda m: (m.metric, m.feature))
+    counts = [len(m.values) for m in ordered]
+    metric = np.repeat(np.array([m.metric for m in ordered], dtype=object), counts)
+    feature = np.repeat(np.array([m.feature for m in ordered], dtype=object), counts)
+    values = np.concatenate([np.asarray(m.values, dtype=float) for m in ordered]) if ordered else np.empty(0)
+    replicate = np.concatenate([np.arange(c, dtype=np.int16) for c in counts]) if ordered else np.empty(0, np.int16)
+    schema = pa.schema(
+        [("replicate", pa.int16()), ("metric", pa.string()), ("feature", pa.string()), ("value", pa.float64())],
+        metadata={"collapse": canonical(note)},
+    )
+    columns = [pa.array(replicate, pa.int16()), pa.array(metric, pa.string()), pa.array(feature, pa.string()),
+               pa.array(values, pa.float64())]
+    pq.write_table(pa.table(columns, schema=schema), path, compression="zstd", use_dictionary=["metric", "feature"])

@@ -1,0 +1,36 @@
+"""One study's page, tables and verdicts."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from collapse import lineage
+from collapse.calibration import Bands
+from collapse.layout import DATA, RECORDS, REPORTS, Files
+from collapse.params import Study, read_study
+from collapse.pool import put, staging, write_text
+from collapse.report.collect import Collected, collect
+from collapse.report.page import text_summary, write
+from tasks import work
+
+
+def gather(study: Study) -> Collected:
+    """Return the study's records, read once."""
+    import pandas as pd
+
+    files = Files(study.real, study.name)
+    bands = {name: Bands(pd.read_parquet(files.calibration(study.floor(name)))) for name in study.branches}
+    cells = max(1, len(study.gates)) * study.generations
+    return collect(study, lineage.nodes(study), RECORDS / study.name, bands, cells=cells)
+
+
+@work(name="report")
+def report(study: str) -> str:
+    """Put a study's page in place and return its summary in words."""
+    collected = gather(read_study(Path(), study))
+    text = text_summary(collected)
+    with staging(DATA, f"report-{study}") as stage:
+        write(collected, stage / study)
+        write_text(stage / study / "summary.txt", text)
+        put(stage / study, REPORTS / study)
+    return text

@@ -1,0 +1,22 @@
+"""Draw the node's raw fresh sample."""
+
+from __future__ import annotations
+
+from collapse import loop
+from collapse.pool import Part, write_part
+from tasks import work
+from tasks.turn import Turn
+
+
+@work(name="sample")
+def sample(turn: Turn) -> Part:
+    """Sample from the fitted model and stage the raw sample."""
+    branch = turn.branch
+    schema = turn.real.first.schema
+    count = loop.sample_rows(branch, turn.study)
+    turn.rows = branch.model.sample(turn.parameters, schema, count, turn.rng.at("sample"))
+    part = Part.of(turn.rows, turn.node.name, turn.node.generation, synthetic=True, model=turn.manifest["weights"])
+    folder = turn.stage / "sample"
+    folder.mkdir()
+    write_part(part, folder / f"{turn.node.name}.parquet", turn.study.name)
+    return part

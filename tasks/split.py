@@ -1,0 +1,36 @@
+"""Generation 0: real data split into reference, bank and first pool."""
+
+from __future__ import annotations
+
+import json
+
+from collapse import loop
+from collapse.pool import MANIFEST, Part, Pool, write_part, write_pool, write_text
+from tasks import io
+from tasks.turn import Turn
+
+
+@io(name="split")
+def split(turn: Turn) -> None:
+    """Read the source, split it, and stage the folders of generation 0."""
+    study = turn.study
+    parts = loop.split(study.source, study.rows, study.replicates, loop.address(study, 0))
+    turn.rows = parts.first
+    turn.frame = loop.freeze(study, parts.reference, parts.bank)
+    turn.manifest = turn.describe()
+    first = Part.of(parts.first, study.real, 0, synthetic=False)
+    sample = turn.stage / "sample"
+    sample.mkdir()
+    write_part(first, sample / f"{study.real}.parquet", study.name)
+    write_pool(Pool.of(first), turn.stage / "pool", turn.manifest, (sample,))
+    for name, rows in (("reference", parts.reference), ("bank", parts.bank)):
+        folder = turn.stage / name
+        folder.mkdir()
+        note = {"node": study.real, "rows": rows.n if rows is not None else None, "study": study.name}
+        if rows is not None:
+            content, file = write_part(Part.of(rows, study.real, 0, synthetic=False), folder / f"{name}.parquet",
+                                       study.name)
+            note |= {"content": content, "file": file}
+        else:
+            note |= {"source": study.source.spec(), "fresh": "exact"}
+        write_text(folder / MANIFEST, json.dumps(note, indent=1, sort_keys=True) + "\n")

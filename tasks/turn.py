@@ -1,0 +1,162 @@
+"""One turn of the loop on disk: what a node reads, and where it puts what it makes."""
+
+from __future__ import annotations
+
+import json
+from functools import cache, cached_property
+from pathlib import Path
+from typing import Any
+
+
+from collapse import lineage, loop
+from collapse.data import Rows
+from collapse.layout import Files
+from collapse.lineage import Node
+from collapse.metrics.base import Measurement
+from collapse.metrics.frame import Frame
+from collapse.models.base import Parameters
+from collapse.params import Branch, Study, read_params, read_study
+from collapse.pool import MANIFEST, Pool, RealData, file_hash, put, read_manifest, read_part, read_pool
+from collapse.rng import Rng
+
+
+@cache
+def _frozen(study: str, text: str, manifest: str) -> tuple[Study, Rows | None, Frame]:
+    """Return study, bank and frame; kept while this process lives and the study and its real node stay the same."""
+    loaded = read_study(Path(), study)
+    files = Files(loaded.real, study)
+    reference = read_part(files.reference / "reference.parquet").rows()
+    bank = files.bank / "bank.parquet"
+    rows = read_part(bank).rows() if bank.exists() else None
+    return loaded, rows, loop.freeze(loaded, reference, rows)
+
+
+def frozen(study: str) -> tuple[Study, Rows | None, Frame]:
+    """Return a study with its bank (None: infinite) and its frame, read once per process."""
+    manifest = Files(f"{study}-real", study).pool / MANIFEST
+    return _frozen(study, (Path("studies") / f"{study}.yaml").read_text(encoding="utf-8"), file_hash(manifest))
+
+
+def find(name: str) -> tuple[Study, Node]:
+    """Return a node and its study."""
+    params = read_params(Path())
+    studies = {study: read_study(Path(), study) for study in params.studies}
+    node = lineage.find(studies, name)
+    return studies[node.study], node
+
+
+def verdict(files: Files) -> dict[str, Any]:
+    """Return the verdict of a node."""
+    return json.loads(files.record("verdict.json").read_text())
+
+
+class Turn:
+    """A node while it is being made. Nothing is read before it is asked for."""
+
+    def __init__(self, study: Study, node: Node, stage: Path):
+        self.study = study
+        self.node = node
+        self.files = Files.of(node)
+        self.parent = Files(node.parent or "", node.study)
+        #: A folder of this process's own: outputs are made here and put in place when all are whole.
+        self.stage = stage
+        self.parameters: Parameters = {}
+        self.rows: Rows | None = None
+        self.measurements: list[Measurement] = []
+        self.manifest: dict[str, Any] = {}
+
+    @property
+    def branch(self) -> Branch:
+        """Return the branch that the node lies on."""
+        return self.study.branches[self.node.branch or ""]
+
+    @property
+    def rng(self) -> Rng:
+        """Return the randomness of this generation, the same for every branch."""
+        return loop.address(self.study, self.node.generation, self.branch.seed)
+
+    @cached_property
+    def frame(self) -> Frame:
+        """Return the study's frozen frame."""
+        return frozen(self.study.name)[2]
+
+    @cached_property
+    def real(self) -> RealData:
+        """Return what the regime may see of reality."""
+        files = Files(self.study.real, self.study.name)
+        first = read_pool(files.pool).parts[0]
+        return loop.real_data(self.study, first, frozen(self.study.name)[1])
+
+    @cached_property
+    def halted(self) -> dict[str, Any] | None:
+        """Return which gate of which node ended this branch, or None."""
+        found = verdict(self.parent)
+        if found["outcome"] == "halt":
+            return {"gate": ", ".join(found["gates"]), "node": found["node"]}
+        if found["outcome"] == "quarantine" and not self.pool.parts:
+            return {"gate": ", ".join(found["gates"]) + " (quarantine left nothing to train on)", "node": found["node"]}
+        return None
+
+    @cached_property
+    def pool(self) -> Pool:
+        """Return the training set: the parent's pool, without the parent's own sample if that is quarantined."""
+        pool = read_pool(self.parent.pool)
+        return pool.without(self.parent.node) if verdict(self.parent)["outcome"] == "quarantine" else pool
+
+    @cached_property
+    def previous(self) -> Rows:
+        """Return the parent's raw sample, for d(t, t−1)."""
+        return read_part(self.parent.sample_part).rows()
+
+    def describe(self) -> dict[str, Any]:
+        """Return what the manifest says before any part is known: deterministic, no time, host, path or run."""
+        parent = None
+        if self.node.parent is not None:
+            parent = {"node": self.node.parent, "manifest": file_hash(self.parent.pool / MANIFEST)}
+        about = {
+            "branch": self.node.branch,
+            "fresh": "resampled" if self.study.source.finite else "exact",
+            "generation": self.node.generation,
+            "node": self.node.name,
+            "parent": parent,
+            "replicates": self.study.replicates,
+            "source": self.study.source.spec(),
+            "study": self.study.name,
+        }
+        if self.node.branch is None:
+            return {**about, "real_inputs": list(self.study.source.real_inputs), "rows": self.study.rows,
+                    "seed": list(loop.address(self.study, 0).address)}
+        branch = self.branch
+        return {
+            **about,
+            "model": {**branch.model.spec(), "digest": branch.model.digest},
+            "real_inputs": loop.real_inputs(self.study, branch.regime, branch),
+            "regime": branch.regime.spec(),
+            "rows": branch.rows,
+            "seed": list(self.rng.address),
+            "weights": loop.digest(self.parameters) if self.parameters else None,
+        }
+
+    def publish(self, folders: tuple[str, ...]) -> None:
+        """Put every staged output in place; the pool comes last, so that a pool means a whole node."""
+        for record in sorted(self.stage.glob("records/*")):
+            put(record, self.files.record(record.name.removeprefix(f"{self.node.name}.")))
+        for name in (*folders, "pool"):
+            put(self.stage / name, self.files.folder / name)
+
+    def staged_record(self, ending: str) -> Path:
+        """Return where a record is staged."""
+        folder = self.stage / "records"
+        folder.mkdir(exist_ok=True)
+        return folder / f"{self.node.name}.{ending}"
+
+
+def whole(files: Files) -> bool:
+    """Return whether every part of a node's pool lies there as its manifest says."""
+    try:
+        manifest = read_manifest(files.pool)
+        return all(file_hash(files.pool / f"{p['origin']}.parquet") == p["file"] for p in manifest["parts"])
+    except (OSError, ValueError, KeyError):
+        return False
+
+

@@ -1,0 +1,88 @@
+"""The child → parent map, and the tree it draws.
+
+    s-real ── replace-01 ── replace-02 ── replace-03 ── replace-04
+                                │
+                                └──────── rescue-03 ─── rescue-04 ── rescue-05
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from collapse import lineage
+from collapse.errors import InputError
+from collapse.params import parse_study, read_params, read_studies
+
+STUDY = {
+    "title": "t", "seed": 1, "source": {"kind": "gaussian"}, "model": {"kind": "gaussian"}, "rows": 50,
+    "generations": 4, "replicates": 2, "gates": {},
+    "branches": {"replace": {"regime": "replace"},
+                 "rescue": {"from": "replace", "at": 2, "regime": "accumulate", "generations": 5}},
+}
+
+
+def study(**changes):
+    return parse_study({**STUDY, **changes}, "s", Path("studies/s.yaml"))
+
+
+def test_the_tree():
+    parents = {node.name: node.parent for node in lineage.nodes(study()).values()}
+    assert parents == {
+        "s-real": None,
+        "s-replace-01": "s-real", "s-replace-02": "s-replace-01", "s-replace-03": "s-replace-02",
+        "s-replace-04": "s-replace-03",
+        "s-rescue-03": "s-replace-02", "s-rescue-04": "s-rescue-03", "s-rescue-05": "s-rescue-04",
+    }
+
+
+def test_ancestors_lead_to_real_data():
+    known = lineage.nodes(study())
+    way = [node.name for node in lineage.ancestors(known, "s-rescue-04")]
+    assert way == ["s-rescue-04", "s-rescue-03", "s-replace-02", "s-replace-01", "s-real"]
+
+
+def test_parents_come_before_children_whatever_the_order_of_branches():
+    branches = dict(reversed(STUDY["branches"].items()))
+    names = list(lineage.nodes(study(branches=branches)))
+    for node in lineage.nodes(study(branches=branches)).values():
+        assert node.parent is None or names.index(node.parent) < names.index(node.name)
+
+
+def test_a_branch_with_a_model_of_its_own_has_a_noise_floor_of_its_own():
+    branches = {"replace": {"regime": "replace"}, "ml": {"regime": "replace", "model": {"ddof": 0}}}
+    built = lineage.build({"s": study(branches=branches)})
+    assert {key: item["floor"] for key, item in built["calibrations"].items()} == {
+        "s": "calibration", "s-ml": "calibration-ml"}
+    assert built["nodes"]["s-ml-01"]["floor"] == "calibration-ml"
+    assert built["nodes"]["s-replace-01"]["floor"] == "calibration"
+
+
+def test_optional_keys_are_watched_only_where_they_stand():
+    plain = lineage.build({"s": study()})["generations"]["s-replace-01"]
+    with_tails = lineage.build({"s": study(tails=[{"where": "x > 1"}])})["generations"]["s-replace-01"]
+    assert (plain["tails"], with_tails["tails"]) == ("source", "tails")
+
+
+def test_two_nodes_of_one_name_are_refused():
+    one = parse_study({**STUDY, "branches": {"b-c": {"regime": "replace"}}}, "a", Path("studies/a.yaml"))
+    two = parse_study({**STUDY, "branches": {"c": {"regime": "replace"}}}, "a-b", Path("studies/a-b.yaml"))
+    with pytest.raises(InputError, match="studies/a-b.yaml: node 'a-b-c-01' also belongs to study 'a'; rename one"):
+        lineage.all_nodes({"a": one, "a-b": two})
+
+
+def test_the_committed_map_is_current():
+    root = Path(__file__).parents[1]
+    studies = read_studies(root, read_params(root))
+    lineage.check_current(root, studies)
+    assert yaml.safe_load((root / "lineage.yaml").read_text()) == lineage.build(studies)
+
+
+def test_a_stale_map_is_refused_with_the_remedy(tmp_path):
+    with pytest.raises(InputError, match="run 'collapse plan'"):
+        lineage.check_current(tmp_path, {"s": study()})
+    (tmp_path / "lineage.yaml").write_text("old: true\n")
+    with pytest.raises(InputError, match="does not match.*run 'collapse plan'"):
+        lineage.check_current(tmp_path, {"s": study()})

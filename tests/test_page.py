@@ -1,0 +1,426 @@
+"""The page, its tables and its drawing, from records written by hand; opened in a real browser."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import struct
+import subprocess
+import zlib
+from functools import cache
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from collapse.claims import parse_claims
+from collapse.data import Column, Rows, Schema
+from collapse.errors import InputError
+from collapse.metrics.base import Fact
+from collapse.pool import Part, write_part
+from collapse.report import drawing, page, pictures
+from collapse.report.collect import Collected, collect
+from collapse.rng import Rng
+from collapse.spec import canonical, digest
+
+SECTIONS = ("summary", "stages", "curves", "samples", "gates", "claims", "lineage", "about")
+GENERATIONS, REPLICATES = 10, 8
+FACTS = {
+    "tail_ratio": Fact("tails", 1, "below", "1.0: every frozen tail region keeps its mass; 0.0: the tails are gone.",
+                       "Defined here"),
+    "variance_ratio": Fact("spread", 1, "below", "1.0: the spread of real data; 0.0: a single point.", "Defined here"),
+    "energy": Fact("drift", 0, "above", "0.0: the same distribution; grows with distance.", "Székely and Rizzo 2013",
+                   step=True),
+    "rare_coverage": Fact("tails", 1, "below", "1.0: every rare row has a sample near it; 0.0: none has.",
+                          "Naeem et al. 2020"),
+}
+CLAIMS = [
+    {"claim": "replace.tail_ratio leaves the control band below by generation 5", "source": "Shumailov et al. 2024"},
+    "accumulate.variance_ratio stays inside the control band",
+    {"claim": "replace.tail_ratio < accumulate.tail_ratio at generation 10", "source": "Gerstgrasser et al. 2024"},
+    "control is healthy in 95 % of cells",
+    "replace warns before late",
+    "rescue.variance_ratio rises",
+    "accumulate.variance_ratio < 0.5 at generation 10",
+]
+
+
+class Band(SimpleNamespace):
+    """low, high, center, fits, method."""
+
+
+class Bands:
+    """A band of the mean over replicates, as the calibration would give it."""
+
+    def band(self, metric, feature="", kind="model", replicates=1, cells=1):
+        if metric.endswith("_step"):
+            return None
+        center, half = {"energy": (0.12, 0.10)}.get(metric, (0.98, 0.09))
+        return Band(low=center - half, high=center + half, center=center, fits=200, method="max statistic")
+
+
+def level(branch: str, generation: int, metric: str) -> float:
+    """Return the expected value: replace falls, rescue comes back from its fork, the others stay."""
+    fall = {"tail_ratio": 0.24, "rare_coverage": 0.17, "variance_ratio": 0.07}.get(metric, 0.35)
+    depth = {"replace": generation, "rescue": max(0, 5 - (generation - 5)), "accumulate": 0.2}.get(branch, 0)
+    if generation == 0:
+        depth = 0
+    if metric == "energy":
+        return 0.1 * np.exp(fall * depth)
+    return 0.98 * np.exp(-fall * depth)
+
+
+def study_of(title: str, claims=CLAIMS) -> SimpleNamespace:
+    def branch(first=1, from_=None, at=0, **spec):
+        regime = SimpleNamespace(kind=spec["kind"], spec=lambda: spec)
+        return SimpleNamespace(regime=regime, from_=from_, at=at, first=first, last=GENERATIONS)
+
+    branches = {
+        "control": branch(kind="control"), "replace": branch(kind="replace"), "accumulate": branch(kind="accumulate"),
+        "keep10": branch(kind="redraw", real=0.1), "rescue": branch(6, "replace", 5, kind="accumulate"),
+    }
+    return SimpleNamespace(
+        name="digits", title=title, seed=7, rows=400, generations=GENERATIONS, replicates=REPLICATES,
+        source=SimpleNamespace(kind="digits"), model=SimpleNamespace(kind="vae"), branches=branches,
+        claims=parse_claims(claims, "studies/digits.yaml", branches, FACTS))
+
+
+def nodes_of(study) -> dict[str, SimpleNamespace]:
+    found = {f"{study.name}-real": SimpleNamespace(name=f"{study.name}-real", branch=None, generation=0, parent=None)}
+    for name, branch in study.branches.items():
+        parent = f"{study.name}-{branch.from_}-{branch.at:02d}" if branch.from_ else f"{study.name}-real"
+        for generation in range(branch.first, branch.last + 1):
+            node = f"{study.name}-{name}-{generation:02d}"
+            found[node] = SimpleNamespace(name=node, branch=name, generation=generation, parent=parent)
+            parent = node
+    return found
+
+
+def stage_of(tails: float, spread: float) -> str:
+    return "late" if spread < 0.7 else "early" if tails < 0.72 else "healthy"
+
+
+def measure(study, node) -> list[tuple[int, str, str, float]]:
+    rows = []
+    for metric in FACTS:
+        noise = Rng("fixture", node.generation, metric).at(node.branch or "real").normal((REPLICATES,))
+        mean = level(node.branch or "real", node.generation, metric)
+        rows += [(r, metric, "", float(mean * np.exp(0.06 * noise[r]))) for r in range(REPLICATES)]
+        if metric == "variance_ratio":
+            rows += [(r, metric, f"class {k}", float(mean * np.exp(0.1 * noise[r] - 0.01 * k)))
+                     for r in range(REPLICATES) for k in range(3)]
+    return rows
+
+
+@cache
+def handwriting():
+    from sklearn.datasets import load_digits
+
+    return load_digits()
+
+
+def images(node, shrink: float) -> Rows:
+    """Real handwritten digits, each drawn ``shrink`` of the way from its class mean, as collapse would."""
+    digits = handwriting()
+    schema = Schema((Column("image", "image", shape=(8, 8)),
+                     Column("label", "category", tuple("0123456789"), role="label")))
+    index = Rng("fixture", "rows", node.generation).generator().permutation(len(digits.target))[:64]
+    label = digits.target[index].astype(np.int32)
+    means = np.stack([digits.images[digits.target == k].mean(axis=0) for k in range(10)])
+    drawn = means[label] + shrink * (digits.images[index] - means[label])
+    drawn = shrink * drawn + (1 - shrink) * 0.6 * (drawn + means.mean(axis=0)) if shrink < 1 else drawn
+    return Rows(schema, {"image": drawn[None] / 16, "label": label[None]})
+
+
+def plane(node, shrink: float) -> Rows:
+    """Two numbers and a category with a hostile name."""
+    schema = Schema((Column("x", "number"), Column("y", "number"),
+                     Column("kind", "category", ("common", "</svg><script>alert(3)</script>", "rare"))))
+    z = Rng("fixture", "plane", node.generation).normal((1, 150, 2))
+    turn = np.where(z[..., 0] > 0, 1.5, -1.5)
+    codes = (np.arange(150) % 10 > 6).astype(np.int32) + (np.arange(150) % 10 > 8) * (shrink > 0.7)
+    return Rows(schema, {"x": shrink * z[..., 0] + turn, "y": shrink * z[..., 1], "kind": codes[None].astype(np.int32)})
+
+
+def line(node, shrink: float) -> Rows:
+    return Rows(Schema((Column("x", "number"),)), {"x": shrink * Rng("line", node.generation).normal((1, 100))})
+
+
+def write_records(study, folder: Path, sample=images, halted: str = "") -> dict[str, SimpleNamespace]:
+    """Write every record of ``study`` by the contract; from ``halted`` on, keep10 leaves tombstones."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    folder.mkdir(parents=True)
+    nodes = nodes_of(study)
+    names = pa.schema([("replicate", pa.int16()), ("metric", pa.string()), ("feature", pa.string()),
+                       ("value", pa.float64())])
+    for name, node in nodes.items():
+        dead = bool(halted) and node.branch == "keep10" and name > halted
+        manifest = {"node": name, "fresh": "resampled", "real_inputs": ["labels"] if node.branch else [],
+                    "parts": [{"origin": "digits-real", "kind": "real", "rows": 40, "generation": 0},
+                              {"origin": name, "kind": "synthetic", "rows": 360, "generation": node.generation}]}
+        if dead:
+            manifest |= {"halted": {"gate": "tail_ratio", "node": halted}, "parts": []}
+        rows = [] if dead else measure(study, node)
+        note = canonical({"manifest": manifest, "manifest_sha256": digest(manifest)}).encode()
+        columns = [pa.array([row[i] for row in rows], names.field(i).type) for i in range(4)]
+        pq.write_table(pa.table(columns, schema=names.with_metadata({b"collapse": note})), folder / f"{name}.parquet")
+        tails, spread = (level(node.branch or "real", node.generation, m) for m in ("tail_ratio", "variance_ratio"))
+        failed = tails < 0.89
+        outcome = "halt" if dead or name == halted else "pass"
+        (folder / f"{name}.validation.json").write_text(json.dumps({
+            "node": name, "outcome": outcome, "success": not failed,
+            "stage": None if dead else {"node": stage_of(tails, spread), "replicates": [
+                stage_of(tails * (1 + 0.03 * (r - 4)), spread * (1 + 0.03 * (r - 4))) for r in range(REPLICATES)]},
+            "gates": [] if dead else [
+                {"gate": "tail_ratio", "expectation": "ExpectTailsToSurvive", "description": "Tails keep their mass.",
+                 "success": not failed, "action": "record", "observed": tails, "min": 0.89, "max": None,
+                 "threshold": "control"},
+                {"gate": "energy", "expectation": "ExpectNoDrift", "description": "The sample stays near reality.",
+                 "success": True, "action": "halt", "observed": 0.1, "min": None, "max": 3.5, "threshold": "3.5"}]}))
+        (folder / f"{name}.verdict.json").write_text(json.dumps({
+            "outcome": outcome, "gates": ["tail_ratio"] if outcome == "halt" else [], "node": halted or None}))
+        if not dead:
+            shrink = np.sqrt(level(node.branch or "real", node.generation, "variance_ratio") / 0.98)
+            part = Part.of(sample(node, shrink), name, node.generation, synthetic=node.branch is not None)
+            write_part(part, folder / f"{name}.samples.parquet", study.name)
+    floor = pa.table({"kind": ["model", "real"] * 50, "replicate": pa.array(np.repeat(np.arange(50), 2), pa.int32()),
+                      "metric": ["tail_ratio"] * 100, "feature": [""] * 100, "value": np.linspace(0.9, 1.1, 100)})
+    pq.write_table(floor, folder / "calibration.parquet")
+    return nodes
+
+
+def gather(folder: Path, study=None, sample=images, halted: str = "") -> Collected:
+    study = study or study_of("Handwritten digits, learned from copies of copies")
+    nodes = write_records(study, folder, sample, halted)
+    laws = {("replace", "variance_ratio"): {t: 0.98 * np.exp(-0.068 * t) for t in range(GENERATIONS + 1)}}
+    return collect(study, nodes, folder, {name: Bands() for name in study.branches}, cells=20, facts=FACTS, laws=laws)
+
+
+@pytest.fixture(scope="module")
+def collected(tmp_path_factory) -> Collected:
+    return gather(tmp_path_factory.mktemp("records") / "digits")
+
+
+@pytest.fixture(scope="module")
+def html(collected) -> str:
+    return page.render(collected)
+
+
+def own(html: str) -> str:
+    """Return the page without the plotting library."""
+    from plotly.offline import get_plotlyjs
+
+    return html.replace(get_plotlyjs(), "")
+
+
+def embedded(html: str) -> dict:
+    return json.loads(re.search(r'<script type="application/json" id="data">(.*?)</script>', html, re.DOTALL)[1])
+
+
+# ------------------------------------------------------------------------------------------ contents
+
+
+def test_page_has_every_section_once_and_in_order(html):
+    places = [html.index(f'<section id="{name}">') for name in SECTIONS]
+    assert places == sorted(places)
+    assert all(html.count(f'<section id="{name}">') == 1 for name in SECTIONS)
+
+
+def test_equal_records_give_equal_bytes(html, tmp_path):
+    again = gather(tmp_path / "elsewhere" / "digits")
+    page.write(again, tmp_path / "a")
+    page.write(again, tmp_path / "b")
+    assert page.render(again) == html
+    names = sorted(path.name for path in (tmp_path / "a").iterdir())
+    assert names == ["claims.json", "index.html", "metrics.parquet", "summary.json"]
+    for name in names:
+        assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
+
+
+def test_page_asks_for_nothing_over_the_network(html):
+    text = own(html)
+    assert "default-src 'none'" in text
+    assert not re.findall(r'(?:src|href|action)="(?!#|data:)[^"]*"', text)
+    assert not re.findall(r"url\(|@import|fetch\(|XMLHttpRequest|//[a-z]+\.[a-z]+/", text)
+
+
+def test_page_is_small_beside_its_plotting_library(html):
+    assert len(own(html).encode()) < 600_000
+
+
+@pytest.mark.parametrize("sample", [images, plane])
+def test_hostile_text_stays_text(tmp_path, sample):
+    evil = '</script><script>alert(1)</script><img src=x onerror="alert(2)">'
+    study = study_of(evil, [{"claim": "replace.tail_ratio falls", "source": evil}])
+    text = own(page.render(gather(tmp_path / "digits", study, sample)))
+    assert "alert(1)" in text and "&lt;script&gt;alert(1)" in text
+    assert "<script>alert" not in text and "<img src=x" not in text
+    assert text.count("<script") == text.count("</script>") == 3
+
+
+def test_finding_states_who_reached_which_stage_when(collected):
+    # tails 0.98·exp(−0.24 t) < 0.72 from t = 2, spread 0.98·exp(−0.07 t) < 0.7 from t = 5
+    text = page.finding(collected)
+    assert "Replace lost its tails at generation 2 and lost its spread at generation 5." in text
+    assert "Rescue lost its tails at generation 6 and was healthy again from generation 9." in text
+    assert "Control, accumulate and keep10 stayed healthy throughout." in text
+
+
+def test_summary_agrees_with_scipy(collected):
+    from scipy import stats
+
+    t = collected.table
+    last = t[(t.node == "digits-replace-10") & (t.metric == "tail_ratio") & (t.feature == "")].value.to_numpy()
+    low, high = stats.t.interval(0.95, len(last) - 1, last.mean(), stats.sem(last))
+    end = page.summary(collected)["branches"]["replace"]["final"]["tail_ratio"]
+    assert [end["mean"], end["low"], end["high"]] == pytest.approx([last.mean(), low, high], rel=1e-5)
+    assert end["median"] == pytest.approx(np.median(last), rel=1e-5)
+    assert page.summary(collected)["branches"]["replace"]["real_share"] == pytest.approx(0.1)
+    assert page.summary(collected)["claims"] == {"holds": 6, "fails": 1, "undecided": 0}
+
+
+def test_table_is_tidy(collected):
+    t = collected.table
+    assert list(t.columns) == ["node", "branch", "regime", "generation", "replicate", "metric", "feature", "value"]
+    assert not t.duplicated(["node", "replicate", "metric", "feature"]).any()
+    assert set(t[t.generation == 0].branch) == {"real"}
+    assert len(t) == 46 * REPLICATES * (len(FACTS) + 3)
+
+
+def test_a_fork_begins_at_the_point_it_left(collected):
+    c = collected.curves
+    series = c[(c.metric == "tail_ratio") & (c.feature == "")].set_index(["branch", "generation"])["mean"]
+    assert series["rescue"].index.tolist() == [5, 6, 7, 8, 9, 10]
+    assert series["rescue"][5] == series["replace"][5] != series["rescue"][6]
+    assert series["replace"].index.tolist() == list(range(11))
+    assert series["replace"][0] == series["control"][0]
+
+
+def test_charts_show_band_law_and_log_axis(html):
+    data = embedded(html)
+    curves = {(c["metric"], c["feature"]): c for c in data["curves"]}
+    assert [c["metric"] for c in data["curves"][:2]] == ["tail_ratio", "variance_ratio"]
+    assert data["charts"] == 4
+    assert curves["tail_ratio", ""]["band"] == pytest.approx([0.89, 1.07])
+    assert curves["variance_ratio", ""]["laws"]["replace"]["x"] == list(range(11))
+    assert curves["variance_ratio", ""]["log"] is False
+    assert curves["energy", ""]["log"] is False  # runs over a factor of 33
+    assert [b["colour"] for b in data["branches"] if b["name"] == "control"] == ["#7d8590"]
+    assert len({b["colour"] for b in data["branches"]}) == 5
+
+
+def test_a_halted_branch_says_so(tmp_path):
+    found = gather(tmp_path / "digits", halted="digits-keep10-04")
+    text = own(page.render(found))
+    assert "Keep10 was healthy until it was halted by tail_ratio at digits-keep10-04." in page.finding(found)
+    assert page.summary(found)["branches"]["keep10"]["judged_to"] == 4
+    assert text.count("digits-keep10-05: not made; halted by tail_ratio at digits-keep10-04") == 2
+    assert "halted by tail_ratio" in text
+    assert "keep10" in page.text_summary(found)
+
+
+def test_a_missing_record_is_refused(tmp_path):
+    study = study_of("t")
+    nodes = write_records(study, tmp_path / "digits")
+    (tmp_path / "digits" / "digits-replace-03.verdict.json").unlink()
+    with pytest.raises(InputError, match=r"digits-replace-03\.verdict\.json: missing; run"):
+        collect(study, nodes, tmp_path / "digits", facts=FACTS)
+
+
+def test_text_summary_is_a_table(collected):
+    lines = page.text_summary(collected).splitlines()
+    assert lines[0] == "Handwritten digits, learned from copies of copies"
+    assert lines[2].split()[:4] == ["branch", "regime", "stage", "tails"]
+    row = next(text for text in lines if text.startswith("replace  "))
+    assert row.split()[:5] == ["replace", "replace", "late", "2", "5"]
+    assert sum(text.startswith(("holds", "fails", "undecided")) for text in lines) == len(CLAIMS)
+
+
+# ----------------------------------------------------------------------------------- pictures, drawing
+
+
+def decode(data: bytes) -> np.ndarray:
+    """Read a PNG of unfiltered lines, chunk by chunk, by the format's definition."""
+    assert data[:8] == b"\x89PNG\r\n\x1a\n"
+    place, chunks = 8, {}
+    while place < len(data):
+        size, kind = struct.unpack(">I4s", data[place:place + 8])
+        body = data[place + 8:place + 8 + size]
+        assert struct.unpack(">I", data[place + 8 + size:place + 12 + size])[0] == zlib.crc32(kind + body)
+        chunks[kind] = body
+        place += 12 + size
+    width, height, depth, colour = struct.unpack(">IIBB", chunks[b"IHDR"][:10])
+    assert depth == 8
+    lines = np.frombuffer(zlib.decompress(chunks[b"IDAT"]), np.uint8).reshape(height, -1)
+    assert not lines[:, 0].any()
+    return lines[:, 1:].reshape((height, width, 3) if colour == 2 else (height, width))
+
+
+@pytest.mark.parametrize("shape", [(5, 7), (4, 6, 3)])
+def test_png_holds_the_pixels(shape):
+    pixels = Rng("png").integers(256, shape).astype(np.uint8)
+    assert (decode(pictures.png(pixels)) == pixels).all()
+
+
+def test_strips_put_each_class_in_its_place(collected):
+    real = collected.samples["digits-real"]
+    painter = pictures.Images(real.schema["image"], real)
+    index = painter._choose(real)
+    assert real.values["label"][index].tolist() == list(range(10))
+    gone = real.keep(np.flatnonzero(real.values["label"] != 3), np.array([1]))
+    assert painter._choose(gone)[3] == -1
+
+
+@pytest.mark.parametrize(("sample", "kinds"), [(images, {"image"}), (plane, {"scatter", "bars"}), (line, {"density"})])
+def test_every_kind_of_data_has_its_picture(tmp_path, sample, kinds):
+    found = pictures.albums(gather(tmp_path / "digits", sample=sample))
+    assert {album.kind for album in found} == kinds
+    assert len(found) == 5 * len(kinds)
+    rescue = next(album for album in found if album.branch == "rescue")
+    assert [frame.caption for frame in rescue.frames] == ["real", "6", "7", "8", "9", "10"]
+
+
+def test_drawing_has_every_node_and_forks_from_the_parent(collected):
+    import xml.etree.ElementTree as ElementTree
+
+    root = ElementTree.fromstring(drawing.lineage(collected))
+    titles = {node.text.split(":")[0]: group for group in root.iter("g") for node in group.iter("title")}
+    assert set(titles) == set(collected.nodes)
+    parent = titles["digits-replace-05"].find("circle")
+    starts = [path.get("d").split("C")[0] for path in root.iter("path") if path.get("class") == "edge"]
+    assert len(starts) == len(collected.nodes) - 1
+    # replace-06 and rescue-06 both stem from replace-05
+    assert starts.count(f"M{parent.get('cx')} {parent.get('cy')}") == 2
+
+
+# ------------------------------------------------------------------------------------------ a browser
+
+
+def browser() -> str | None:
+    return next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+
+
+@pytest.mark.skipif(browser() is None, reason="no Chromium or Chrome on the PATH")
+@pytest.mark.parametrize("sample", [images, plane])
+def test_page_opens_in_a_browser_without_an_error(tmp_path, sample):
+    page.write(gather(tmp_path / "digits", sample=sample), tmp_path / "out")
+    done = subprocess.run(
+        [browser(), "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
+         "--disable-background-networking", "--disable-component-update", "--disable-sync", "--disable-dev-shm-usage",
+         f"--user-data-dir={tmp_path / 'profile'}", "--enable-logging=stderr", "--v=0", "--window-size=1280,900",
+         "--virtual-time-budget=8000", "--dump-dom", (tmp_path / "out" / "index.html").as_uri()],
+        capture_output=True, text=True, timeout=120, check=True)
+    errors = [text for text in done.stderr.splitlines() if "CONSOLE" in text]
+    assert not errors
+    body = own(done.stdout)
+    for name in SECTIONS:
+        assert f'<section id="{name}">' in body
+    drawn = body.split('<div id="charts"')[1].split("</section>")[0]
+    # Each plot is a stack of SVGs that Plotly draws, with one path per branch and its interval.
+    assert len(re.findall(r'id="chart-\d+"', drawn)) == 4
+    assert drawn.count('class="main-svg"') >= 2 * 5
+    assert len(re.findall(r'class="js-line"', drawn)) >= 5 * (2 * 5)

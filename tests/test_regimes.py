@@ -1,0 +1,137 @@
+"""Regimes are pool-update rules: each does what its definition says, whatever the numbers."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from collapse.data import Column, Rows, Schema
+from collapse.pool import Part, Pool, RealData
+from collapse.regimes.accumulate import Accumulate
+from collapse.regimes.anchor import Anchor
+from collapse.regimes.base import Regime
+from collapse.regimes.control import Control
+from collapse.regimes.redraw import Redraw
+from collapse.regimes.refresh import Refresh
+from collapse.regimes.replace import Replace
+from collapse.regimes.subsample import Subsample
+from collapse.regimes.window import Window
+from collapse.rng import Rng
+
+SCHEMA = Schema((Column("x", "number"),))
+N, R = 20, 3
+
+
+def part(origin: str, generation: int, start: float, n: int = N, replicates: int = R) -> Part:
+    """Rows whose values are all different, so that a row can be told by its value."""
+    x = start + np.arange(replicates * n, dtype=float).reshape(replicates, n)
+    return Part.of(Rows(SCHEMA, {"x": x}), origin, generation, synthetic=generation > 0)
+
+
+def real_data() -> RealData:
+    bank = Rows(SCHEMA, {"x": 1e6 + np.arange(200, dtype=float)[None]})
+    return RealData.from_bank("s-real", part("s-real", 0, 0.0), bank)
+
+
+def walk(regime: Regime, generations: int) -> list[Pool]:
+    real = real_data()
+    pools = [Pool.of(real.first)]
+    for t in range(1, generations + 1):
+        pools.append(regime.next_pool(pools[-1], part(f"s-b-{t:02d}", t, 1000.0 * t), real, Rng(1, "s", t).at("regime")))
+    return pools
+
+
+def origins(pool: Pool) -> list[str]:
+    return [part.origin for part in pool.parts]
+
+
+@given(st.integers(1, 8))
+def test_accumulate_never_loses_a_part(generations):
+    for before, after in zip(walk(Accumulate(), generations), walk(Accumulate(), generations)[1:], strict=False):
+        assert origins(after)[:-1] == origins(before)
+    assert walk(Accumulate(), generations)[-1].rows().n == N * (generations + 1)
+
+
+@given(st.integers(1, 8))
+def test_replace_keeps_exactly_the_newest_part(generations):
+    assert origins(walk(Replace(), generations)[-1]) == [f"s-b-{generations:02d}"]
+
+
+@given(st.integers(1, 5), st.integers(1, 8))
+def test_window_keeps_the_newest_k_parts(k, generations):
+    everything = origins(walk(Accumulate(), generations)[-1])
+    assert origins(walk(Window(k=k), generations)[-1]) == everything[-k:]
+
+
+def test_window_of_one_is_replace():
+    assert origins(walk(Window(k=1), 4)[-1]) == origins(walk(Replace(), 4)[-1])
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.integers(1, 8), st.sampled_from([None, 5, 20, 33]))
+def test_subsample_keeps_its_budget_in_every_replicate(generations, budget):
+    for t, pool in enumerate(walk(Subsample(budget=budget), generations)[1:], start=1):
+        assert pool.seen == N * (t + 1)
+        rows = pool.rows()
+        assert rows.n == min(budget or N, N * (t + 1))
+        for r in range(R):
+            assert len(set(rows["x"][r])) == rows.n
+
+
+def test_subsample_is_a_uniform_draw_from_all_of_history():
+    """After t generations each of the t + 1 parts holds the same share of the budget on average."""
+    generations, replicates = 4, 600
+    real = part("s-real", 0, 0.0, replicates=replicates)
+    pool = Pool.of(real)
+    data = RealData("s-real", real, lambda n, r, rng: real.rows(), exact=True)
+    for t in range(1, generations + 1):
+        sample = part(f"s-b-{t:02d}", t, 1e6 * t, replicates=replicates)
+        pool = Subsample().next_pool(pool, sample, data, Rng(3, "s", t).at("regime"))
+    shares = np.array([part.n / N for part in pool.parts])
+    # a hypergeometric count of mean 4 among 20 has standard deviation below 1.6
+    assert np.abs(shares - 1 / (generations + 1)).max() < 4 * 1.6 / N / np.sqrt(replicates)
+
+
+def test_anchor_keeps_the_same_real_rows():
+    pools = walk(Anchor(real=0.25), 4)
+    kept = [pool.parts[0].rows()["x"] for pool in pools[1:]]
+    assert all(np.array_equal(kept[0], rows) for rows in kept)
+    assert kept[0].shape == (R, 5)
+    assert all(pool.rows().n == N for pool in pools)
+
+
+def test_redraw_draws_from_the_first_pool_anew():
+    pools = walk(Redraw(real=0.25), 4)
+    first = pools[0].rows()["x"]
+    kept = [pool.parts[0].rows()["x"] for pool in pools[1:]]
+    assert all(set(rows[r]) <= set(first[r]) for rows in kept for r in range(R))
+    assert any(not np.array_equal(np.sort(kept[0]), np.sort(rows)) for rows in kept[1:])
+
+
+@pytest.mark.parametrize(("regime", "fresh"), [(Refresh(real=0.25), 5), (Control(), N)])
+def test_fresh_rows_come_from_the_bank_without_repeats_in_a_generation(regime, fresh):
+    pools = walk(regime, 3)
+    drawn = [pool.parts[0].rows()["x"] for pool in pools[1:]]
+    assert all(rows.shape == (R, fresh) and rows.min() >= 1e6 for rows in drawn)
+    assert all(len(set(rows[r])) == fresh for rows in drawn for r in range(R))
+    assert not np.array_equal(drawn[0], drawn[1])
+    assert not np.array_equal(drawn[0][0], drawn[0][1])
+
+
+def test_control_never_trains_on_a_sample():
+    assert all(origins(pool) == ["s-real"] for pool in walk(Control(), 4))
+
+
+def test_replicates_are_independent_of_their_number():
+    for regime in (Subsample(), Redraw(real=0.5), Refresh(real=0.5)):
+        few, many = [], []
+        for replicates, found in ((2, few), (5, many)):
+            bank = Rows(SCHEMA, {"x": 1e6 + np.arange(200, dtype=float)[None]})
+            first = Rows(SCHEMA, {"x": np.arange(5 * N, dtype=float).reshape(5, N)[:replicates]})
+            real = RealData.from_bank("s-real", Part.of(first, "s-real", 0, synthetic=False), bank)
+            sample = Rows(SCHEMA, {"x": 1e3 + np.arange(5 * N, dtype=float).reshape(5, N)[:replicates]})
+            pool = regime.next_pool(Pool.of(real.first), Part.of(sample, "s-b-01", 1, synthetic=True), real, Rng(1, "s", 1))
+            found.append(pool.rows()["x"])
+        assert np.array_equal(few[0], many[0][:2])

@@ -1,0 +1,247 @@
+"""The DAG for real: Prefect, DVC and Great Expectations, on a tiny study.
+
+    tiny-real ─┬─ replace-01 ──── replace-02 ──── replace-03
+               └─ accumulate-01 ─ accumulate-02 ─ accumulate-03
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+from conftest import TINY, Project, make_project
+
+NODES = [f"tiny-{branch}-{g:02d}" for branch in ("accumulate", "replace") for g in (1, 2, 3)]
+
+
+@pytest.fixture(scope="module")
+def done(tmp_path_factory, prefect_api) -> Project:
+    """A project after `collapse repro`. Tests that use it must not change it."""
+    project = make_project(tmp_path_factory.mktemp("repro") / "p", prefect_api, TINY)
+    project.run("collapse", "repro")
+    return project
+
+
+def inodes(project: Project) -> dict[str, int]:
+    """The manifest of each node: a node that is made again has a new file."""
+    return {node: os.stat(project.root / f"data/{node}/pool/_manifest.json").st_ino for node in NODES}
+
+
+def test_a_run_leaves_dvc_and_git_clean_and_a_second_does_nothing(done):
+    assert done.run("dvc", "status").stdout.strip() == "Data and pipelines are up to date."
+    changed = done.run("git", "status", "--short").stdout.split()
+    assert changed == ["A", "dvc.lock"]
+    before, lock = inodes(done), done.lock
+    assert "nothing to do" in done.run("collapse", "repro").stderr
+    assert (inodes(done), done.lock) == (before, lock)
+
+
+def test_dvc_repro_writes_the_same_lock(done, tmp_path, prefect_api):
+    other = make_project(tmp_path / "p", prefect_api, TINY)
+    other.run("dvc", "repro", timeout=400)
+    assert other.lock == done.lock
+
+
+def test_one_worker_writes_the_same_lock(done, tmp_path, prefect_api):
+    other = make_project(tmp_path / "p", prefect_api, TINY)
+    other.run("collapse", "repro", "--workers", "1")
+    assert other.lock == done.lock
+
+
+def test_a_killed_run_goes_on_to_the_same_lock(done, tmp_path, prefect_api):
+    other = make_project(tmp_path / "p", prefect_api, TINY)
+    process = subprocess.Popen(other.command("collapse", "repro"), cwd=other.root, env=other.environment(),
+                               stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
+    deadline = time.monotonic() + 120
+    while not (other.root / "data/records/tiny/tiny-replace-01.verdict.json").exists():
+        assert time.monotonic() < deadline
+        assert process.poll() is None
+        time.sleep(0.02)
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    time.sleep(0.5)
+    whole = [node for node in NODES if (other.root / f"data/records/tiny/{node}.verdict.json").exists()]
+    before = {node: os.stat(other.root / f"data/{node}/model/model.json").st_mtime_ns for node in whole}
+    other.run("collapse", "repro")
+    assert other.lock == done.lock
+    kept = [n for n in whole if os.stat(other.root / f"data/{n}/model/model.json").st_mtime_ns == before[n]]
+    assert len(kept) >= len(whole) - 2, "a whole node was made again"
+
+
+def test_an_interrupted_run_records_what_is_finished(tmp_path, prefect_api):
+    project = make_project(tmp_path / "p", prefect_api, TINY)
+    process = subprocess.Popen(project.command("collapse", "repro"), cwd=project.root, env=project.environment(),
+                               stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True)
+    while not (project.root / "data/records/tiny/tiny-replace-01.verdict.json").exists():
+        assert process.poll() is None
+        time.sleep(0.02)
+    os.kill(process.pid, signal.SIGINT)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "Traceback" not in errors
+    assert "generation@tiny-" in project.lock
+    project.run("collapse", "repro")
+    assert project.run("dvc", "status").stdout.strip() == "Data and pipelines are up to date."
+
+
+def test_generation_1_is_the_same_under_every_regime(tmp_path, prefect_api):
+    regimes = {
+        "replace": "{regime: replace}", "accumulate": "{regime: accumulate}", "window": "{regime: window, k: 2}",
+        "subsample": "{regime: subsample}", "anchor": "{regime: anchor, real: 0.5}",
+        "redraw": "{regime: redraw, real: 0.5}",
+    }
+    lines = "".join(f"  {name}: {rule}\n" for name, rule in regimes.items())
+    text = TINY.replace("generations: 3", "generations: 1").replace(
+        "  replace: {regime: replace}\n  accumulate: {regime: accumulate}\n", lines)
+    project = make_project(tmp_path / "p", prefect_api, text)
+    project.run("collapse", "repro")
+    import pandas as pd
+
+    def found(name: str):
+        node = f"tiny-{name}-01"
+        weights = (project.root / f"data/{node}/model/weights.safetensors").read_bytes()
+        sample = pd.read_parquet(project.root / f"data/{node}/sample/{node}.parquet")
+        return weights, sample, pd.read_parquet(project.root / f"data/records/tiny/{node}.parquet")
+
+    first = found("replace")
+    for name in regimes:
+        weights, sample, record = found(name)
+        assert weights == first[0]
+        pd.testing.assert_frame_equal(sample, first[1], check_exact=True)
+        pd.testing.assert_frame_equal(record, first[2], check_exact=True)
+
+
+def test_more_replicates_leave_the_first_ones_as_they_are(done, tmp_path, prefect_api):
+    import pandas as pd
+
+    other = make_project(tmp_path / "p", prefect_api, TINY.replace("replicates: 2", "replicates: 3"))
+    other.run("collapse", "repro", "--branch", "accumulate")
+    for node in ("tiny-accumulate-01", "tiny-accumulate-03"):
+        few, many = (pd.read_parquet(p.root / f"data/{node}/sample/{node}.parquet") for p in (done, other))
+        pd.testing.assert_frame_equal(few, many[many.replicate < 2].reset_index(drop=True), check_exact=True)
+
+
+def test_a_changed_threshold_judges_again_and_trains_nothing(tmp_path, prefect_api):
+    project = make_project(tmp_path / "p", prefect_api, TINY)
+    project.run("collapse", "repro")
+    before = inodes(project)
+    project.study(TINY.replace("min: 0.0", "min: 0.001"))
+    project.run("collapse", "plan")
+    project.run("collapse", "repro")
+    assert inodes(project) == before
+    record = json.loads(project.read("data/records/tiny/tiny-replace-02.validation.json"))
+    assert next(gate["min"] for gate in record["gates"] if gate["gate"] == "tail_ratio") == 0.001
+    assert project.run("dvc", "status").stdout.strip() == "Data and pipelines are up to date."
+
+    # A gate that no sample passes ends both branches at generation 1: only what stands below is made anew.
+    project.study(TINY.replace("min: 0.0", "min: 1000.0, action: halt"))
+    project.run("collapse", "plan")
+    project.run("collapse", "repro")
+    after = inodes(project)
+    assert {n for n in NODES if after[n] == before[n]} == {}.keys() or all(n.endswith("01") for n in NODES
+                                                                           if after[n] == before[n])
+    manifest = json.loads(project.read("data/tiny-replace-03/pool/_manifest.json"))
+    assert manifest["parts"] == []
+    assert manifest["halted"]["gate"] == "tail_ratio"
+    assert project.run("dvc", "status").stdout.strip() == "Data and pipelines are up to date."
+
+
+def test_a_quarantined_sample_is_left_out_of_training(tmp_path, prefect_api):
+    text = TINY.replace("tail_ratio: {min: 0.0}", "w1: {max: 0.0, action: quarantine}")
+    project = make_project(tmp_path / "p", prefect_api, text)
+    project.run("collapse", "repro")
+    verdict = json.loads(project.read("data/records/tiny/tiny-accumulate-01.verdict.json"))
+    assert verdict["outcome"] == "quarantine"
+    parts = json.loads(project.read("data/tiny-accumulate-03/pool/_manifest.json"))["parts"]
+    assert [p["origin"] for p in parts] == ["tiny-real", "tiny-accumulate-03"]
+    # Replace has nothing left to train on, and says so.
+    halted = json.loads(project.read("data/tiny-replace-02/pool/_manifest.json"))["halted"]
+    assert "nothing to train on" in halted["gate"]
+    assert project.run("dvc", "status").stdout.strip() == "Data and pipelines are up to date."
+
+
+def test_accumulate_stores_each_part_once(done):
+    """Every part of the last pool is one file on disk, in the pools below it and in DVC's cache."""
+    last = done.root / "data/tiny-accumulate-03/pool"
+    parts = sorted(last.glob("*.parquet"))
+    assert len(parts) == 4
+    for part in parts:
+        links = os.stat(part).st_nlink
+        below = [p for p in done.root.glob("data/tiny-accumulate-*/pool/*.parquet") if p.name == part.name]
+        assert all(os.path.samefile(p, part) for p in below)
+        assert links > len(below)
+    cache = {path: path.stat().st_size for path in (done.root / ".dvc/cache/files").rglob("*") if path.is_file()}
+    assert sum(os.path.samefile(path, parts[0]) for path in cache) == 1
+
+
+def test_a_fork_grows_from_its_stem(tmp_path, prefect_api):
+    text = TINY + "claims: []\n"
+    text = text.replace("gates:", "  rescue: {from: replace, at: 2, regime: accumulate}\ngates:")
+    project = make_project(tmp_path / "p", prefect_api, text)
+    project.run("collapse", "repro", "--branch", "rescue")
+    manifest = json.loads(project.read("data/tiny-rescue-03/pool/_manifest.json"))
+    assert manifest["parent"]["node"] == "tiny-replace-02"
+    assert [p["origin"] for p in manifest["parts"]] == ["tiny-replace-02", "tiny-rescue-03"]
+    assert not (project.root / "data/tiny-accumulate-01").exists()
+
+
+def test_an_experiment_by_dvc(done, tmp_path, prefect_api):
+    text = TINY.replace("generations: 3", "generations: 1").replace("  accumulate: {regime: accumulate}\n", "")
+    project = make_project(tmp_path / "p", prefect_api, text)
+    project.run("dvc", "exp", "run", "-q", "-S", "studies/tiny.yaml:rows=60", timeout=400)
+    manifest = json.loads(project.read("data/tiny-replace-01/pool/_manifest.json"))
+    assert manifest["rows"] == 60
+    assert manifest["parts"][0]["rows"] == 120
+
+
+def test_the_runs_can_be_followed_in_prefect(done, prefect_api):
+    from prefect.client.orchestration import get_client
+    from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterName
+    from prefect.settings import PREFECT_API_URL, temporary_settings
+
+    with temporary_settings({PREFECT_API_URL: prefect_api}), get_client(sync_client=True) as client:
+        runs = client.read_flow_runs(flow_run_filter=FlowRunFilter(name=FlowRunFilterName(any_=["tiny-replace-02"])))
+        assert runs
+        assert any(run.state_name == "Completed" for run in runs)
+        assert all({"tiny", "replace"} <= set(run.tags) for run in runs)
+        keys = {artifact.key for artifact in client.read_artifacts()}
+    assert {"tiny-replace-02", "report-tiny"} <= keys
+
+
+def test_status_names_every_node(done):
+    states = {s["node"]: s for s in json.loads(done.run("collapse", "status", "--json").stdout)}
+    assert set(states) == {"tiny-real", *NODES}
+    assert {s["state"] for s in states.values()} == {"whole"}
+    assert all(s["stage"] in {"healthy", "early", "late", "distorted"} for s in states.values())
+
+
+@pytest.mark.parametrize(("change", "words"), [
+    (("seed: 3", "sead: 3"), "sead is not a key; did you mean 'seed'?"),
+    (("generations: 3", "generations: 4"), "lineage.yaml: does not match"),
+])
+def test_bad_input_is_one_line_and_leaves_everything_as_it_was(done, change, words):
+    lock, lineage = done.lock, done.read("lineage.yaml")
+    before = inodes(done)
+    try:
+        done.study(TINY.replace(*change))
+        for command in (["repro"], ["status"]):
+            failed = done.run("collapse", *command, ok=False)
+            assert failed.returncode == 2
+            assert words in failed.stderr
+            assert len(failed.stderr.strip().splitlines()) == 1
+    finally:
+        done.study(TINY)
+    assert (done.lock, done.read("lineage.yaml"), inodes(done)) == (lock, lineage, before)
+
+
+def test_a_folder_that_is_no_repository(tmp_path, prefect_api):
+    project = Project(tmp_path, prefect_api)
+    failed = project.run("collapse", "repro", ok=False, PYTHONPATH=str(Path(__file__).parents[1]))
+    assert failed.returncode == 2
+    assert len(failed.stderr.strip().splitlines()) == 1
+    assert "params.yaml: no such file" in failed.stderr

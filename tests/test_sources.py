@@ -1,0 +1,386 @@
+"""Sources of real data: what they draw or read, and what they refuse."""
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+from pydantic import ValidationError
+from scipy import stats
+
+from collapse.data import Rows
+from collapse.errors import InputError
+from collapse.registry import find
+from collapse.rng import Rng
+from collapse.sources.base import Source
+
+DATA = os.environ.get("COLLAPSE_DATA_DIR")
+needs_data = pytest.mark.skipif(DATA is None, reason="COLLAPSE_DATA_DIR is not set: the real tables are not at hand")
+
+INFINITE = [
+    pytest.param("gaussian", {}, id="gaussian"),
+    pytest.param("gaussian", {"dim": 2, "mean": [1, 2], "covariance": [[2, 0.5], [0.5, 1]]}, id="gaussian-2d"),
+    pytest.param("mixture", {}, id="mixture"),
+    pytest.param("mixture", {"means": [[0, 0], [3, 1]], "weights": [1, 3], "labelled": False}, id="mixture-unlabelled"),
+    pytest.param("zipf", {}, id="zipf"),
+]
+
+
+def source(kind: str, **settings) -> Source:
+    return find("sources", kind)(**settings)
+
+
+# --------------------------------------------------------------------------------------- infinite
+
+
+@pytest.mark.parametrize(("kind", "settings"), INFINITE)
+def test_draws_depend_on_their_address_and_replicates_on_nothing_else(kind, settings):
+    s = source(kind, **settings)
+    assert not s.finite
+    long = s.draw(20, 70, Rng(1))
+    assert (long.replicates, long.n) == (70, 20)
+    for shorter in (1, 65):
+        short = s.draw(20, shorter, Rng(1))
+        for name in long.schema.names:
+            np.testing.assert_array_equal(short[name], long[name][:shorter])
+    assert any((s.draw(20, 70, Rng(2))[name] != long[name]).any() for name in long.schema.names)
+    body = {key: value for key, value in s.spec().items() if key != "kind"}
+    assert type(s)(**body) == s  # what a manifest records can be read back
+
+
+def test_gaussian_is_standard_normal_by_default():
+    rows = source("gaussian").draw(5000, 2, Rng(1))
+    assert rows.schema.names == ("x",)
+    assert stats.kstest(rows["x"].ravel(), "norm").pvalue > 1e-4
+
+
+def test_gaussian_has_the_mean_and_covariance_asked_for():
+    covariance = [[2.0, 0.6, 0.0], [0.6, 1.0, -0.3], [0.0, -0.3, 0.5]]
+    s = source("gaussian", dim=3, mean=[1, -2, 5], covariance=covariance)
+    rows = s.draw(20_000, 1, Rng(1))
+    assert rows.schema.names == ("x1", "x2", "x3")
+    white = np.linalg.solve(np.linalg.cholesky(covariance), (rows.matrix()[0] - [1, -2, 5]).T)
+    assert all(stats.kstest(axis, "norm").pvalue > 1e-4 for axis in white)
+    np.testing.assert_allclose(np.corrcoef(white), np.eye(3), atol=0.04)
+
+
+@pytest.mark.parametrize(("settings", "line"), [
+    ({"dim": 2, "mean": [0.0]}, "mean has 1 entries, but dim is 2"),
+    ({"covariance": [[1.0, 0.0], [0.0, 1.0]]}, "covariance must be 1 lists of 1 numbers"),
+    ({"dim": 2, "covariance": [[1.0, 0.0], [0.0]]}, "covariance must be 2 lists of 2 numbers"),
+    ({"dim": 2, "covariance": [[1.0, 0.5], [0.4, 1.0]]}, "covariance is not symmetric"),
+    ({"dim": 2, "covariance": [[1.0, 2.0], [2.0, 1.0]]}, r"not positive definite \(its least eigenvalue is -1\)"),
+    ({"dim": 0}, "greater than or equal to 1"),
+    ({"dim": 1.0}, "valid integer"),
+    ({"mean": [float("nan")]}, "finite number"),
+    ({"sigma": 1.0}, "Extra inputs"),
+])
+def test_gaussian_refusals(settings, line):
+    with pytest.raises(ValidationError, match=line):
+        source("gaussian", **settings)
+
+
+def test_mixture_is_a_ring_of_round_blobs_named_by_their_label():
+    s = source("mixture", components=5, radius=3.0, std=0.1)
+    rows = s.draw(20_000, 1, Rng(1))
+    assert rows.schema.label.categories == ("c0", "c1", "c2", "c3", "c4")
+    angle = 2 * np.pi * rows["label"][0] / 5
+    noise = (rows.matrix()[0] - 3 * np.stack([np.cos(angle), np.sin(angle)], axis=1)) / 0.1
+    assert stats.kstest(noise[:, 0], "norm").pvalue > 1e-4
+    assert stats.kstest(noise[:, 1], "norm").pvalue > 1e-4
+    assert stats.chisquare(np.bincount(rows["label"][0])).pvalue > 1e-4
+
+
+def test_mixture_takes_means_and_weights():
+    s = source("mixture", means=[[0.0, 0.0], [10.0, 0.0]], weights=[1, 3], labelled=False)
+    rows = s.draw(10_000, 1, Rng(1))
+    assert rows.schema.names == ("x1", "x2")
+    assert s.real_inputs == ()
+    assert source("mixture").real_inputs == ("category set of label (8)",)
+    assert stats.binomtest(int((rows["x1"] > 5).sum()), 10_000, 0.75).pvalue > 1e-4
+
+
+@pytest.mark.parametrize(("settings", "line"), [
+    ({"components": 3, "means": [[0.0, 0.0], [1.0, 1.0]]}, "means has 2 entries, but components is 3"),
+    ({"components": 3, "weights": [1.0, 1.0]}, "weights has 2 entries, but there are 3 components"),
+    ({"weights": [1.0] * 7 + [0.0]}, "greater than 0"),
+    ({"means": [[0.0, 0.0, 0.0]]}, "at most 2"),
+    ({"components": 1}, "write labelled: false"),
+    ({"std": 0.0}, "greater than 0"),
+])
+def test_mixture_refusals(settings, line):
+    with pytest.raises(ValidationError, match=line):
+        source("mixture", **settings)
+
+
+def test_zipf_words_have_zipfs_shares():
+    rows = source("zipf", categories=20, exponent=1.5).draw(50_000, 1, Rng(1))
+    assert rows.schema["word"].categories[:2] == ("w001", "w002")
+    law = np.arange(1, 21) ** -1.5
+    assert stats.chisquare(np.bincount(rows["word"][0], minlength=20), 50_000 * law / law.sum()).pvalue > 1e-4
+    assert source("zipf").draw(1, 1, Rng(1)).schema["word"].categories[-1] == "w100"
+    assert source("zipf", categories=1000).draw(1, 1, Rng(1)).schema["word"].categories[0] == "w0001"
+
+
+def test_zipf_takes_shares_of_your_own():
+    s = source("zipf", shares=[620, 300, 80])
+    np.testing.assert_allclose(s.probabilities, [0.62, 0.3, 0.08])
+    counts = np.bincount(s.draw(20_000, 1, Rng(1))["word"][0])
+    assert stats.chisquare(counts, 20_000 * s.probabilities).pvalue > 1e-4
+    assert s.real_inputs == ("category set of word (3)",)
+
+
+@pytest.mark.parametrize(("settings", "line"), [
+    ({"categories": 1}, "greater than or equal to 2"),
+    ({"exponent": -1.0}, "greater than or equal to 0"),
+    ({"shares": [0.5, 0.0]}, "greater than 0"),
+    ({"shares": [1.0]}, "at least 2"),
+    ({"shares": [0.5, 0.5], "categories": 3}, "shares has 2 entries, but categories is 3"),
+])
+def test_zipf_refusals(settings, line):
+    with pytest.raises(ValidationError, match=line):
+        source("zipf", **settings)
+
+
+# ----------------------------------------------------------------------------------------- digits
+
+
+def test_digits_are_scikit_learns_scaled_to_ink():
+    from sklearn.datasets import load_digits
+
+    s = source("digits")
+    rows = s.load()
+    assert s.finite
+    assert (rows.replicates, rows.n) == (1, 1797)
+    assert rows["image"].shape == (1, 1797, 8, 8)
+    assert (rows["image"].min(), rows["image"].max()) == (0, 1)
+    np.testing.assert_array_equal(rows["image"][0].reshape(-1, 64) * 16, load_digits().data)
+    assert rows.schema.label.categories == tuple("0123456789")
+    np.testing.assert_array_equal(rows.label[0], load_digits().target)
+
+
+# ------------------------------------------------------------------------------------------ table
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("COLLAPSE_DATA_DIR", raising=False)
+    return tmp_path
+
+
+CSV = "size,colour,ok,code\n1.5,red,True,10\n2,blue,False,9\n-3,red,True,9\n4,green,False,2\n"
+
+
+def write(folder: Path, text: str, name: str = "t.csv") -> str:
+    (folder / name).write_text(text, encoding="utf-8")
+    return name
+
+
+def decoded(rows: Rows, name: str) -> list[str]:
+    return [rows.schema[name].categories[code] for code in rows[name][0]]
+
+
+def test_csv_becomes_numbers_and_categories(folder):
+    rows = source("table", path=write(folder, CSV)).load()
+    assert [(c.name, c.kind, c.role) for c in rows.schema.columns] == [
+        ("size", "number", "feature"), ("colour", "category", "feature"), ("ok", "category", "feature"),
+        ("code", "number", "feature")]
+    assert rows["size"].tolist() == [[1.5, 2, -3, 4]]
+    assert rows.schema["colour"].categories == ("blue", "green", "red")
+    assert decoded(rows, "colour") == ["red", "blue", "red", "green"]
+    assert decoded(rows, "ok") == ["True", "False", "True", "False"]
+
+
+def test_parquet_and_csv_give_the_same_rows(folder):
+    import pandas as pd
+
+    write(folder, CSV)
+    frame = pd.read_csv(folder / "t.csv")
+    frame.to_parquet(folder / "t.parquet")
+    frame.assign(colour=frame["colour"].astype("category")).to_parquet(folder / "c.parquet")
+    rows = source("table", path="t.csv").load()
+    for name in ("t.parquet", "c.parquet"):
+        other = source("table", path=name).load()
+        assert other.schema == rows.schema
+        for column in rows.schema.names:
+            np.testing.assert_array_equal(other[column], rows[column])
+
+
+def test_columns_are_chosen_dropped_and_labelled(folder):
+    path = write(folder, CSV)
+    rows = source("table", path=path, columns=["colour", "size"], label="code").load()
+    assert rows.schema.names == ("colour", "size", "code")
+    assert rows.schema.label.name == "code"
+    assert rows.schema.label.categories == ("2", "9", "10")  # numbers in their order
+    assert decoded(rows, "code") == ["10", "9", "9", "2"]
+    rows = source("table", path=path, drop=["ok"], as_category=["code"]).load()
+    assert rows.schema.names == ("size", "colour", "code")
+    assert rows.schema["code"].kind == "category"
+    assert rows.schema.label is None
+
+
+def test_counts_repeat_rows(folder):
+    rows = source("table", path=write(folder, "breed,n\npug,3\ncollie,0\nlab,2\n"), counts="n").load()
+    assert rows.schema.names == ("breed",)
+    assert decoded(rows, "breed") == ["pug", "pug", "pug", "lab", "lab"]
+
+
+def test_separator_and_byte_order_mark(folder):
+    (folder / "t.csv").write_text("a;b\n1,5;x\n2,5;y\n", encoding="utf-8-sig")
+    rows = source("table", path="t.csv", separator=";").load()
+    assert rows.schema.names == ("a", "b")
+    assert decoded(rows, "a") == ["1,5", "2,5"]
+
+
+MISSING = "size,colour,label\n1,red,0\n,blue,1\n3,NA,0\n4,None,1\n5,?,0\n6,red,1\n"
+
+
+def test_missing_values_are_refused_dropped_or_made_a_category(folder):
+    path = write(folder, MISSING)
+    with pytest.raises(InputError) as caught:
+        source("table", path=path).load()
+    assert str(caught.value) == ("source.missing: t.csv has missing values (size 1, colour 1; 2 of 6 rows); "
+                                 "write missing: drop, or drop: [size, colour]")
+    rows = source("table", path=path, missing="drop", label="label").load()
+    assert rows["size"].tolist() == [[1, 4, 5, 6]]
+    assert decoded(rows, "colour") == ["red", "None", "?", "red"]  # plain categories, as written
+    with pytest.raises(InputError, match=r"has missing numeric values \(size 1; 2 of 6 rows\)"):
+        source("table", path=path, missing="category").load()
+    rows = source("table", path=path, missing="category", drop=["size"]).load()
+    assert decoded(rows, "colour") == ["red", "blue", "(missing)", "None", "?", "red"]
+    assert rows.schema["colour"].categories == ("?", "None", "blue", "red", "(missing)")
+
+
+def test_a_missing_label_does_not_turn_whole_numbers_into_fractions(folder):
+    path = write(folder, "x,label\n1,0\n2,1\n3,\n4,10\n")
+    assert source("table", path=path, missing="drop", label="label").load().schema.label.categories == ("0", "1", "10")
+    rows = source("table", path=path, missing="category", label="label").load()
+    assert decoded(rows, "label") == ["0", "1", "(missing)", "10"]
+
+
+def test_relative_paths_are_found_in_the_data_folder_after_the_working_directory(folder, monkeypatch):
+    (folder / "far").mkdir()
+    write(folder / "far", CSV)
+    monkeypatch.setenv("COLLAPSE_DATA_DIR", str(folder / "far"))
+    s = source("table", path="t.csv")
+    assert s.locate() == folder / "far" / "t.csv"
+    write(folder, CSV)
+    assert s.locate() == Path("t.csv")
+
+
+REFUSALS = {
+    "empty file": ("", {}, "source.path: t.csv is empty; give a file with a header and rows"),
+    "header only": ("a,b\n", {}, "source.path: t.csv has no rows; give a file with a header and rows"),
+    "ragged": ("a,b\n1,2\n1,2,3\n", {}, "source.path: t.csv cannot be read as CSV"),
+    "more fields than the header": ("a,b\n1,2,3\n4,5,6\n", {}, "its header has 2 fields, its rows 3; mend the file"),
+    "same name": ("a,a\n1,2\n3,4\n", {}, "has two columns called 'a'; rename one"),
+    "reserved name": ("a,replicate\n1,2\n3,4\n", {}, "write drop: [replicate]"),
+    "unknown label": (CSV, {"label": "color"}, "source.label: t.csv has no column 'color'; did you mean 'colour'?"),
+    "unknown column": (CSV, {"columns": ["siz"]}, "source.columns: t.csv has no column 'siz'; did you mean 'size'?"),
+    "unknown drop": (CSV, {"drop": ["cod"]}, "source.drop: t.csv has no column 'cod'; did you mean 'code'?"),
+    "unknown as_category": (CSV, {"as_category": ["cod"]}, "source.as_category: t.csv has no column 'cod'"),
+    "unknown counts": (CSV, {"counts": "cod"}, "source.counts: t.csv has no column 'cod'"),
+    "bad counts": (CSV, {"counts": "size"}, "source.counts: t.csv: column 'size' must hold whole numbers"),
+    "dropped label": (CSV, {"label": "ok", "drop": ["ok"]}, "source.drop: t.csv names 'ok', which is source.label"),
+    "nothing left": (CSV, {"columns": ["ok"], "drop": ["ok"]}, "source.columns: t.csv has no column left to learn"),
+    "only a label": (CSV, {"columns": ["ok"], "label": "ok"}, "source.columns: t.csv has no column left to learn"),
+    "infinite": ("a,b\n1,2\ninf,3\n", {}, "source.columns: t.csv: column 'a' has 1 infinite value; mend them in the "
+                                          "file, or write drop: [a]"),
+    "constant": ("a,b,c\n1,x,1\n1,x,2\n", {}, "source.columns: t.csv is constant in a, b: nothing can be learned or "
+                                              "lost; write drop: [a, b]"),
+    "constant label": ("a,b\n1,x\n2,x\n", {"label": "b"}, "source.label: t.csv: column 'b' has a single value"),
+    "too many categories": (CSV, {"max_categories": 2}, "source.max_categories: t.csv: column 'colour' has 3 "
+                                                        "categories, more than 2; write drop: [colour]"),
+    "measured label": ("a,b\n1,.1\n2,.2\n3,.3\n", {"label": "b", "max_categories": 2},
+                       "source.label: t.csv: column 'b' has 3 categories"),
+    "always missing": ("a,b\n1,\n2,\n", {"missing": "drop"}, "has a missing value in every row; write drop: [b]"),
+}
+
+
+@pytest.mark.parametrize("case", REFUSALS)
+def test_table_refusals_are_one_line_with_file_key_and_remedy(folder, case):
+    text, settings, line = REFUSALS[case]
+    with pytest.raises(InputError) as caught:
+        source("table", path=write(folder, text), **settings).load()
+    assert line in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_table_refuses_files_that_are_not_tables(folder, monkeypatch):
+    with pytest.raises(InputError, match=r"source\.path: no\.csv is not there .*COLLAPSE_DATA_DIR, which is not set"):
+        source("table", path="no.csv").load()
+    (folder / "sub").mkdir()
+    with pytest.raises(InputError, match="sub is a folder, not a file"):
+        source("table", path="sub").load()
+    (folder / "b.csv").write_bytes(b"a,b\n\xff\xfe,1\n")
+    with pytest.raises(InputError, match=r"cannot be read as CSV .*UTF-8"):
+        source("table", path="b.csv").load()
+    (folder / "b.parquet").write_bytes(b"PAR1 and then nothing")
+    with pytest.raises(InputError, match="is not readable Parquet") as caught:
+        source("table", path="b.parquet").load()
+    assert "\n" not in str(caught.value)
+
+
+def test_table_refuses_values_that_are_neither_numbers_nor_text(folder):
+    import pandas as pd
+
+    pd.DataFrame({"a": [1, 2], "when": pd.to_datetime(["2020-01-01", "2020-01-02"])}).to_parquet(folder / "d.parquet")
+    with pytest.raises(InputError, match=r"column 'when' holds Timestamp values.*drop: \[when\]"):
+        source("table", path="d.parquet").load()
+    pd.DataFrame({"a": [1, 2], "list": [[1], [2]]}).to_parquet(folder / "l.parquet")
+    with pytest.raises(InputError, match=r"column 'list' holds \w+ values"):
+        source("table", path="l.parquet").load()
+
+
+def test_parquet_nan_is_missing(folder):
+    import pandas as pd
+
+    pd.DataFrame({"a": [1.0, np.nan, 3.0], "b": ["x", "y", None]}).to_parquet(folder / "n.parquet")
+    with pytest.raises(InputError, match=r"\(a 1, b 1; 2 of 3 rows\)"):
+        source("table", path="n.parquet").load()
+
+
+@pytest.mark.parametrize("settings", [{}, {"path": ""}, {"path": "t.csv", "missing": "ignore"},
+                                      {"path": "t.csv", "labl": "a"}, {"path": "t.csv", "separator": ";;"},
+                                      {"path": "t.csv", "columns": []}, {"path": "t.csv", "max_categories": 1}])
+def test_table_settings_are_strict(settings):
+    with pytest.raises(ValidationError):
+        source("table", **settings)
+
+
+@needs_data
+def test_the_census_keeps_its_rare_groups():
+    rows = source("table", path="adult/adult.csv", label="income", drop=["split"]).load()
+    assert rows.n == 48_842
+    assert len(rows.schema.numeric) == 6
+    counts = dict(zip(rows.schema["occupation"].categories, np.bincount(rows["occupation"][0]), strict=True))
+    assert counts["Armed-Forces"] == 15
+    assert counts["?"] > 0  # a plain category
+
+
+@needs_data
+def test_diamonds_and_penguins():
+    rows = source("table", path="tabular/diamonds.csv").load()
+    assert (rows.n, len(rows.schema.numeric), len(rows.schema.categorical)) == (53_940, 7, 3)
+    with pytest.raises(InputError, match="11 of 344 rows"):
+        source("table", path="tabular/penguins.csv").load()
+    rows = source("table", path="tabular/penguins.csv", label="species", missing="drop").load()
+    assert rows.n == 333
+    assert rows.schema.label.categories == ("Adelie", "Chinstrap", "Gentoo")
+
+
+# --------------------------------------------------------------------------------------- registry
+
+
+@pytest.mark.parametrize("kind", ["digits", "gaussian", "mixture", "zipf", "table"])
+def test_sources_are_registered_and_say_what_is_frozen(kind):
+    s = source(kind, **({"path": "t.csv"} if kind == "table" else {}))
+    assert isinstance(s, Source)
+    assert s.spec()["kind"] == kind
+    assert bool(s.real_inputs) == (kind != "gaussian")
+
+
+def test_an_unknown_source_names_the_nearest():
+    with pytest.raises(InputError, match="did you mean 'digits'"):
+        find("sources", "digit")
