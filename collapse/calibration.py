@@ -75,6 +75,7 @@ class Bands:
     def __init__(self, table: Any, alpha: float = 0.01):
         self.alpha = alpha
         self._table = table
+        self._made: dict[tuple[str, str, str, int, int], Band] = {}
 
     @cached_property
     def _values(self) -> dict[tuple[str, str, str], np.ndarray]:
@@ -83,7 +84,7 @@ class Bands:
         values, inverse = np.asarray(self._table["value"], dtype=float), inverse.ravel()
         order = np.argsort(inverse, kind="stable")
         groups = np.split(values[order], np.cumsum(np.bincount(inverse))[:-1]) if len(names) else []
-        return {tuple(map(str, name)): group for name, group in zip(names, groups, strict=True)}
+        return {(str(k), str(m), str(f)): group for (k, m, f), group in zip(names, groups, strict=True)}
 
     def metrics(self, kind: str = "model") -> set[str]:
         """Return the metrics that have been calibrated as a whole."""
@@ -97,12 +98,15 @@ class Bands:
         KeyError
             If the calibration has no such metric or feature.
         """
-        return interval(self._values[kind, metric, feature], replicates, self.alpha / cells)
+        key = (kind, metric, feature, replicates, cells)
+        if key not in self._made:
+            self._made[key] = interval(self._values[kind, metric, feature], replicates, self.alpha / cells)
+        return self._made[key]
 
 
 def interval(values: np.ndarray, replicates: int, alpha: float) -> Band:
     """Return the band that misses the mean of ``replicates`` fresh values with probability ``alpha``."""
-    from scipy import stats
+    from scipy import special
 
     values = np.asarray(values, dtype=float)
     fits, center = len(values), float(values.mean())
@@ -112,14 +116,13 @@ def interval(values: np.ndarray, replicates: int, alpha: float) -> Band:
     slack = 1e-9 * max(1.0, abs(center))  # the mean of equal values is not always that value
     if spread <= slack:
         return Band(center - slack, center + slack, center, fits, f"constant in all {fits} fits")
-    z = float(stats.norm.isf(alpha / 2))
     if fits < FEW:
-        q = z * np.sqrt((fits - 1) / stats.chi2.ppf(1 - CONFIDENCE, fits - 1))
+        q = -special.ndtri(alpha / 2) * np.sqrt((fits - 1) / special.chdtri(fits - 1, CONFIDENCE))
         method = f"tolerance interval at {CONFIDENCE:.0%} confidence, for there are only {fits} fits"
     else:
-        q = float(stats.t.isf(alpha / 2, fits - 1))
+        q = -special.stdtrit(fits - 1, alpha / 2)
         method = f"prediction interval from {fits} fits"
-    skew = float(stats.skew(values, bias=False))
+    skew = np.mean(((values - center) / spread) ** 3) * fits**2 / ((fits - 1) * (fits - 2))
     error = np.sqrt(6 * fits * (fits - 1) / ((fits - 2) * (fits + 1) * (fits + 3)))
     width = 1 / replicates + 1 / fits
     fade = (replicates**-2 - fits**-2) / width**1.5  # skewness of a mean of R less a mean of f, per unit of skewness
@@ -204,8 +207,8 @@ def floor(
     """Measure ``fits`` healthy generations and as many draws of real rows: the calibration table of a study.
 
     Kind 'model': fitted to ``rows`` independent real rows, ``measured_rows`` sampled from it. Kind 'real':
-    ``measured_rows`` real rows as they are. Fits go through the model together, in chunks that bound the memory. ``rng``
-    has an address of its own, so that no judged replicate shares a draw.
+    ``measured_rows`` real rows as they are. Fits go through the model together, in chunks that bound the memory.
+    ``rng`` has an address of its own, so that no judged replicate shares a draw.
 
     Returns
     -------

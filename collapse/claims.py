@@ -160,8 +160,6 @@ class Series:
 class Statement:
     """What a claim says, parsed."""
 
-    branch: str
-
     def judge(self, records: Records) -> Finding:
         """Return the verdict on ``records``."""
         raise NotImplementedError(type(self).__name__)
@@ -175,12 +173,8 @@ class Leaves(Statement):
     side: Literal["below", "above", "either"]
     by: int
 
-    @property
-    def branch(self) -> str:
-        """Return the branch judged."""
-        return self.series.branch
-
     def judge(self, records: Records) -> Finding:
+        """Return holds if the mean leaves the band; fails if it was measured throughout and never did."""
         track = _against_band(self.series, self.by, records)
         if isinstance(track, Finding):
             return track
@@ -212,12 +206,8 @@ class Stays(Statement):
     series: Series
     by: int
 
-    @property
-    def branch(self) -> str:
-        """Return the branch judged."""
-        return self.series.branch
-
     def judge(self, records: Records) -> Finding:
+        """Return fails if the mean leaves the band; holds if it was measured throughout and never did."""
         track = _against_band(self.series, self.by, records)
         if isinstance(track, Finding):
             return track
@@ -245,12 +235,8 @@ class Compare(Statement):
     right: Series | float
     at: int
 
-    @property
-    def branch(self) -> str:
-        """Return the branch judged."""
-        return self.left.branch
-
     def judge(self, records: Records) -> Finding:
+        """Return holds if the interval of the (paired) difference lies wholly on the claimed side of 0."""
         sides = [self.left, self.right] if isinstance(self.right, Series) else [self.left]
         columns = []
         for side in sides:
@@ -277,12 +263,8 @@ class Trend(Statement):
     first: int
     until: int
 
-    @property
-    def branch(self) -> str:
-        """Return the branch judged."""
-        return self.series.branch
-
     def judge(self, records: Records) -> Finding:
+        """Return holds if the interval of the slopes lies wholly on the claimed side of 0."""
         rows = records.series(self.series).dropna(axis="columns")
         rows = rows[(rows.index >= self.first) & (rows.index <= self.until)]
         if len(rows) < 2 or rows.index[-1] < self.until:
@@ -306,13 +288,14 @@ class Reaches(Statement):
     avoids: bool = False
 
     def judge(self, records: Records) -> Finding:
+        """Return the verdict from the stages of the nodes."""
         cells = {g: c for g, c in records.cells_of(self.branch).items() if g <= self.by}
         hits = [g for g, cell in cells.items() if cell["node"] in BEYOND[self.stage]]
         if hits:
             cell = cells[hits[0]]
-            text = (f"{self.branch} is {cell['node']} first at generation {hits[0]}, in "
-                    f"{_share([s in BEYOND[self.stage] for s in cell['replicates']])} replicates; it is so at "
-                    f"{len(hits)} of {len(cells)} generations.")
+            alone = _share([s in BEYOND[self.stage] for s in cell["replicates"]])
+            text = (f"{self.branch} is {cell['node']} first at generation {hits[0]}, as are {alone} replicates judged "
+                    f"alone; it is so at {len(hits)} of {len(cells)} generations.")
             return Finding("fails" if self.avoids else "holds", text, hits[0])
         if not cells:
             return Finding("undecided", f"{self.branch} has no judged generation up to {self.by}.")
@@ -328,6 +311,7 @@ class Warns(Statement):
     branch: str
 
     def judge(self, records: Records) -> Finding:
+        """Return holds if early comes first; undecided if late never comes."""
         cells = records.cells_of(self.branch)
         first = {stage: next((g for g, c in cells.items() if c["node"] == stage), None) for stage in ("early", "late")}
         early, late = first["early"], first["late"]
@@ -350,6 +334,7 @@ class Share(Statement):
     percent: float
 
     def judge(self, records: Records) -> Finding:
+        """Return the verdict from the counted cells."""
         hits = [s == self.stage for cell in records.cells_of(self.branch).values() for s in cell["replicates"]]
         if not hits:
             return Finding("undecided", f"{self.branch} has no judged cell.")
@@ -367,6 +352,7 @@ class Law(Statement):
     branch: str
 
     def judge(self, records: Records) -> Finding:
+        """Return the verdict of the law's own judge."""
         if self.law not in records.laws:
             return Finding("undecided", f"the law {self.law} was not judged.")
         return Finding(*records.laws[self.law](records, self.branch))
@@ -374,10 +360,11 @@ class Law(Statement):
 
 @dataclass(frozen=True)
 class Claim:
-    """A sentence, where it comes from, and what it states."""
+    """A sentence, where it comes from, the branch that it speaks of first, and what it states."""
 
     text: str
     source: str
+    branch: str
     statement: Statement
 
 
@@ -480,7 +467,7 @@ def evaluate(claims: Sequence[Claim], table: pd.DataFrame, stages: Mapping[str, 
     for claim in claims:
         found = claim.statement.judge(records)
         results.append({
-            "claim": claim.text, "source": claim.source, "branch": claim.statement.branch, "verdict": found.verdict,
+            "claim": claim.text, "source": claim.source, "branch": claim.branch, "verdict": found.verdict,
             "evidence": found.evidence[:1].upper() + found.evidence[1:] if found.evidence else "",
             "generation": found.generation, "estimate": found.estimate, "low": found.low, "high": found.high,
         })
@@ -517,13 +504,15 @@ def _claim(item: Any, where: str, branches: Mapping[str, Span], metrics: Collect
     source = item.get("source", "")
     if "claim" in item:
         text = " ".join(item["claim"].split())
-        return Claim(text, source, _Sentence(text, where, branches, metrics).statement())
+        sentence = _Sentence(text, where, branches, metrics)
+        statement = sentence.statement()
+        return Claim(text, source, sentence.subject, statement)
     if item["law"] not in laws:
         raise InputError(f"{where}.law: '{item['law']}' is not a law{nearest(item['law'], laws)}")
     branch = item.get("branch", "")
     if branch not in branches:
         raise InputError(f"{where}.branch: '{branch}' is not a branch{nearest(branch, branches)}")
-    return Claim(f"{branch} follows {item['law']}", source, Law(item["law"], branch))
+    return Claim(f"{branch} follows {item['law']}", source, branch, Law(item["law"], branch))
 
 
 class _Sentence:
@@ -535,7 +524,7 @@ class _Sentence:
 
     def __init__(self, text: str, where: str, branches: Mapping[str, Span], metrics: Collection[str]):
         self.words = self.WORD.findall(text)
-        self.place = 0
+        self.place, self.subject = 0, ""
         self.where, self.branches, self.metrics = where, branches, metrics
 
     def statement(self) -> Statement:
@@ -549,7 +538,7 @@ class _Sentence:
 
     def about_series(self) -> Statement:
         series = self.series()
-        verb = self.word("leaves", "stays", "falls", "rises", "<", ">")
+        verb: Any = self.word("leaves", "stays", "falls", "rises", "<", ">")
         if series.median and verb in ("leaves", "stays"):
             raise self.wrong("'median' has no band; bands are of the mean, so leave it out")
         if verb == "leaves":
@@ -567,7 +556,7 @@ class _Sentence:
             return Trend(series, verb, first, until)
         return self.comparison(series, verb)
 
-    def comparison(self, left: Series, sign: Any) -> Compare:
+    def comparison(self, left: Series, sign: Literal["<", ">"]) -> Compare:
         right = self.series(left.median) if "." in self.next() and not _is_number(self.next()) else self.number()
         branches = [left.branch] + ([right.branch] if isinstance(right, Series) else [])
         return Compare(left, sign, right, self.generation("at", *branches))
@@ -617,6 +606,7 @@ class _Sentence:
     def branch(self, name: str) -> str:
         if name not in self.branches:
             raise self.wrong(f"'{name}' is not a branch{nearest(name, self.branches)}")
+        self.subject = self.subject or name
         return name
 
     def series(self, median: bool = False) -> Series:

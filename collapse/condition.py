@@ -62,7 +62,8 @@ class Clause:
         try:
             return float(value)
         except ValueError:
-            raise InputError(f"{where}: '{value}' is not a number, and '{column.name}' is a column of numbers") from None
+            text = f"{where}: '{value}' is not a number, and '{column.name}' is a column of numbers"
+            raise InputError(text) from None
 
 
 @dataclass(frozen=True)
@@ -125,7 +126,8 @@ def _clause(match: re.Match[str], text: str, where: str) -> Clause:
     op, value = match["op"], match["value"]
     listed = value.startswith("[")
     if listed != (op == "in"):
-        raise InputError(f"{where}: cannot read '{text}': a list [a, b] goes with 'in', one value with {' '.join(_COMPARE)}")
+        ops = " ".join(_COMPARE)
+        raise InputError(f"{where}: cannot read '{text}': a list [a, b] goes with 'in', one value with {ops}")
     values = tuple(item.strip().strip("'\"") for item in value.strip("[]").split(","))
     if not all(values):
         raise InputError(f"{where}: '{text}' compares with nothing; write a number or a name")

@@ -83,7 +83,13 @@ class Branch:
     rows: int
     seed: int
     gates: tuple[Gate, ...]
-    own_floor: bool
+    #: The keys that the study file gives for this branch.
+    keys: frozenset[str]
+
+    @property
+    def own_floor(self) -> bool:
+        """Return whether the study's calibration does not speak for this branch."""
+        return bool(self.keys & {"model", "rows"})
 
     @property
     def first(self) -> int:
@@ -305,7 +311,7 @@ def _branch(path: Path, name: str, body: Any, data: Mapping[str, Any], model: Mo
             raise InputError(f"{path}: {where}.{key} is {share:g} of {rows} rows, which rounds to "
                              f"{round(share * rows)}; keep at least one real and one synthetic row")
     return Branch(name, regime, body.get("from"), at, last, model, rows, body.get("seed", data["seed"]), gates,
-                  own_floor="model" in body or "rows" in body)
+                  frozenset(body))
 
 
 def _model(path: Path, where: str, override: Any, base: Mapping[str, Any]) -> Model:

@@ -8,6 +8,10 @@ from __future__ import annotations
 
 import os
 import platform
+import time
+
+#: When this process began its work, for the start-up time that a run prints.
+STARTED = time.monotonic()
 
 _SETTINGS = {
     # Nothing leaves this machine.

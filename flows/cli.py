@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
-from typing import Annotated, Optional
+from typing import Annotated
 
 import typer
 
@@ -23,7 +23,7 @@ app = typer.Typer(
     epilog="Start with 'collapse repro', then open reports/digits/index.html.",
 )
 
-Study = Annotated[Optional[str], typer.Option("--study", "-s", help="Only this study.", metavar="NAME")]
+Study = Annotated[str | None, typer.Option("--study", "-s", help="Only this study.", metavar="NAME")]
 Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
 
 
@@ -47,8 +47,8 @@ def plan(debug: Debug = False) -> None:
 @app.command()
 def repro(
     study: Study = None,
-    branch: Annotated[Optional[str], typer.Option("--branch", "-b", help="Only this branch.", metavar="NAME")] = None,
-    workers: Annotated[Optional[int], typer.Option("--workers", "-j", min=1, help="Processes at once.")] = None,
+    branch: Annotated[str | None, typer.Option("--branch", "-b", help="Only this branch.", metavar="NAME")] = None,
+    workers: Annotated[int | None, typer.Option("--workers", "-j", min=1, help="Processes at once.")] = None,
     debug: Debug = False,
 ) -> None:
     """Make every stale node, in parallel, and record it in DVC: the same result as 'dvc repro'."""
@@ -89,7 +89,7 @@ def status(
 
 @app.command()
 def report(
-    study: Annotated[Optional[str], typer.Argument(help="The study; all of them if left out.")] = None,
+    study: Annotated[str | None, typer.Argument(help="The study; all of them if left out.")] = None,
     strict: Annotated[bool, typer.Option("--strict", help="Exit with 1 if a claim fails.")] = False,
     debug: Debug = False,
 ) -> None:

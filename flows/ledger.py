@@ -8,7 +8,6 @@ by constraints.txt and held to `dvc repro` by a test that compares the lock byte
 from __future__ import annotations
 
 import fcntl
-import hashlib
 import json
 import os
 import shutil
@@ -18,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from collapse.errors import InputError
-from collapse.spec import canonical
+from collapse.spec import digest
 
 LOCK = Path("dvc.lock")
 HOME = Path(".dvc/tmp/collapse")
@@ -141,33 +140,34 @@ class Ledger:
         return [name for name in self.order if name in wanted]
 
     def changed(self, name: str) -> bool:
-        """Return whether a stage is stale, judged by what lies on disk now."""
+        """Return whether a stage is stale, judged by what lies on disk now.
+
+        `Stage.changed` without its file locks, which cost as much again: this run holds the checkout.
+        """
+        stage = self.stages[name]
         with self.repo.lock:
-            return bool(self.stages[name].changed())
+            return stage.changed_stage() or any(item.status() for item in (*stage.deps, *stage.outs))
 
     def fingerprint(self, name: str) -> str:
-        """Return the hash of all that a stage depends on: command, files and parameters."""
+        """Return the hash of all that a stage depends on: command, files and parameters, as they are now."""
         from dvc.stage.serialize import to_single_stage_lockfile
 
         stage = self.stages[name]
-        with self.repo.lock:
+        with self.repo.lock, _as_recorded(stage):
             stage.save_deps()
-            outs, stage.outs = stage.outs, []
-            try:
-                entry = to_single_stage_lockfile(stage)
-            finally:
-                stage.outs = outs
-        return hashlib.sha256(canonical(json.loads(json.dumps(entry))).encode()).hexdigest()
+            stage.outs = []
+            entry = to_single_stage_lockfile(stage)
+        return digest(json.loads(json.dumps(entry)))
 
     def restore(self, name: str) -> bool:
         """Bring back a stage that DVC has run before with the same inputs, if it has."""
-        from dvc.exceptions import DvcException
         from dvc.stage.cache import RunCacheNotFoundError
 
-        with self.repo.lock:
+        stage = self.stages[name]
+        with self.repo.lock, _as_recorded(stage):
             try:
-                self.repo.stage_cache.restore(self.stages[name])
-            except (RunCacheNotFoundError, DvcException):
+                self.repo.stage_cache.restore(stage)
+            except RunCacheNotFoundError:
                 return False
         return True
 
@@ -216,18 +216,21 @@ class Ledger:
 
     # ------------------------------------------------------------------------------------- record
 
-    def record(self, names: Iterable[str]) -> None:
+    def record(self, names: Iterable[str]) -> list[str]:
         """Write finished stages into DVC's cache and dvc.lock, at once and atomically.
 
-        Existing entries keep their place; new ones follow in plan order, as if `dvc repro` had run them.
+        Existing entries keep their place; new ones follow in plan order, as if `dvc repro` had run them. A stage whose
+        inputs are no longer those that it ran with (code edited meanwhile) is left stale, and returned.
         """
         from dvc.stage.serialize import to_lockfile
         from dvc.utils.serialize import load_yaml
         from dvc.utils.serialize._yaml import dumps_yaml
 
         names = set(names)
+        moved = [name for name in names if self.fingerprint(name) != self.journal.get(name)]
+        names -= set(moved)
         if not names:
-            return
+            return moved
         entries: dict[str, Any] = {}
         with self.repo.lock:
             for name in self.order:
@@ -245,11 +248,26 @@ class Ledger:
             _replace(LOCK, dumps_yaml({"schema": "2.0", "stages": _plain(ordered)}))
             with self.repo.scm_context(quiet=True) as context:
                 context.track_file(str(LOCK))
+        return moved
 
     @property
     def clean(self) -> bool:
         """Return whether `dvc status` has nothing to say."""
         return not self.repo.status()
+
+
+@contextmanager
+def _as_recorded(stage: Any) -> Iterator[None]:
+    """Leave a stage as dvc.lock has it: DVC's own reading of the present overwrites what it remembers."""
+    outs = stage.outs
+    kept = [(dep, dict(vars(dep))) for dep in stage.deps]
+    try:
+        yield
+    finally:
+        stage.outs = outs
+        for dep, state in kept:
+            vars(dep).clear()
+            vars(dep).update(state)
 
 
 def _plain(value: Any) -> Any:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console, Group
@@ -12,6 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from collapse import lineage
+from collapse.layout import Files
 from collapse.params import Study
 
 if TYPE_CHECKING:
@@ -68,10 +70,10 @@ class Progress:
         """Note that a unit is whole; ``stage`` is its node's."""
         self.active.pop(f"{kind}@{key}", None)
         self.done += 1
-        if key in self.nodes and kind != "calibrate":
+        if stage is not None:
             self.stages[key] = stage
         if self.live is None and self.count:
-            about = stage if key in self.nodes and kind != "calibrate" else kind
+            about = stage or kind
             self.say(f"[{self.done}/{self.count}] {key}  {about or ''}  {self._left()}".rstrip())
         self.tick()
 
@@ -112,16 +114,29 @@ class Progress:
         return Group(table, Text(f"{self.done}/{self.count} · {self._left()}" + (f" · {active}" if active else ""),
                                  style="dim"))
 
-    def summary(self, units: dict[str, Unit], failed: int, skipped: int) -> None:
-        """Print what a run came to, with the gates that ended a branch."""
-        for unit in units.values():
-            if unit.state == "failed":
-                self.failed(unit.name, unit.error)
-        seconds = time.monotonic() - self.begin
-        text = f"{self.done} done in {_clock(seconds)}"
+    def summary(self, units: Mapping[str, Unit]) -> None:
+        """Print what a run came to: what failed, what halted, and how to go on."""
+        failed = [unit for unit in units.values() if unit.state == "failed"]
+        skipped = sum(unit.state == "skipped" for unit in units.values())
+        for unit in failed:
+            self.failed(unit.name, unit.error)
+        text = f"{self.done} done in {_clock(time.monotonic() - self.begin)}"
         if failed:
-            text += f", {failed} failed, {skipped} not reached; run it again to go on from here"
+            text += f", {len(failed)} failed, {skipped} not reached; run it again to go on from here"
         self.say(text)
+        for study in self.studies.values():
+            for branch in study.branches.values():
+                self._halted(study, branch.name)
+
+    def _halted(self, study: Study, branch: str) -> None:
+        """Print which gate of which node ended a branch, if one did."""
+        item = study.branches[branch]
+        record = Files(study.node(branch, item.last), study.name).record("verdict.json")
+        if record.exists():
+            verdict = json.loads(record.read_text(encoding="utf-8"))
+            if verdict["outcome"] == "halt":
+                self.console.print(Text(f"{study.name} {branch}: halted by {', '.join(verdict['gates'])} at "
+                                        f"{verdict['node']}", style="yellow"))
 
 
 def _clock(seconds: float) -> str:

@@ -6,7 +6,7 @@ from prefect import flow
 
 from collapse.layout import DATA
 from collapse.pool import staging
-from flows.generation import announce, judged
+from flows.generation import announce
 from tasks.measure import measure
 from tasks.publish import publish
 from tasks.record import record
@@ -15,8 +15,8 @@ from tasks.turn import Turn, find
 
 
 @flow(name="real", flow_run_name="{node}")
-def real(node: str, judge: bool = False) -> str:
-    """Make generation 0 of a study; with ``judge``, check it in the same run. Returns the outcome."""
+def real(node: str) -> None:
+    """Make generation 0 of a study. It is checked apart, after the calibration, which needs it."""
     study, place = find(node)
     with staging(DATA, node) as stage:
         turn = Turn(study, place, stage)
@@ -24,7 +24,6 @@ def real(node: str, judge: bool = False) -> str:
         measure(turn)
         announce(turn, record(turn))
         publish(turn)
-    return judged(node, judge)
 
 
 if __name__ == "__main__":

@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import json
-import signal
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 from uuid import UUID
 
 from collapse import lineage
 from collapse.errors import InputError, nearest
 from collapse.layout import Files
-from collapse.params import Params, Study, read_params, read_studies
-from flows import plan
+from collapse.params import Study, read_params, read_studies
+from flows import STARTED, plan
 from flows.ledger import Ledger, exclusive, heal
 from flows.progress import Progress
 from flows.workers import Outcome, Workers
@@ -55,9 +53,12 @@ def units(ledger: Ledger, selected: Iterable[str]) -> dict[str, Unit]:
     """Return the units of the selected stages, in plan order."""
     found: dict[str, Unit] = {}
     home: dict[str, str] = {}
+    selected = list(selected)
     for stage in selected:
         kind, _, key = stage.partition("@")
-        name = key if kind in {"real", "generation", "check"} else stage
+        # Generation 0 is checked by a run of its own: its band comes from the calibration, which needs it.
+        merged = kind == "generation" or (kind == "check" and f"generation@{key}" in selected)
+        name = key if merged else stage
         home[stage] = name
         if name not in found:
             found[name] = Unit(kind, key, [])
@@ -86,26 +87,25 @@ class Run:
 
     def settle(self, unit: Unit) -> str | None:
         """Decide a unit whose upstream is settled; return the flow to run for it, or None."""
-        stale = [stage for stage in unit.stages if self.ledger.changed(stage)]
-        if not stale:
-            unit.state = "clean"
-            return None
-        first = unit.stages[0]
-        if first not in stale:  # a node whose check alone is stale
-            return None if self._whole(unit, stale) else "check"
-        if self._whole(unit, unit.stages):
-            return None
-        return unit.kind
+        taken = False
+        for place, stage in enumerate(unit.stages):
+            if not self.ledger.changed(stage):
+                continue
+            if not self._whole(unit, stage):
+                unit.ran = unit.stages[place:]
+                return stage.partition("@")[0]
+            taken = True
+        unit.state = "done" if taken else "clean"
+        return None
 
-    def _whole(self, unit: Unit, stages: list[str]) -> bool:
-        """Take a unit that was finished before, by a run cut short or in DVC's cache, without running it."""
-        for stage in stages:
-            unit.prints[stage] = self.ledger.fingerprint(stage)
-            if not (self.ledger.was_finished(stage, unit.prints[stage]) and self._sound(unit)
-                    or self.ledger.restore(stage)):
+    def _whole(self, unit: Unit, stage: str) -> bool:
+        """Take a stage that was finished before, by a run cut short or in DVC's cache, without running it."""
+        unit.prints[stage] = self.ledger.fingerprint(stage)
+        if not (self.ledger.was_finished(stage, unit.prints[stage]) and self._sound(unit)):
+            if not self.ledger.restore(stage):
                 return False
-        unit.state = "done"
-        self.unrecorded += stages
+            self.ledger.finished(stage, unit.prints[stage])
+        self.unrecorded.append(stage)
         return True
 
     def _sound(self, unit: Unit) -> bool:
@@ -115,12 +115,11 @@ class Run:
 
     # ----------------------------------------------------------------------------------- running
 
-    def go(self, workers: Callable[[], Workers]) -> None:
+    def go(self, workers: Workers) -> None:
         """Run until every unit is settled, failed or skipped."""
         while True:
-            ready = self._settle_all(workers)
-            for unit, flow in ready:
-                self._start(unit, flow, workers())
+            for unit, flow in self._settle_all():
+                self._start(unit, flow, workers)
             if not self.running:
                 break
             done, _ = wait(self.running, timeout=0.5, return_when=FIRST_COMPLETED)
@@ -130,7 +129,7 @@ class Run:
             if time.monotonic() - self.last_record > RECORD_EVERY:
                 self.record(self._quiet())
 
-    def _settle_all(self, workers: Callable[[], Workers]) -> list[tuple[Unit, str]]:
+    def _settle_all(self) -> list[tuple[Unit, str]]:
         """Return the units to start now, at most as many as there are free processes."""
         ready: list[tuple[Unit, str]] = []
         again = True
@@ -169,14 +168,12 @@ class Run:
 
     def _plan(self, unit: Unit) -> None:
         plan.check()
-        unit.ran = unit.stages
         self._finish(unit.stages[0], Outcome(None, "", 0.0))
 
     def _start(self, unit: Unit, flow: str, workers: Workers) -> None:
-        unit.ran = unit.stages if flow == unit.kind else unit.stages[1:]
         unit.state = "running"
         self.progress.started(unit.key, unit.kind)
-        name = unit.key if unit.key in self.known else unit.stages[0]
+        name = unit.key if unit.kind == "generation" else unit.stages[0]
         self.running[workers.submit(flow, unit.key, self.runs.pop(f"{flow}@{unit.key}", None))] = name
 
     def _finish(self, name: str, outcome: Outcome) -> None:
@@ -194,7 +191,7 @@ class Run:
 
     def _note(self, unit: Unit) -> None:
         node = self.known.get(unit.key)
-        if node is None or unit.kind == "calibrate":
+        if node is None or unit.kind in {"calibrate", "real", "report"}:
             self.progress.finished(unit.key, unit.kind, None)
             return
         try:
@@ -216,7 +213,8 @@ class Run:
 
     def record(self, stages: list[str]) -> None:
         """Record finished stages in DVC."""
-        self.ledger.record(stages)
+        for stage in self.ledger.record(stages):
+            self.progress.say(f"{stage}: what it depends on was changed while it ran; run again to bring it up to date")
         self.unrecorded = [stage for stage in self.unrecorded if stage not in set(stages)]
         self.last_record = time.monotonic()
 
@@ -309,11 +307,11 @@ def repro(study: str | None = None, branch: str | None = None, workers: int | No
         notes = heal()
         ledger = Ledger()
         work = units(ledger, chosen(ledger, studies, study, branch))
-        return _repro(ledger, work, studies, params, workers or params.machine.workers, notes, debug)
+        return _repro(ledger, work, studies, workers or params.machine.workers, notes, debug)
 
 
-def _repro(ledger: Ledger, work: dict[str, Unit], studies: dict[str, Study], params: Params, count: int,
-           notes: list[str], debug: bool) -> int:
+def _repro(ledger: Ledger, work: dict[str, Unit], studies: dict[str, Study], count: int, notes: list[str],
+           debug: bool) -> int:
     stale = {name for name, unit in work.items() if any(ledger.changed(stage) for stage in unit.stages)}
     with Progress(studies, count) as progress:
         for note in notes:
@@ -326,51 +324,46 @@ def _repro(ledger: Ledger, work: dict[str, Unit], studies: dict[str, Study], par
         for name, unit in work.items():
             if name not in stale:
                 unit.state = "clean"
-        if "plan" in stale and ledger.changed("plan"):
-            plan.check()
+        if "plan" in stale:
+            plan.check()  # before anything starts: an unsound study changes nothing
         ledger.open()
         run = Run(ledger, work, lineage.all_nodes(studies), progress)
-        return _served(run, stale, count, debug)
-
-
-def _served(run: Run, stale: set[str], count: int, debug: bool) -> int:
-    from flows.server import serving
-
-    progress = run.progress
-    progress.total([unit.key for name, unit in run.units.items() if name in stale])
-    state: dict[str, Any] = {}
-
-    def stop(*_: Any) -> None:
-        raise KeyboardInterrupt
-
-    before = signal.signal(signal.SIGTERM, stop)
-    try:
-        with serving() as served:
-            state["workers"] = Workers(count, served.url, debug)
-            served.ready()
-            progress.say(f"Prefect UI: {served.ui}")
-            from prefect.settings import PREFECT_API_URL, temporary_settings
-
-            with temporary_settings({PREFECT_API_URL: served.url}):
-                run.announce(stale)
-                try:
-                    run.go(lambda: state["workers"])
-                finally:
-                    state.pop("workers").close()
-                    run.record(run.unrecorded)
-                    run.forget()
-    finally:
-        if "workers" in state:
-            state["workers"].close()
-        signal.signal(signal.SIGTERM, before)
-    failed = [unit for unit in run.units.values() if unit.state == "failed"]
-    skipped = [unit for unit in run.units.values() if unit.state == "skipped"]
+        _served(run, stale, count, debug)
+    failed = [unit for unit in work.values() if unit.state == "failed"]
     if not failed:
-        run.ledger.close()
-    progress.summary(run.units, len(failed), len(skipped))
+        ledger.close()
+    progress.summary(work)
     if debug:
         for trace in run.traces:
             progress.say(trace)
     return len(failed)
 
 
+def _served(run: Run, stale: set[str], count: int, debug: bool) -> None:
+    """Run with a server and warm workers, and record what is finished however the run ends."""
+    from prefect import flow
+    from prefect.settings import PREFECT_API_URL, temporary_settings
+
+    from flows.run import no_heartbeat
+    from flows.server import serving
+
+    progress = run.progress
+    progress.say("starting the Prefect server and the workers ...")
+    with serving() as served, Workers(count, served.url, debug) as workers:
+        served.ready()
+        with temporary_settings({PREFECT_API_URL: served.url}), no_heartbeat():
+            run.announce(stale)
+            workers.ready()
+            progress.say(f"Prefect UI: {served.ui} (ready after {time.monotonic() - STARTED:.1f} s)")
+            progress.total([unit.key for name, unit in run.units.items() if name in stale])
+
+            @flow(name="repro", flow_run_name="repro", log_prints=False)
+            def whole_run() -> None:
+                run.go(workers)
+
+            try:
+                whole_run()
+            finally:
+                workers.close()  # before anything is recorded: no process writes any more
+                run.record(run.unrecorded)
+                run.forget()

@@ -30,8 +30,14 @@ def command(function: Callable[..., Any], *arguments: Any) -> int:
         print(f"error: {error}", file=sys.stderr)
         return 2 if isinstance(error, InputError) else 1
     except KeyboardInterrupt:
-        print("stopped", file=sys.stderr)
+        print("stopped; what is finished is kept", file=sys.stderr)
         return 130
+    except BaseException as error:
+        # Prefect raises this inside a flow when the process is told to end.
+        if type(error).__name__ != "TerminationSignal":
+            raise
+        print("stopped; what is finished is kept", file=sys.stderr)
+        return 143
     return 0
 
 

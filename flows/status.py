@@ -34,10 +34,11 @@ def status(study: str | None = None) -> list[State]:
     stale = downstream(work, [n for n, unit in work.items() if any(ledger.changed(s) for s in unit.stages)])
     states = []
     for node in lineage.all_nodes(studies).values():
-        if node.name not in work:
+        covering = {node.name, f"real@{node.name}", f"check@{node.name}"} & set(work)
+        if not covering:
             continue
         files = Files.of(node)
-        state = "whole" if node.name not in stale else "stale" if files.pool.exists() else "missing"
+        state = "whole" if not covering & stale else "stale" if files.pool.exists() else "missing"
         stage, outcome = "", ""
         try:
             found = json.loads(files.record("validation.json").read_text())

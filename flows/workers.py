@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import time
-from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures import Future, ProcessPoolExecutor, wait
 from dataclasses import dataclass
 from multiprocessing import get_context
 from uuid import UUID
@@ -25,14 +25,16 @@ class Outcome:
 def _begin() -> None:
     die_with_parent()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides how a run ends
-    import great_expectations  # noqa: F401  imported once, here, so that no node pays for it
-    import pandas  # noqa: F401
+    import pandas  # noqa: F401  imported once, here, so that no node pays for it
     import pyarrow.parquet  # noqa: F401
 
     import flows.calibrate
     import flows.generation
     import flows.real
     import flows.report  # noqa: F401
+    from tasks.expectations import warm
+
+    warm()
 
 
 def _warm() -> None:
@@ -51,7 +53,7 @@ def _work(kind: str, key: str, run: UUID | None) -> Outcome:
 
     begin = time.perf_counter()
     flow = getattr(importlib.import_module(f"flows.{kind}"), kind)
-    parameters = {"node": key, "judge": True} if kind in {"generation", "real"} else {_parameter(kind): key}
+    parameters = {"node": key, "judge": True} if kind == "generation" else {_parameter(kind): key}
     try:
         with no_heartbeat():
             found = get_client(sync_client=True).read_flow_run(run) if run else None
@@ -65,7 +67,7 @@ def _work(kind: str, key: str, run: UUID | None) -> Outcome:
 
 
 def _parameter(kind: str) -> str:
-    return {"check": "node", "calibrate": "key", "report": "study"}[kind]
+    return {"real": "node", "check": "node", "calibrate": "key", "report": "study"}[kind]
 
 
 class Workers:
@@ -76,16 +78,25 @@ class Workers:
         os.environ["PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL"] = "INFO" if debug else "CRITICAL"
         self.count = count
         self.pool = ProcessPoolExecutor(count, mp_context=get_context("spawn"), initializer=_begin)
-        for _ in range(count):
-            self.pool.submit(_warm)
+        self.warm = [self.pool.submit(_warm) for _ in range(count)]
+
+    def ready(self) -> None:
+        """Wait until every process has imported what it needs."""
+        wait(self.warm)
 
     def submit(self, kind: str, key: str, run: UUID | None) -> Future[Outcome]:
         """Run a flow in the next free process."""
         return self.pool.submit(_work, kind, key, run)
 
+    def __enter__(self) -> Workers:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
     def close(self) -> None:
         """End the processes at once, whatever they do: an unfinished node leaves nothing in place."""
-        processes = list((self.pool._processes or {}).values())
+        processes = list((self.pool._processes or {}).values())  # the pool itself would wait for their work
         self.pool.shutdown(wait=False, cancel_futures=True)
         for process in processes:
             process.kill()

@@ -7,7 +7,6 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-
 from collapse import loop
 from collapse.calibration import Bands, stage
 from collapse.data import Schema
@@ -59,6 +58,8 @@ def _judge(study: Study, branch: str | None, files: Files) -> tuple[dict[str, An
     bands = _bands(path, file_hash(path))
     kind = "real" if branch is None else "model"
     gates = study.gates if branch is None else study.branches[branch].gates
+    if branch is None:
+        gates = tuple(gate for gate in gates if not gate.metric.endswith("_step"))  # nothing comes before generation 0
     generations = study.generations if branch is None else study.branches[branch].last
     limits = {gate.metric: _limits(gate, bands, kind, study, generations, len(gates)) for gate in gates}
     schema = Schema.parse(part_note(Files(study.real, study.name).reference / "reference.parquet")["schema"])

@@ -5,8 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from collapse import lineage
-from collapse.calibration import Bands
-from collapse.layout import DATA, RECORDS, REPORTS, Files
+from collapse.layout import DATA, RECORDS, REPORTS
 from collapse.params import Study, read_study
 from collapse.pool import put, staging, write_text
 from collapse.report.collect import Collected, collect
@@ -16,12 +15,7 @@ from tasks import work
 
 def gather(study: Study) -> Collected:
     """Return the study's records, read once."""
-    import pandas as pd
-
-    files = Files(study.real, study.name)
-    bands = {name: Bands(pd.read_parquet(files.calibration(study.floor(name)))) for name in study.branches}
-    cells = max(1, len(study.gates)) * study.generations
-    return collect(study, lineage.nodes(study), RECORDS / study.name, bands, cells=cells)
+    return collect(study, lineage.nodes(study), RECORDS / study.name)
 
 
 @work(name="report")

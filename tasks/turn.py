@@ -7,7 +7,6 @@ from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
-
 from collapse import lineage, loop
 from collapse.data import Rows
 from collapse.layout import Files

@@ -66,6 +66,16 @@ def test_optional_keys_are_watched_only_where_they_stand():
     assert (plain["tails"], with_tails["tails"]) == ("source", "tails")
 
 
+def test_gates_of_a_branch_are_watched_by_its_checks_alone():
+    branches = {"replace": {"regime": "window", "k": 2, "rows": 30, "gates": {}}}
+    built = lineage.build({"s": study(branches=branches)})
+    node = built["generations"]["s-replace-01"]
+    assert node["setting1"] == "branches.replace.k"
+    assert node["own_rows"] == "branches.replace.rows"
+    assert not any("gates" in str(value) for value in node.values())
+    assert built["nodes"]["s-replace-01"]["own_gates"] == "branches.replace.gates"
+
+
 def test_two_nodes_of_one_name_are_refused():
     one = parse_study({**STUDY, "branches": {"b-c": {"regime": "replace"}}}, "a", Path("studies/a.yaml"))
     two = parse_study({**STUDY, "branches": {"c": {"regime": "replace"}}}, "a-b", Path("studies/a-b.yaml"))

@@ -27,6 +27,7 @@ from collapse.spec import canonical, digest
 
 SECTIONS = ("summary", "stages", "curves", "samples", "gates", "claims", "lineage", "about")
 GENERATIONS, REPLICATES = 10, 8
+FEATURES = ("class 0", "class 1", "</script ><script>")
 FACTS = {
     "tail_ratio": Fact("tails", 1, "below", "1.0: every frozen tail region keeps its mass; 0.0: the tails are gone.",
                        "Defined here"),
@@ -109,8 +110,8 @@ def measure(study, node) -> list[tuple[int, str, str, float]]:
         mean = level(node.branch or "real", node.generation, metric)
         rows += [(r, metric, "", float(mean * np.exp(0.06 * noise[r]))) for r in range(REPLICATES)]
         if metric == "variance_ratio":
-            rows += [(r, metric, f"class {k}", float(mean * np.exp(0.1 * noise[r] - 0.01 * k)))
-                     for r in range(REPLICATES) for k in range(3)]
+            rows += [(r, metric, feature, float(mean * np.exp(0.1 * noise[r] - 0.01 * k)))
+                     for r in range(REPLICATES) for k, feature in enumerate(FEATURES)]
     return rows
 
 
@@ -336,7 +337,7 @@ def test_text_summary_is_a_table(collected):
     assert lines[0] == "Handwritten digits, learned from copies of copies"
     assert lines[2].split()[:4] == ["branch", "regime", "stage", "tails"]
     row = next(text for text in lines if text.startswith("replace  "))
-    assert row.split()[:5] == ["replace", "replace", "late", "2", "5"]
+    assert row.split()[:5] == ["replace", "replace", "late", "1", "5"]  # 0.98·exp(−0.24) < 0.89 at once
     assert sum(text.startswith(("holds", "fails", "undecided")) for text in lines) == len(CLAIMS)
 
 

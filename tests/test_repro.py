@@ -14,7 +14,9 @@ import time
 from pathlib import Path
 
 import pytest
-from conftest import TINY, Project, make_project
+from conftest import TINY
+
+from benchmarks.project import Project
 
 NODES = [f"tiny-{branch}-{g:02d}" for branch in ("accumulate", "replace") for g in (1, 2, 3)]
 
@@ -22,7 +24,7 @@ NODES = [f"tiny-{branch}-{g:02d}" for branch in ("accumulate", "replace") for g 
 @pytest.fixture(scope="module")
 def done(tmp_path_factory, prefect_api) -> Project:
     """A project after `collapse repro`. Tests that use it must not change it."""
-    project = make_project(tmp_path_factory.mktemp("repro") / "p", prefect_api, TINY)
+    project = Project.make(tmp_path_factory.mktemp("repro") / "p", TINY, prefect_api)
     project.run("collapse", "repro")
     return project
 
@@ -42,19 +44,19 @@ def test_a_run_leaves_dvc_and_git_clean_and_a_second_does_nothing(done):
 
 
 def test_dvc_repro_writes_the_same_lock(done, tmp_path, prefect_api):
-    other = make_project(tmp_path / "p", prefect_api, TINY)
+    other = Project.make(tmp_path / "p", TINY, prefect_api)
     other.run("dvc", "repro", timeout=400)
     assert other.lock == done.lock
 
 
 def test_one_worker_writes_the_same_lock(done, tmp_path, prefect_api):
-    other = make_project(tmp_path / "p", prefect_api, TINY)
+    other = Project.make(tmp_path / "p", TINY, prefect_api)
     other.run("collapse", "repro", "--workers", "1")
     assert other.lock == done.lock
 
 
 def test_a_killed_run_goes_on_to_the_same_lock(done, tmp_path, prefect_api):
-    other = make_project(tmp_path / "p", prefect_api, TINY)
+    other = Project.make(tmp_path / "p", TINY, prefect_api)
     process = subprocess.Popen(other.command("collapse", "repro"), cwd=other.root, env=other.environment(),
                                stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
     deadline = time.monotonic() + 120
@@ -74,7 +76,7 @@ def test_a_killed_run_goes_on_to_the_same_lock(done, tmp_path, prefect_api):
 
 
 def test_an_interrupted_run_records_what_is_finished(tmp_path, prefect_api):
-    project = make_project(tmp_path / "p", prefect_api, TINY)
+    project = Project.make(tmp_path / "p", TINY, prefect_api)
     process = subprocess.Popen(project.command("collapse", "repro"), cwd=project.root, env=project.environment(),
                                stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True)
     while not (project.root / "data/records/tiny/tiny-replace-01.verdict.json").exists():
@@ -98,7 +100,7 @@ def test_generation_1_is_the_same_under_every_regime(tmp_path, prefect_api):
     lines = "".join(f"  {name}: {rule}\n" for name, rule in regimes.items())
     text = TINY.replace("generations: 3", "generations: 1").replace(
         "  replace: {regime: replace}\n  accumulate: {regime: accumulate}\n", lines)
-    project = make_project(tmp_path / "p", prefect_api, text)
+    project = Project.make(tmp_path / "p", text, prefect_api)
     project.run("collapse", "repro")
     import pandas as pd
 
@@ -119,7 +121,7 @@ def test_generation_1_is_the_same_under_every_regime(tmp_path, prefect_api):
 def test_more_replicates_leave_the_first_ones_as_they_are(done, tmp_path, prefect_api):
     import pandas as pd
 
-    other = make_project(tmp_path / "p", prefect_api, TINY.replace("replicates: 2", "replicates: 3"))
+    other = Project.make(tmp_path / "p", TINY.replace("replicates: 2", "replicates: 3"), prefect_api)
     other.run("collapse", "repro", "--branch", "accumulate")
     for node in ("tiny-accumulate-01", "tiny-accumulate-03"):
         few, many = (pd.read_parquet(p.root / f"data/{node}/sample/{node}.parquet") for p in (done, other))
@@ -127,7 +129,7 @@ def test_more_replicates_leave_the_first_ones_as_they_are(done, tmp_path, prefec
 
 
 def test_a_changed_threshold_judges_again_and_trains_nothing(tmp_path, prefect_api):
-    project = make_project(tmp_path / "p", prefect_api, TINY)
+    project = Project.make(tmp_path / "p", TINY, prefect_api)
     project.run("collapse", "repro")
     before = inodes(project)
     project.study(TINY.replace("min: 0.0", "min: 0.001"))
@@ -138,22 +140,23 @@ def test_a_changed_threshold_judges_again_and_trains_nothing(tmp_path, prefect_a
     assert next(gate["min"] for gate in record["gates"] if gate["gate"] == "tail_ratio") == 0.001
     assert project.run("dvc", "status").stdout.strip() == "Data and pipelines are up to date."
 
-    # A gate that no sample passes ends both branches at generation 1: only what stands below is made anew.
-    project.study(TINY.replace("min: 0.0", "min: 1000.0, action: halt"))
+    # A gate that no sample passes ends one branch at generation 1: what stands below is made anew, and nothing else.
+    project.study(TINY.replace("replace: {regime: replace}",
+                               "replace: {regime: replace, gates: {tail_ratio: {min: 1000, action: halt}}}"))
     project.run("collapse", "plan")
-    project.run("collapse", "repro")
+    printed = project.run("collapse", "repro").stderr
+    assert "tiny replace: halted by tail_ratio at tiny-replace-01" in printed
     after = inodes(project)
-    assert {n for n in NODES if after[n] == before[n]} == {}.keys() or all(n.endswith("01") for n in NODES
-                                                                           if after[n] == before[n])
+    assert {node for node in NODES if after[node] != before[node]} == {"tiny-replace-02", "tiny-replace-03"}
     manifest = json.loads(project.read("data/tiny-replace-03/pool/_manifest.json"))
     assert manifest["parts"] == []
-    assert manifest["halted"]["gate"] == "tail_ratio"
+    assert manifest["halted"] == {"gate": "tail_ratio", "node": "tiny-replace-01"}
     assert project.run("dvc", "status").stdout.strip() == "Data and pipelines are up to date."
 
 
 def test_a_quarantined_sample_is_left_out_of_training(tmp_path, prefect_api):
-    text = TINY.replace("tail_ratio: {min: 0.0}", "w1: {max: 0.0, action: quarantine}")
-    project = make_project(tmp_path / "p", prefect_api, text)
+    text = TINY.replace("tail_ratio: {min: 0.0}", "w1_step: {max: 0.0, action: quarantine}")
+    project = Project.make(tmp_path / "p", text, prefect_api)
     project.run("collapse", "repro")
     verdict = json.loads(project.read("data/records/tiny/tiny-accumulate-01.verdict.json"))
     assert verdict["outcome"] == "quarantine"
@@ -182,7 +185,7 @@ def test_accumulate_stores_each_part_once(done):
 def test_a_fork_grows_from_its_stem(tmp_path, prefect_api):
     text = TINY + "claims: []\n"
     text = text.replace("gates:", "  rescue: {from: replace, at: 2, regime: accumulate}\ngates:")
-    project = make_project(tmp_path / "p", prefect_api, text)
+    project = Project.make(tmp_path / "p", text, prefect_api)
     project.run("collapse", "repro", "--branch", "rescue")
     manifest = json.loads(project.read("data/tiny-rescue-03/pool/_manifest.json"))
     assert manifest["parent"]["node"] == "tiny-replace-02"
@@ -192,7 +195,7 @@ def test_a_fork_grows_from_its_stem(tmp_path, prefect_api):
 
 def test_an_experiment_by_dvc(done, tmp_path, prefect_api):
     text = TINY.replace("generations: 3", "generations: 1").replace("  accumulate: {regime: accumulate}\n", "")
-    project = make_project(tmp_path / "p", prefect_api, text)
+    project = Project.make(tmp_path / "p", text, prefect_api)
     project.run("dvc", "exp", "run", "-q", "-S", "studies/tiny.yaml:rows=60", timeout=400)
     manifest = json.loads(project.read("data/tiny-replace-01/pool/_manifest.json"))
     assert manifest["rows"] == 60
@@ -202,14 +205,16 @@ def test_an_experiment_by_dvc(done, tmp_path, prefect_api):
 def test_the_runs_can_be_followed_in_prefect(done, prefect_api):
     from prefect.client.orchestration import get_client
     from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterName
+    from prefect.client.schemas.sorting import ArtifactSort, FlowRunSort
     from prefect.settings import PREFECT_API_URL, temporary_settings
 
     with temporary_settings({PREFECT_API_URL: prefect_api}), get_client(sync_client=True) as client:
-        runs = client.read_flow_runs(flow_run_filter=FlowRunFilter(name=FlowRunFilterName(any_=["tiny-replace-02"])))
+        named = FlowRunFilter(name=FlowRunFilterName(any_=["tiny-replace-02"]))
+        runs = client.read_flow_runs(flow_run_filter=named, limit=200, sort=FlowRunSort.START_TIME_ASC)
         assert runs
         assert any(run.state_name == "Completed" for run in runs)
         assert all({"tiny", "replace"} <= set(run.tags) for run in runs)
-        keys = {artifact.key for artifact in client.read_artifacts()}
+        keys = {artifact.key for artifact in client.read_artifacts(limit=200, sort=ArtifactSort.CREATED_DESC)}
     assert {"tiny-replace-02", "report-tiny"} <= keys
 
 

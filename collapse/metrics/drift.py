@@ -10,8 +10,8 @@ import numpy as np
 
 from collapse.data import Rows, Schema
 from collapse.metrics.base import Fact, Measurement, Metric
-from collapse.metrics.frame import Frame, View
-from collapse.neighbours import means
+from collapse.metrics.frame import Frame, View, across
+from collapse.metrics.neighbours import means
 
 #: Rows added to every bin or category before a Kullback–Leibler divergence (Jeffreys prior).
 PRIOR = 0.5
@@ -23,26 +23,51 @@ class Drift(Metric):
     kind = "drift"
     facts: ClassVar[dict[str, Fact]] = {
         "mean_shift": Fact(
-            "drift", 0.0, "above", "distance of the mean from the reference's, root mean square over the coordinates, in "
-            "reference standard deviations; 0.0: in place", "Shumailov et al. 2024, Nature 631", step=True),
+            "drift", 0.0, "above",
+            "distance of the mean from the reference's, root mean square over the coordinates, in reference "
+            "standard deviations; 0.0: in place",
+            "Shumailov et al. 2024, Nature 631",
+            step=True,
+        ),
         "w1": Fact(
-            "drift", 0.0, "above", "mean over coordinates of the 1-Wasserstein distance in reference standard deviations; "
-            "0.0: same marginals", "Villani 2009, Optimal Transport", step=True),
+            "drift", 0.0, "above",
+            "mean over coordinates of the 1-Wasserstein distance in reference standard deviations; 0.0: same "
+            "marginals",
+            "Villani 2009, Optimal Transport",
+            step=True,
+        ),
         "sliced_w2": Fact(
-            "drift", 0.0, "above", "root mean squared 2-Wasserstein distance over 32 frozen projections of the feature "
-            "space; 0.0: same", "Bonneel et al. 2015, J Math Imaging Vis 51:22", step=True),
+            "drift", 0.0, "above",
+            "root mean squared 2-Wasserstein distance over 32 frozen projections of the feature space; 0.0: same",
+            "Bonneel et al. 2015, J Math Imaging Vis 51:22",
+            step=True,
+        ),
         "energy_distance": Fact(
-            "drift", 0.0, "above", "√(2E|X−Y| − E|X−X'| − E|Y−Y'|) in the feature space, biased (all pairs); 0.0: same",
-            "Székely & Rizzo 2013, J Stat Plan Inference 143:1249", step=True),
+            "drift", 0.0, "above",
+            "√(2E|X−Y| − E|X−X'| − E|Y−Y'|) in the feature space, biased (all pairs); 0.0: same",
+            "Székely & Rizzo 2013, J Stat Plan Inference 143:1249",
+            step=True,
+        ),
         "mmd": Fact(
-            "drift", 0.0, "above", "maximum mean discrepancy with a Gaussian kernel at the reference's median distance, "
-            "biased (all pairs), not squared; 0.0: same, √2: apart", "Gretton et al. 2012, JMLR 13:723", step=True),
+            "drift", 0.0, "above",
+            "maximum mean discrepancy with a Gaussian kernel at the reference's median distance, biased (all "
+            "pairs), not squared; 0.0: same, √2: apart",
+            "Gretton et al. 2012, JMLR 13:723",
+            step=True,
+        ),
         "kl_bins": Fact(
-            "drift", 0.0, "above", "mean over columns of KL(reference ‖ sample) in nats on frozen bins, half a row added to "
-            "each; 0.0: same, large: bins of the reference are empty", "Kullback & Leibler 1951", step=True),
+            "drift", 0.0, "above",
+            "mean over columns of KL(reference ‖ sample) in nats on frozen bins, half a row added to each; 0.0: "
+            "same, large: bins of the reference are empty",
+            "Kullback & Leibler 1951",
+            step=True,
+        ),
         "category_tv": Fact(
-            "drift", 0.0, "above", "mean over category columns of the total variation ½Σ|p − q|; 0.0: same shares, "
-            "1.0: disjoint", "Levin & Peres 2017, Markov Chains and Mixing Times, ch. 4", step=True),
+            "drift", 0.0, "above",
+            "mean over category columns of the total variation ½Σ|p − q|; 0.0: same shares, 1.0: disjoint",
+            "Levin & Peres 2017, Markov Chains and Mixing Times, ch. 4",
+            step=True,
+        ),
     }
 
     def applies(self, schema: Schema) -> bool:
@@ -75,7 +100,7 @@ def _distances(view: View, other: View, frame: Frame, names: tuple[str, ...]) ->
     if frame.names or frame.schema.categorical:
         yield Measurement("kl_bins", "", _kl(view, other, frame))
     if parts:
-        yield Measurement("category_tv", "", np.mean(list(parts.values()), axis=0))
+        yield Measurement("category_tv", "", across(parts.values()))
         if len(parts) > 1 and names:
             yield from (Measurement("category_tv", name, tv) for name, tv in parts.items())
 
@@ -126,7 +151,7 @@ def _kl(view: View, other: View, frame: Frame) -> np.ndarray:
         size = len(column.categories)
         q, p = (_smooth(v.shares(column.name, size) * v.n, np.ones(size, bool)) for v in (view, other))
         parts.append((p * np.log(p / q)).sum(axis=1))
-    return np.mean(np.broadcast_arrays(*parts), axis=0)
+    return across(np.broadcast_arrays(*parts))
 
 
 def _smooth(found: np.ndarray, real: np.ndarray) -> np.ndarray:

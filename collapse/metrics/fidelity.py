@@ -8,7 +8,7 @@ from typing import ClassVar
 from collapse.data import Rows, Schema
 from collapse.metrics.base import Fact, Measurement, Metric
 from collapse.metrics.frame import Frame
-from collapse.neighbours import K
+from collapse.metrics.neighbours import K
 
 _PRECISION = "Kynkäänniemi et al. 2019, NeurIPS"
 _DENSITY = "Naeem et al. 2020, ICML"
@@ -19,14 +19,29 @@ class Fidelity(Metric):
 
     kind = "fidelity"
     facts: ClassVar[dict[str, Fact]] = {
-        "precision": Fact("fidelity", 1.0, "either", "share of sample rows within a reference row's 5-neighbour ball; 1.0: "
-                          "all look real, 0.0: none (collapse onto the mode raises it)", _PRECISION),
-        "recall": Fact("fidelity", 1.0, "below", "share of reference rows within a sample row's 5-neighbour ball; 1.0: all of "
-                       "reality is reached, 0.0: none", _PRECISION),
-        "density": Fact("fidelity", 1.0, "either", "reference balls that hold a sample row, mean over the sample, by 5; 1.0: as "
-                        "dense as the reference, above: crowded into its modes", _DENSITY),
-        "coverage": Fact("fidelity", 1.0, "below", "share of reference rows whose 5-neighbour ball holds a sample row; 1.0: all, "
-                         "0.0: none", _DENSITY),
+        "precision": Fact(
+            "fidelity", 1.0, "either",
+            "share of sample rows within a reference row's 5-neighbour ball; 1.0: all look real, 0.0: none "
+            "(collapse onto the mode raises it)",
+            _PRECISION,
+        ),
+        "recall": Fact(
+            "fidelity", 1.0, "below",
+            "share of reference rows within a sample row's 5-neighbour ball; 1.0: all of reality is reached, 0.0: "
+            "none",
+            _PRECISION,
+        ),
+        "density": Fact(
+            "fidelity", 1.0, "either",
+            "reference balls that hold a sample row, mean over the sample, by 5; 1.0: as dense as the reference, "
+            "above: crowded into its modes",
+            _DENSITY,
+        ),
+        "coverage": Fact(
+            "fidelity", 1.0, "below",
+            "share of reference rows whose 5-neighbour ball holds a sample row; 1.0: all, 0.0: none",
+            _DENSITY,
+        ),
     }
 
     def applies(self, schema: Schema) -> bool:

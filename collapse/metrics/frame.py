@@ -15,6 +15,7 @@ chose it, and 8.5 % of other real rows). So 1.0 is what fresh real rows show.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import cached_property
 from weakref import WeakKeyDictionary
@@ -24,7 +25,7 @@ import numpy as np
 from collapse.condition import Condition
 from collapse.data import Column, Rows, Schema
 from collapse.errors import InputError
-from collapse.neighbours import Balls, Near, depths, thin
+from collapse.metrics.neighbours import Balls, Near, thin
 from collapse.rng import Rng
 
 #: Share of the reference beyond each one-dimensional tail threshold, and in the rare categories of a column.
@@ -369,7 +370,7 @@ class Frame:
         """Return the depth of the other real rows (1, M), and how many of them cover each rare reference row."""
         if not self.space.axes.shape[1]:
             return np.empty((1, 0)), np.empty(0)
-        depth, hits = depths(self._other.space[0], self.balls)
+        depth, hits = self.balls.depths(self._other.space[0])
         return depth[None], hits
 
     def expected_coverage(self, n: int) -> float:
@@ -379,9 +380,14 @@ class Frame:
     def expected_alive(self, name: str, n: int) -> float:
         """Return how many of the rare categories of the reference ``n`` fresh real rows would show."""
         members = self.rare[name] & (self.shares[name] > 0)
-        both = np.concatenate([self.reference[name][0], self.real[name][0]])
-        found = np.bincount(both, minlength=len(members))[members]
-        return float(presence(found, len(both), n).sum())
+        found = np.bincount(self.real[name][0], minlength=len(members))[members]
+        return float(presence(found, self.real.n, n).sum())
+
+
+def across(parts: Iterable[np.ndarray], weights: np.ndarray | None = None) -> np.ndarray:
+    """Return the (weighted) mean over parts, each (R,). Summed in an order that R does not change, to the last bit."""
+    table = np.ascontiguousarray(np.stack(list(parts), axis=1))  # (R, parts)
+    return table.mean(axis=1) if weights is None else (table * weights).sum(axis=1) / weights.sum()
 
 
 def presence(found: np.ndarray, population: int, n: int) -> np.ndarray:
@@ -394,5 +400,6 @@ def presence(found: np.ndarray, population: int, n: int) -> np.ndarray:
     if n > population:
         return 1 - (1 - found / population) ** n
     left = population - found
-    miss = gammaln(left + 1) - gammaln(np.maximum(left - n, 0) + 1) - gammaln(population + 1) + gammaln(population - n + 1)
-    return 1 - np.where(left >= n, np.exp(miss), 0.0)
+    rest = np.maximum(left - n, 0)
+    log_miss = gammaln(left + 1) - gammaln(rest + 1) - gammaln(population + 1) + gammaln(population - n + 1)
+    return 1 - np.where(left >= n, np.exp(log_miss), 0.0)

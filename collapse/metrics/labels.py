@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from typing import ClassVar
 
 import numpy as np
@@ -25,19 +25,41 @@ class Labels(Metric):
 
     kind = "labels"
     facts: ClassVar[dict[str, Fact]] = {
-        "class_share": Fact("labels", 1.0, "below", "a class's share over its reference share, by the sample's own labels; 1.0: "
-                            "kept, 0.0: gone; the whole is the smallest", "Shumailov et al. 2024, Nature 631"),
-        "label_entropy_ratio": Fact("modes", 1.0, "below", "Shannon entropy of the sample's own labels over the reference's; "
-                                    "1.0: as even, 0.0: one class", "Shannon 1948"),
-        "modes_alive": Fact("modes", 1.0, "below", "share of the reference classes that the sample still shows, at a tenth of their "
-                            "reference share or more, by each row's nearest reference row; 1.0: all, 0.0: none",
-                            "after Srivastava et al. 2017, NeurIPS (VEEGAN)"),
-        "label_agreement": Fact("labels", 1.0, "below", "share of sample rows whose label is that of the nearest reference row; "
-                                "1.0: labels mean what they did", "after Shmelkov et al. 2018, ECCV (GAN-train, GAN-test)"),
-        "tstr_accuracy": Fact("labels", 1.0, "below", "train on synthetic, test on real: accuracy on the reference of the nearest "
-                              "sample row's label; 1.0: as if reality were known", "Esteban et al. 2017, arXiv 1706.02633"),
-        "class_recall": Fact("labels", 1.0, "below", "share of a class's reference rows that training on the sample gets right; "
-                             "1.0: all, 0.0: none; the whole is the worst class", "Esteban et al. 2017, arXiv 1706.02633"),
+        "class_share": Fact(
+            "labels", 1.0, "below",
+            "a class's share over its reference share, by the sample's own labels; 1.0: kept, 0.0: gone; the "
+            "whole is the smallest",
+            "Shumailov et al. 2024, Nature 631",
+        ),
+        "label_entropy_ratio": Fact(
+            "modes", 1.0, "below",
+            "Shannon entropy of the sample's own labels over the reference's; 1.0: as even, 0.0: one class",
+            "Shannon 1948",
+        ),
+        "modes_alive": Fact(
+            "modes", 1.0, "below",
+            "share of the reference classes that the sample still shows, at a tenth of their reference share or "
+            "more, by each row's nearest reference row; 1.0: all, 0.0: none",
+            "after Srivastava et al. 2017, NeurIPS (VEEGAN)",
+        ),
+        "label_agreement": Fact(
+            "labels", 1.0, "below",
+            "share of sample rows whose label is that of the nearest reference row; 1.0: labels mean what they "
+            "did",
+            "after Shmelkov et al. 2018, ECCV (GAN-train, GAN-test)",
+        ),
+        "tstr_accuracy": Fact(
+            "labels", 1.0, "below",
+            "train on synthetic, test on real: accuracy on the reference of the nearest sample row's label; 1.0: "
+            "as if reality were known",
+            "Esteban et al. 2017, arXiv 1706.02633",
+        ),
+        "class_recall": Fact(
+            "labels", 1.0, "below",
+            "share of a class's reference rows that training on the sample gets right; 1.0: all, 0.0: none; the "
+            "whole is the worst class",
+            "Esteban et al. 2017, arXiv 1706.02633",
+        ),
     }
 
     def applies(self, schema: Schema) -> bool:
@@ -57,9 +79,12 @@ class Labels(Metric):
             shown = yield from self._by_neighbour(sample, frame, present)
         yield Measurement("modes_alive", "", (shown >= ALIVE * share)[:, present].mean(axis=1))
 
-    def _by_neighbour(self, sample: Rows, frame: Frame, present: np.ndarray) -> Iterator[Measurement]:
+    def _by_neighbour(
+        self, sample: Rows, frame: Frame, present: np.ndarray
+    ) -> Generator[Measurement, None, np.ndarray]:
         """Yield what needs a classifier and return the shares of the classes that the sample shows, (R, C)."""
         view, column = frame.view(sample), frame.schema.label
+        assert column is not None and view.label is not None and frame.own.label is not None
         real = frame.own.label[0, frame.own.pairs]  # (N,)
         said = view.label[:, view.pairs]  # (R, m)
         looks = real[view.near.to_reference]  # (R, m)
@@ -72,7 +97,9 @@ class Labels(Metric):
         return counts(looks, len(column.categories)) / looks.shape[1]
 
 
-def _worst_and_parts(metric: str, values: np.ndarray, categories: tuple[str, ...], which: np.ndarray) -> Iterator[Measurement]:
+def _worst_and_parts(
+    metric: str, values: np.ndarray, categories: tuple[str, ...], which: np.ndarray
+) -> Iterator[Measurement]:
     """Yield the smallest of ``values`` (R, classes) as the whole, and each class under its name."""
     yield Measurement(metric, "", values.min(axis=1))
     for place, code in enumerate(which):

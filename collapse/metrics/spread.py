@@ -9,7 +9,7 @@ import numpy as np
 
 from collapse.data import Rows, Schema
 from collapse.metrics.base import Fact, Measurement, Metric
-from collapse.metrics.frame import Frame
+from collapse.metrics.frame import Frame, across
 
 
 class Spread(Metric):
@@ -19,17 +19,28 @@ class Spread(Metric):
     facts: ClassVar[dict[str, Fact]] = {
         "variance_ratio": Fact(
             "spread", 1.0, "below",
-            "generalised variance (det Σ / det Σ_reference)^(1/k) of the k components; 1.0: as spread as the reference, "
-            "0.0: collapsed in some direction", "Wilks 1932, Biometrika 24:471"),
+            "generalised variance (det Σ / det Σ_reference)^(1/k) of the k components; 1.0: as spread as the "
+            "reference, 0.0: collapsed in some direction",
+            "Wilks 1932, Biometrika 24:471",
+        ),
         "total_variance_ratio": Fact(
-            "spread", 1.0, "below", "trace Σ / trace Σ_reference of the standardised features; 1.0: as spread as the "
-            "reference, 0.0: one point", "Seber 1984, Multivariate Observations"),
+            "spread", 1.0, "below",
+            "trace Σ / trace Σ_reference of the standardised features; 1.0: as spread as the reference, 0.0: one "
+            "point",
+            "Seber 1984, Multivariate Observations",
+        ),
         "entropy_ratio": Fact(
-            "spread", 1.0, "below", "mean over columns of the Shannon entropy on frozen bins over the reference's; 1.0: as "
-            "even as the reference, 0.0: one bin or category", "Shannon 1948"),
+            "spread", 1.0, "below",
+            "mean over columns of the Shannon entropy on frozen bins over the reference's; 1.0: as even as the "
+            "reference, 0.0: one bin or category",
+            "Shannon 1948",
+        ),
         "simpson_ratio": Fact(
-            "spread", 1.0, "below", "mean over category columns of the Simpson diversity 1 − Σp² over the reference's; "
-            "1.0: as diverse, 0.0: one category", "Simpson 1949, Nature 163:688"),
+            "spread", 1.0, "below",
+            "mean over category columns of the Simpson diversity 1 − Σp² over the reference's; 1.0: as diverse, "
+            "0.0: one category",
+            "Simpson 1949, Nature 163:688",
+        ),
     }
 
     def applies(self, schema: Schema) -> bool:
@@ -69,7 +80,7 @@ def _entropy_ratios(sample: Rows, frame: Frame) -> Iterator[tuple[str, np.ndarra
 
 def _mean_and_parts(metric: str, parts: dict[str, np.ndarray]) -> Iterator[Measurement]:
     if parts:
-        yield Measurement(metric, "", np.mean(list(parts.values()), axis=0))
+        yield Measurement(metric, "", across(parts.values()))
     if len(parts) > 1:
         for name, values in parts.items():
             yield Measurement(metric, name, values)

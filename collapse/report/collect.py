@@ -147,6 +147,17 @@ class Collected:
         rows = c[(c.branch == branch.name) & (c.metric == metric) & (c.feature == "") & (c.generation >= branch.first)]
         return None if rows.empty else rows.sort_values("generation").iloc[-1].to_dict()
 
+    def tails_left(self, branch: BranchView) -> int | None:
+        """Return the first generation at which the tails are below their band, whatever else is."""
+        metric = next((name for name in self.headline if name in calibration.STAGED["tails"]), None)
+        band = metric and self.band(branch.name, metric)
+        if not band:
+            return branch.reached("early")
+        c = self.curves
+        rows = c[(c.branch == branch.name) & (c.metric == metric) & (c.feature == "") & (c.generation >= branch.first)]
+        out = rows.generation[rows["mean"] < band.low]
+        return int(out.min()) if len(out) else None
+
     def band(self, branch: str, metric: str, feature: str = "") -> Any:
         """Return the control band of the mean over replicates, or None."""
         return band_of(self.bands, branch, metric, feature, self.study.replicates, self.cells)
@@ -208,7 +219,8 @@ def collect(study: Any, nodes: Mapping[str, Place], records: Path, bands: Mappin
         cells = max(1, len(calibration.judged(_whole(table))) * study.generations)
     claims = evaluate(study.claims, table, stages, bands, cells, judges)
     real = next(view for view in views.values() if view.branch is None)
-    return Collected(study, facts, table, curves(table, branches), real, branches, samples, floors, bands, cells, laws or {}, claims)
+    return Collected(study, facts, table, curves(table, branches), real, branches, samples, floors, bands, cells,
+                     laws or {}, claims)
 
 
 # --------------------------------------------------------------------------------------------- nodes
@@ -249,7 +261,8 @@ def _tidy(tables: Sequence[pd.DataFrame]) -> pd.DataFrame:
     return table.sort_values(list(COLUMNS[:-1]), kind="stable", ignore_index=True)
 
 
-def _branches(study: Any, regimes: Mapping[str, dict[str, Any]], views: Mapping[str, NodeView]) -> tuple[BranchView, ...]:
+def _branches(study: Any, regimes: Mapping[str, dict[str, Any]],
+              views: Mapping[str, NodeView]) -> tuple[BranchView, ...]:
     found, drawn = [], 0
     for name, branch in study.branches.items():
         colour, dash = GREY, "solid"
@@ -270,7 +283,7 @@ def _floors(records: Path) -> dict[str, pd.DataFrame]:
 
 def _whole(table: pd.DataFrame) -> set[str]:
     """Return the metrics that speak of the whole sample."""
-    return set(table.metric[table.feature == ""])
+    return set(table.metric[table.feature == ""].unique())
 
 
 # -------------------------------------------------------------------------------------------- curves

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from collapse.calibration import judged
 from collapse.pool import write_text
 from collapse.report import drawing, pictures
 from collapse.report.collect import COLUMNS, FAMILIES, BranchView, Collected, NodeView
@@ -100,13 +101,13 @@ def question(collected: Collected) -> str:
     study = collected.study
     kinds = dict.fromkeys(branch.regime["kind"] for branch in collected.branches)
     ways = f"under {_and(list(kinds))}" if len(kinds) > 1 else f"under {next(iter(kinds))}"
-    return (f"What becomes of {study.source.kind} when a {study.model.kind} model learns, for {study.generations} "
+    return (f"What becomes of {study.source.kind} data when a {study.model.kind} model learns, for {study.generations} "
             f"generations {ways}, from what earlier models made?")
 
 
 def finding(collected: Collected) -> str:
     """Return the result in one paragraph: who reached which stage when, and where the tails ended."""
-    ill = sorted((b for b in collected.branches if b.ill is not None), key=lambda b: b.ill)
+    ill = sorted((b for b in collected.branches if b.ill is not None), key=lambda b: b.ill or 0)
     well = [b.name for b in collected.branches if b.judged and b.ill is None and not b.halted]
     sentences = [_course(branch) for branch in ill]
     if well:
@@ -152,8 +153,9 @@ def _extremes(collected: Collected) -> list[str]:
 def _summary(collected: Collected, branch: BranchView) -> dict[str, Any]:
     final = branch.final
     return {
-        "branch": branch, "stage": final.stage if final else "halted", "generation": final.generation if final else None,
-        "early": branch.reached("early", "late"), "late": branch.reached("late"),
+        "branch": branch, "stage": final.stage if final else "halted",
+        "generation": final.generation if final else None,
+        "tails": collected.tails_left(branch), "late": branch.reached("late"),
         "distorted": branch.reached("distorted"),
         "back": branch.well_again,
         "ends": [collected.final(branch, metric) for metric in collected.headline],
@@ -172,7 +174,8 @@ def summary(collected: Collected) -> dict[str, Any]:
             ends[metric] = None if end is None else {k: _round(end[k]) for k in ("mean", "low", "high", "median")}
         branches[branch.name] = {
             "regime": branch.regime, "from": branch.from_, "at": branch.at, "stage": row["stage"],
-            "judged_to": row["generation"], "early_at": row["early"], "late_at": row["late"],
+            "judged_to": row["generation"],
+            "early_at": branch.reached("early"), "tails_left_at": row["tails"], "late_at": row["late"],
             "distorted_at": row["distorted"], "halted_by": row["halted"] or None, "final": ends,
             "real_share": None if row["real_share"] is None else _round(row["real_share"] / 100),
         }
@@ -193,7 +196,7 @@ def text_summary(collected: Collected) -> str:
     rows = [head]
     for branch in collected.branches:
         s = _summary(collected, branch)
-        rows.append((branch.name, branch.rule, s["stage"], *(str(s[k]) if s[k] else "–" for k in ("early", "late")),
+        rows.append((branch.name, branch.rule, s["stage"], *(str(s[k]) if s[k] else "–" for k in ("tails", "late")),
                      *map(span, s["ends"])))
     widths = [max(len(row[i]) for row in rows) for i in range(len(head))]
     lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
@@ -259,10 +262,11 @@ def _gate_mark(node: NodeView, gate: dict[str, Any]) -> dict[str, Any]:
 
 def _about(collected: Collected) -> dict[str, Any]:
     fresh = sorted({str(n.manifest["fresh"]) for n in collected.nodes.values() if "fresh" in n.manifest})
-    inputs = {b.name: next((n.manifest.get("real_inputs", []) for n in b.nodes), []) for b in collected.branches}
+    inputs: dict[str, list[str]] = {b.name: b.nodes[0].manifest.get("real_inputs", []) for b in collected.branches}
     fits = {}
     for name, floor in collected.floors.items():
         fits[name] = int(floor[floor.kind == "model"].replicate.nunique())
+    measured = set(collected.table.metric.unique())
     methods = []
     if collected.headline:
         found = (collected.band(b.name, collected.headline[0]) for b in collected.branches)
@@ -270,25 +274,37 @@ def _about(collected: Collected) -> dict[str, Any]:
     return {"fresh": fresh, "inputs": inputs, "fits": fits, "methods": methods,
             "digest": collected.real.manifest_sha256,
             "metrics": [(name, fact) for name, fact in sorted(collected.facts.items())
-                        if name in set(collected.table.metric)]}
+                        if name in measured and not name.endswith("_step")],
+            "steps": any(name.endswith("_step") for name in measured)}
 
 
 # --------------------------------------------------------------------------------------------- curves
 
 
 def _ordered(collected: Collected) -> list[tuple[str, str]]:
-    """Return every (metric, feature), the headline metrics first, then gated ones, then by family."""
-    pairs = collected.table[["metric", "feature"]].drop_duplicates().itertuples(index=False)
-    gated = {gate.split("[")[0] for gate in collected.gates}
+    """Return every (metric, feature): what decides the stage, what is gated, then each family's first, second, …"""
+    table = collected.table[["metric", "feature"]].drop_duplicates()
+    pairs = sorted((str(m), str(f)) for m, f in table.itertuples(index=False))
+    first = [*collected.headline, *judged(m for m, _ in pairs), *collected.gates]
+    seen: dict[str, list[str]] = {}
+    for metric, _ in pairs:
+        kin = seen.setdefault(_family(collected, metric), [])
+        if metric not in kin:
+            kin.append(metric)
 
     def rank(pair: tuple[str, str]) -> tuple[Any, ...]:
         metric, feature = pair
-        fact = collected.facts.get(metric.removesuffix("_step"))
-        family = FAMILIES.index(fact.family) if fact else len(FAMILIES)
-        place = collected.headline.index(metric) if metric in collected.headline else len(collected.headline)
-        return feature != "", metric.endswith("_step"), place, metric not in gated, family, metric, feature
+        family = _family(collected, metric)
+        place = first.index(metric) if metric in first else len(first)
+        return (feature != "", metric.endswith("_step"), place, seen[family].index(metric), FAMILIES.index(family),
+                metric, feature)
 
-    return sorted(((m, f) for m, f in pairs), key=rank)
+    return sorted(pairs, key=rank)
+
+
+def _family(collected: Collected, metric: str) -> str:
+    fact = collected.facts.get(metric.removesuffix("_step"))
+    return fact.family if fact else FAMILIES[-1]
 
 
 def _curves(collected: Collected) -> dict[str, Any]:
@@ -318,7 +334,7 @@ def _curve(collected: Collected, metric: str, feature: str) -> dict[str, Any]:
     band = next((found for b in collected.branches if (found := collected.band(b.name, metric, feature))), None)
     return {
         "metric": metric, "feature": feature, "series": series,
-        "meaning": fact.meaning if fact else "",
+        "meaning": fact.meaning[:1].upper() + fact.meaning[1:] if fact else "",
         # A quantity that runs over more than a factor of 50 is read on a log axis.
         "log": bool(len(means) and means.min() > 0 and means.max() / means.min() > 50),
         "band": None if band is None else [_round(band.low), _round(band.high)],

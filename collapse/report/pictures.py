@@ -19,7 +19,7 @@ from collapse.pool import Part
 from collapse.report.collect import BranchView, Collected
 
 #: Frames per branch beside the real one, images per strip, points per scatter, bars per chart.
-FRAMES, STRIP, POINTS, BARS = 6, 12, 300, 8
+FRAMES, STRIP, POINTS, BARS = 7, 12, 300, 8
 WIDTH, HEIGHT = 132, 108
 
 
@@ -211,7 +211,7 @@ class Density:
 
     def _line(self, density: np.ndarray) -> str:
         x = np.linspace(0, WIDTH, len(density))
-        y = HEIGHT - 2 - (HEIGHT - 6) * np.minimum(density / self.top, 1)
+        y = HEIGHT - 2 - (HEIGHT - 6) * np.minimum(density / self.top, 3)  # what rises above the frame is cut
         return _path(zip(x.tolist(), y.tolist(), strict=True))
 
     def paint(self, part: Part) -> str:
@@ -240,8 +240,8 @@ class Bars:
 
     def paint(self, part: Part) -> str:
         """Return one bar per category, most frequent first."""
-        step, body = HEIGHT / len(self.order), []
-        for i, (code, share, real) in enumerate(zip(self.order, self._shares(part)[self.order], self.real, strict=True)):
+        step, body, shares = HEIGHT / len(self.order), [], self._shares(part)[self.order]
+        for i, (code, share, real) in enumerate(zip(self.order, shares, self.real, strict=True)):
             name = self.column.categories[code]
             y, reach = i * step, min(share / self.top, 1) * WIDTH
             tick = real / self.top * WIDTH

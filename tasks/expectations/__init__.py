@@ -17,10 +17,17 @@ if TYPE_CHECKING:
 
     from collapse.data import Schema
 
-__all__ = ["Gate", "build_docs", "judge", "outcome"]
+__all__ = ["Gate", "build_docs", "judge", "outcome", "warm"]
 
 # Read by Great Expectations when it is imported: nothing leaves this machine.
 os.environ.setdefault("GX_ANALYTICS_ENABLED", "false")
+
+
+def warm() -> None:
+    """Import Great Expectations and make its context now, so that no node waits for it."""
+    from tasks.expectations import judgement
+
+    judgement.batch_definition()
 
 
 def judge(

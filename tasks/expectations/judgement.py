@@ -148,7 +148,7 @@ def quiet() -> None:
 
 
 @cache
-def _batch_definition() -> BatchDefinition:
+def batch_definition() -> BatchDefinition:
     """Return where every frame goes in: one context and one data source per process."""
     quiet()
     context = gx.get_context(mode="ephemeral")
@@ -162,7 +162,7 @@ def _validate(suite: gx.ExpectationSuite, frame: pd.DataFrame) -> Results:
     """Return the results by gate and expectation."""
     if not suite.expectations:
         return {}
-    batch = _batch_definition().get_batch({"dataframe": frame})
+    batch = batch_definition().get_batch({"dataframe": frame})
     results = batch.validate(suite, result_format="BASIC").results
     return {(r.expectation_config.meta["gate"], r.expectation_config.meta["expectation"]): r for r in results}
 

@@ -15,6 +15,9 @@ import numpy as np
 PAIRS = 1000
 #: The k of every k-nearest-neighbour ball.
 K = 5
+#: A row covers a rare reference row only where it lies itself at least this sparse: its own distance to the K-th
+#: neighbour over that of the rare row.
+SPARSE = 0.85
 
 
 @dataclass(frozen=True, eq=False)
@@ -24,7 +27,7 @@ class Near:
     depth: np.ndarray  # (R, m) distance of a sample row to its K-th nearest reference row: high where density is low
     hits: np.ndarray  # (R, m) reference balls that contain the sample row
     covered: np.ndarray  # (R, N) whether the ball of the reference row contains a sample row
-    outer: np.ndarray  # (R, N) whether it contains a sample row that itself lies where density is low
+    rare: np.ndarray  # (R, rare) whether the ball of the rare reference row contains a sample row as sparse as it
     recalled: np.ndarray  # (R, N) whether the reference row lies in the ball of a sample row
     to_reference: np.ndarray  # (R, m) index of the nearest reference row
     to_sample: np.ndarray  # (R, N) index of the nearest sample row
@@ -82,14 +85,15 @@ class Balls:
         own = _distances(rows, rows)  # (m, m)
         reach = _depth(rows, rows, own, K + 1)  # the row itself is its own nearest
         return Near(
-            depth=depth, hits=inside.sum(axis=1), covered=inside.any(axis=0),
-            outer=inside[depth > self.edge].any(axis=0), recalled=(distance <= reach[:, None]).any(axis=0),
+            depth=depth, hits=inside.sum(axis=1), covered=np.asarray(inside.any(axis=0)),
+            rare=(inside[:, self.rare] & self._as_sparse(depth)).any(axis=0),
+            recalled=np.asarray((distance <= reach[:, None]).any(axis=0)),
             to_reference=distance.argmin(axis=1), to_sample=distance.argmin(axis=0),
             between=_mean(distance, self.bandwidth), within=_mean(own, self.bandwidth),
         )
 
     def _on_a_line(self, rows: np.ndarray) -> Near:
-        x, line = rows[:, 0], self._line
+        x, points, line = rows[:, 0], self.points[:, 0], self._line
         order = np.argsort(x, kind="stable")
         ranked = x[order]
         depth = _kth_on_a_line(ranked, line["points"], K)
@@ -100,12 +104,38 @@ class Balls:
         return Near(
             depth=depth[back],
             hits=(np.searchsorted(line["starts"], x, "right") - np.searchsorted(line["ends"], x, "left")),
-            covered=_any_between(ranked, left, right), outer=_any_between(ranked[depth > self.edge], left, right),
-            recalled=np.searchsorted(starts, self.points[:, 0], "right")
-            > np.searchsorted(ends, self.points[:, 0], "left"),
-            to_reference=line["order"][_closest(x, line["points"])], to_sample=order[_closest(self.points[:, 0], ranked)],
+            covered=np.searchsorted(ranked, right, "right") > np.searchsorted(ranked, left, "left"),
+            rare=self._rare_on_a_line(ranked, depth),
+            recalled=np.searchsorted(starts, points, "right") > np.searchsorted(ends, points, "left"),
+            to_reference=line["order"][_closest(x, line["points"])], to_sample=order[_closest(points, ranked)],
             between=means(rows, self.points, self.bandwidth), within=means(rows, rows, self.bandwidth),
         )
+
+    def _as_sparse(self, depth: np.ndarray) -> np.ndarray:
+        """Return whether rows of ``depth`` (m,) are sparse enough to cover each rare row, (m, rare)."""
+        return depth[:, None] >= SPARSE * self.radii[self.rare]
+
+    def _rare_on_a_line(self, ranked: np.ndarray, depth: np.ndarray) -> np.ndarray:
+        left, right = self._line["left"][self.rare], self._line["right"][self.rare]
+        start, stop = np.searchsorted(ranked, left, "left"), np.searchsorted(ranked, right, "right")
+        if not len(start):
+            return np.empty(0, dtype=bool)
+        spans = np.stack([start, stop], axis=1).ravel()
+        sparsest = np.maximum.reduceat(np.append(depth, -np.inf), spans)[::2]  # in each ball
+        return (stop > start) & (sparsest >= SPARSE * self.radii[self.rare])
+
+    def depths(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return the depth of ``rows`` (m, k), (m,), and how many of them cover each rare row, (rare,)."""
+        depth, count = np.empty(len(rows)), np.zeros(len(self.rare), dtype=int)
+        for begin in range(0, len(rows), PAIRS):
+            block = slice(begin, begin + PAIRS)
+            if rows.shape[1] == 1:
+                depth[block] = _kth_on_a_line(rows[block, 0], self._line["points"], K)
+            else:
+                depth[block] = _depth(rows[block], self.points, None, K)
+            inside = _distances(rows[block], self.points[self.rare]) <= self.radii[self.rare]
+            count += (inside & self._as_sparse(depth[block])).sum(axis=0)
+        return depth, count
 
     @cached_property
     def _line(self) -> dict[str, np.ndarray]:
@@ -132,23 +162,6 @@ def radii(points: np.ndarray) -> np.ndarray:
     out = np.empty(len(points))
     out[order] = _kth_on_a_line(points[order, 0], points[order, 0], K + 1)
     return out
-
-
-def depths(rows: np.ndarray, balls: Balls) -> tuple[np.ndarray, np.ndarray]:
-    """Return the depth of ``rows`` (m, k), (m,), and how many of low density fall into each rare ball, (rare,)."""
-    centre, radius = balls.points[balls.rare], balls.radii[balls.rare]
-    if rows.shape[1] == 1:
-        x = np.sort(rows[:, 0])
-        depth = _kth_on_a_line(x, np.sort(balls.points[:, 0]), K)
-        low, c = x[depth > balls.edge], centre[:, 0]
-        return depth, np.searchsorted(low, c + radius, "right") - np.searchsorted(low, c - radius, "left")
-    depth, count = np.empty(len(rows)), np.zeros(len(radius), dtype=int)
-    for start in range(0, len(rows), PAIRS):
-        block = slice(start, start + PAIRS)
-        distance = _distances(rows[block], balls.points)
-        depth[block] = _kth(distance, K)
-        count += (distance[depth[block] > balls.edge][:, balls.rare] <= radius).sum(axis=0)
-    return depth, count
 
 
 def means(a: np.ndarray, b: np.ndarray, bandwidth: float) -> np.ndarray:
@@ -185,10 +198,10 @@ def _distances(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     return cdist(a, b)
 
 
-def _depth(a: np.ndarray, b: np.ndarray, distance: np.ndarray, k: int) -> np.ndarray:
+def _depth(a: np.ndarray, b: np.ndarray, distance: np.ndarray | None, k: int) -> np.ndarray:
     """Return the distance of each row of ``a`` to its k-th nearest of ``b``: by a tree in few dimensions."""
     if a.shape[1] > 4:
-        return _kth(distance, k)
+        return _kth(_distances(a, b) if distance is None else distance, k)
     from scipy.spatial import cKDTree
 
     return cKDTree(b).query(a, k=[min(k, len(b))])[0][:, 0]
@@ -209,10 +222,6 @@ def _kth_on_a_line(x: np.ndarray, points: np.ndarray, k: int) -> np.ndarray:
         start = np.clip(at + shift, 0, len(points) - k)
         np.minimum(out, np.maximum(np.abs(x - points[start]), np.abs(points[start + k - 1] - x)), out=out)
     return out
-
-
-def _any_between(ranked: np.ndarray, left: np.ndarray, right: np.ndarray) -> np.ndarray:
-    return np.searchsorted(ranked, right, "right") > np.searchsorted(ranked, left, "left")
 
 
 def _closest(x: np.ndarray, ranked: np.ndarray) -> np.ndarray:

@@ -1,0 +1,23 @@
+"""Run every benchmark, or those named: python -m benchmarks [NAME …]."""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+import sys
+from pathlib import Path
+
+
+def main() -> None:
+    known = [m.name for m in pkgutil.iter_modules([str(Path(__file__).parent)]) if m.name not in {"__main__", "project"}]
+    wanted = sys.argv[1:] or known
+    for name in wanted:
+        if name not in known:
+            sys.exit(f"'{name}' is not a benchmark; choose from {', '.join(known)}")
+        module = importlib.import_module(f"benchmarks.{name}")
+        print(f"\n{name}: {module.__doc__.splitlines()[0]}", flush=True)
+        module.main()
+
+
+if __name__ == "__main__":
+    main()

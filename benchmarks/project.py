@@ -1,0 +1,84 @@
+"""A project of its own in an empty folder: this code, one study, git and DVC. Benchmarks and tests run in it."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+CODE = ("collapse", "flows", "tasks", "dvc.yaml", "prefect.toml", ".dvcignore", ".gitignore", "pyproject.toml")
+
+
+@dataclass
+class Project:
+    """A scratch project; ``api`` is the Prefect server that its runs use ('' for one of their own)."""
+
+    root: Path
+    api: str = ""
+
+    @staticmethod
+    def make(root: Path, study: str, api: str = "", name: str = "tiny") -> Project:
+        """Return a fresh project with one study, planned and committed."""
+        root.mkdir(parents=True)
+        for item in CODE:
+            if (ROOT / item).is_dir():
+                shutil.copytree(ROOT / item, root / item, ignore=shutil.ignore_patterns("__pycache__"))
+            else:
+                shutil.copy(ROOT / item, root / item)
+        (root / ".dvc").mkdir()
+        for item in ("config", ".gitignore"):
+            shutil.copy(ROOT / ".dvc" / item, root / ".dvc" / item)
+        (root / "studies").mkdir()
+        (root / "params.yaml").write_text(f"studies: [{name}]\nmachine: {{workers: 2}}\n")
+        made = Project(root, api)
+        made.study(study, name)
+        made.run("git", "init", "-q")
+        made.run("collapse", "plan")
+        made.commit()
+        return made
+
+    def command(self, *words: str) -> list[str]:
+        """Return ``words`` with the project's own `collapse` and `dvc`."""
+        tools = {"collapse": [sys.executable, "-m", "flows.cli"], "dvc": [sys.executable, "-m", "dvc"]}
+        return [*tools.get(words[0], [words[0]]), *words[1:]]
+
+    def environment(self, **more: str) -> dict[str, str]:
+        """Return the environment of a command."""
+        # `python` in dvc.yaml must be the interpreter that runs this.
+        path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+        base = {**os.environ, "PYTHONPATH": str(self.root), "PATH": path, "COLUMNS": "160",
+                "GIT_CONFIG_GLOBAL": os.devnull}
+        if self.api:
+            base["PREFECT_API_URL"] = self.api
+        return {**base, **more}
+
+    def run(self, *words: str, ok: bool = True, timeout: int = 400, **environment: str) -> subprocess.CompletedProcess:
+        """Run a command in the project; by default it must succeed."""
+        done = subprocess.run(self.command(*words), cwd=self.root, env=self.environment(**environment),
+                              capture_output=True, text=True, timeout=timeout, stdin=subprocess.DEVNULL, check=False)
+        if ok and done.returncode != 0:
+            raise AssertionError(f"{words}: {done.stdout[-3000:]}\n{done.stderr[-3000:]}")
+        return done
+
+    def study(self, text: str, name: str = "tiny") -> None:
+        """Write a study."""
+        (self.root / "studies" / f"{name}.yaml").write_text(text)
+
+    def read(self, path: str) -> str:
+        """Return a file's text."""
+        return (self.root / path).read_text()
+
+    @property
+    def lock(self) -> str:
+        """Return dvc.lock."""
+        return self.read("dvc.lock")
+
+    def commit(self) -> None:
+        """Commit everything."""
+        identity = ["-c", "user.name=t", "-c", "user.email=t@example.org", "-c", "commit.gpgsign=false"]
+        self.run("git", "add", "-A")
+        self.run("git", *identity, "commit", "-q", "-m", "study")
