@@ -9,7 +9,8 @@ from pathlib import Path
 
 
 def main() -> None:
-    known = [m.name for m in pkgutil.iter_modules([str(Path(__file__).parent)]) if m.name not in {"__main__", "project"}]
+    here = str(Path(__file__).parent)
+    known = [m.name for m in pkgutil.iter_modules([here]) if m.name not in {"__main__", "project"}]
     wanted = sys.argv[1:] or known
     for name in wanted:
         if name not in known:

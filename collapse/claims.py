@@ -14,8 +14,8 @@ A claim is one of these sentences, word for word (``[…]`` may be left out, ``a
 
 N left out means the branch's last generation. What a verdict means:
 
-- A *band* claim is judged on the mean over replicates against the calibrated control band, whose
-  level is family-wise: 1 % over ``cells`` looks together.
+- A *band* claim is judged on the median over replicates (``median`` may be said) against the calibrated control band,
+  whose level is family-wise: 1 % over ``cells`` looks together.
 - A *comparison* and a *trend* are judged on paired differences and on each replicate's least-squares
   slope, with a 95 % interval over replicates (Student's t; for ``median`` the exact order-statistic
   interval). A claim holds, or fails, only if the interval lies wholly on one side; otherwise it is undecided.
@@ -55,7 +55,7 @@ class Bands(Protocol):
     """The calibrated bands of one branch (:mod:`collapse.calibration`)."""
 
     def band(self, metric: str, feature: str = "", kind: str = "model", replicates: int = 1, cells: int = 1) -> Any:
-        """Return the band of the mean over ``replicates``, 1 % family-wise over ``cells``: low, high; or KeyError."""
+        """Return the band of the median of ``replicates``, 1 % family-wise over ``cells``: low, high; or KeyError."""
 
 
 def band_of(bands: Mapping[str, Bands], branch: str, metric: str, feature: str, replicates: int, cells: int) -> Any:
@@ -64,7 +64,7 @@ def band_of(bands: Mapping[str, Bands], branch: str, metric: str, feature: str, 
         return None
     try:
         return bands[branch].band(metric, feature, replicates=replicates, cells=cells)
-    except KeyError:  # a step has no floor, and a class that no fit made has none either
+    except KeyError:  # a class that no fit made has no floor
         return None
 
 
@@ -167,20 +167,20 @@ class Statement:
 
 @dataclass(frozen=True)
 class Leaves(Statement):
-    """The mean over replicates is outside the control band at some generation up to ``by``."""
+    """The median over replicates is outside the control band at some generation up to ``by``."""
 
     series: Series
     side: Literal["below", "above", "either"]
     by: int
 
     def judge(self, records: Records) -> Finding:
-        """Return holds if the mean leaves the band; fails if it was measured throughout and never did."""
+        """Return holds if the median leaves the band; fails if it was measured throughout and never did."""
         track = _against_band(self.series, self.by, records)
         if isinstance(track, Finding):
             return track
-        generations, means, band = track.generations, track.means, track.band
-        out = {"below": means < band.low, "above": means > band.high,
-               "either": (means < band.low) | (means > band.high)}[self.side]
+        generations, medians, band = track.generations, track.medians, track.band
+        out = {"below": medians < band.low, "above": medians > band.high,
+               "either": (medians < band.low) | (medians > band.high)}[self.side]
         side = "outside" if self.side == "either" else self.side
         span = f"the control band {_span(band.low, band.high)}"
         if out.any():
@@ -188,42 +188,42 @@ class Leaves(Statement):
             back = generations[first:][~out[first:]]
             after = ("stays there" if not len(back) else f"is back at generation {_list(back)}") \
                 if first + 1 < len(out) else "is the last one judged"
-            text = (f"The mean over {track.replicates} is {side} {span} first at generation {generations[first]} "
-                    f"({_n(means[first])}) and {after}")
-            text += "." if first + 1 == len(out) else f"; at generation {generations[-1]} it is {_n(means[-1])}."
-            return Finding("holds", text, int(generations[first]), _r(means[first]), _r(band.low), _r(band.high))
-        worst = int(np.argmax(means)) if self.side == "above" else int(np.argmin(means))
-        text = (f"The mean over {track.replicates} is never {side} {span} up to generation {generations[-1]}; "
-                f"the nearest is {_n(means[worst])} at generation {generations[worst]}.")
+            text = (f"The median over {track.replicates} is {side} {span} first at generation {generations[first]} "
+                    f"({_n(medians[first])}) and {after}")
+            text += "." if first + 1 == len(out) else f"; at generation {generations[-1]} it is {_n(medians[-1])}."
+            return Finding("holds", text, int(generations[first]), _r(medians[first]), _r(band.low), _r(band.high))
+        worst = int(np.argmax(medians)) if self.side == "above" else int(np.argmin(medians))
+        text = (f"The median over {track.replicates} is never {side} {span} up to generation {generations[-1]}; "
+                f"the nearest is {_n(medians[worst])} at generation {generations[worst]}.")
         verdict, text = _unless_cut(generations, self.by, "fails", text)
-        return Finding(verdict, text, int(generations[worst]), _r(means[worst]), _r(band.low), _r(band.high))
+        return Finding(verdict, text, int(generations[worst]), _r(medians[worst]), _r(band.low), _r(band.high))
 
 
 @dataclass(frozen=True)
 class Stays(Statement):
-    """The mean over replicates is inside the control band at every generation up to ``by``."""
+    """The median over replicates is inside the control band at every generation up to ``by``."""
 
     series: Series
     by: int
 
     def judge(self, records: Records) -> Finding:
-        """Return fails if the mean leaves the band; holds if it was measured throughout and never did."""
+        """Return fails if the median leaves the band; holds if it was measured throughout and never did."""
         track = _against_band(self.series, self.by, records)
         if isinstance(track, Finding):
             return track
-        generations, means, band = track.generations, track.means, track.band
+        generations, medians, band = track.generations, track.medians, track.band
         low, high = _r(band.low), _r(band.high)
         span = f"the control band {_span(band.low, band.high)}"
-        out = (means < band.low) | (means > band.high)
+        out = (medians < band.low) | (medians > band.high)
         if out.any():
             first = int(np.argmax(out))
-            text = (f"The mean over {track.replicates} is outside {span} first at generation {generations[first]} "
-                    f"({_n(means[first])}), at {int(out.sum())} of {len(out)} generations in all.")
-            return Finding("fails", text, int(generations[first]), _r(means[first]), low, high)
-        text = (f"The mean over {track.replicates} runs from {_n(means.min())} to {_n(means.max())} and is inside "
-                f"{span} at all of {len(means)} generations.")
+            text = (f"The median over {track.replicates} is outside {span} first at generation {generations[first]} "
+                    f"({_n(medians[first])}), at {int(out.sum())} of {len(out)} generations in all.")
+            return Finding("fails", text, int(generations[first]), _r(medians[first]), low, high)
+        text = (f"The median over {track.replicates} runs from {_n(medians.min())} to {_n(medians.max())} and is "
+                f"inside {span} at all of {len(medians)} generations.")
         verdict, text = _unless_cut(generations, self.by, "holds", text)
-        return Finding(verdict, text, int(generations[-1]), _r(means[-1]), low, high)
+        return Finding(verdict, text, int(generations[-1]), _r(medians[-1]), low, high)
 
 
 @dataclass(frozen=True)
@@ -373,10 +373,10 @@ class Claim:
 
 @dataclass(frozen=True, eq=False)
 class _Track:
-    """Generations (T,), means over replicates (T,) and the band that they are held against."""
+    """Generations (T,), medians over replicates (T,) and the band that they are held against."""
 
     generations: np.ndarray
-    means: np.ndarray
+    medians: np.ndarray
     band: Any
     replicates: str
 
@@ -390,8 +390,8 @@ def _against_band(series: Series, by: int, records: Records) -> _Track | Finding
     band = band_of(records.bands, series.branch, series.metric, series.feature, count, records.cells)
     if band is None:
         return Finding("undecided", f"{series} has no calibrated band.")
-    means = rows.to_numpy().mean(axis=1)  # (T, R) -> (T,)
-    return _Track(rows.index.to_numpy(), means, band, f"{count} replicates" if count > 1 else "one replicate")
+    medians = np.median(rows.to_numpy(), axis=1)  # (T, R) -> (T,)
+    return _Track(rows.index.to_numpy(), medians, band, f"{count} replicates" if count > 1 else "one replicate")
 
 
 def _sided(series: Series, values: np.ndarray, sign: str, zero: float, what: str, generation: int | None) -> Finding:
@@ -539,8 +539,6 @@ class _Sentence:
     def about_series(self) -> Statement:
         series = self.series()
         verb: Any = self.word("leaves", "stays", "falls", "rises", "<", ">")
-        if series.median and verb in ("leaves", "stays"):
-            raise self.wrong("'median' has no band; bands are of the mean, so leave it out")
         if verb == "leaves":
             self.phrase("the", "control", "band")
             side: Any = self.word("below", "above") if self.next() in ("below", "above") else "either"

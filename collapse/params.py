@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any, Literal
 
@@ -164,16 +164,24 @@ def read_yaml(path: Path) -> dict[str, Any]:
     InputError
         If the file is missing, not YAML, repeats a key, or holds no mapping.
     """
-    from ruamel.yaml import YAML
-    from ruamel.yaml.constructor import DuplicateKeyError
-    from ruamel.yaml.error import MarkedYAMLError, YAMLError
+    return _yaml(_text(path), path)
 
+
+def _text(path: Path) -> str:
     try:
-        text = path.read_text(encoding="utf-8")
+        return path.read_text(encoding="utf-8")
     except FileNotFoundError:
         raise InputError(f"{path}: no such file") from None
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"{path}: cannot be read ({error})") from None
+
+
+@cache
+def _yaml(text: str, path: Path) -> dict[str, Any]:
+    from ruamel.yaml import YAML
+    from ruamel.yaml.constructor import DuplicateKeyError
+    from ruamel.yaml.error import MarkedYAMLError, YAMLError
+
     try:
         data = YAML(typ="safe", pure=True).load(text)
     except DuplicateKeyError as error:
@@ -195,7 +203,7 @@ def read_params(root: Path) -> Params:
     path = Path("params.yaml")
     if not (root / path).exists():
         raise InputError(f"{path}: no such file in {root}; run this in the project's folder")
-    data = read_yaml(root / path)
+    data = _yaml(_text(root / path), path)
     _known(path, "", data, ("studies", "machine"))
     studies = data.get("studies")
     if not isinstance(studies, list) or not studies or not all(isinstance(name, str) for name in studies):
@@ -225,7 +233,7 @@ def read_study(root: Path, name: str) -> Study:
     if not (root / path).exists():
         known = [p.stem for p in (root / "studies").glob("*.yaml")]
         raise InputError(f"{path}: no such study{nearest(name, known)}")
-    return parse_study(read_yaml(root / path), name, path)
+    return parse_study(_yaml(_text(root / path), path), name, path)
 
 
 def read_studies(root: Path, params: Params) -> dict[str, Study]:
@@ -404,7 +412,8 @@ def _build(path: Path, where: str, cls: type[Spec], body: dict[str, Any]) -> Any
         return cls(**body)
     except ValidationError as error:
         first = error.errors()[0]
-        key = ".".join(str(part) for part in first["loc"] if not str(part).startswith(("function-", "literal", "float")))
+        inner = ("function-", "literal", "float")  # pydantic's own steps into a union
+        key = ".".join(str(part) for part in first["loc"] if not str(part).startswith(inner))
         text = first["msg"].removeprefix("Value error, ")
         if first["type"] == "missing":
             raise InputError(f"{path}: {where}.{key} is missing; '{cls.kind}' needs it") from None

@@ -19,6 +19,8 @@ _SETTINGS = {
     "DVC_NO_ANALYTICS": "1",
     "GX_ANALYTICS_ENABLED": "false",
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+    # Runs are followed in the UI, which gets every line; a terminal shows what needs someone.
+    "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "WARNING",
     # Results must not depend on how many cores there are: parallelism is over branches.
     "OMP_NUM_THREADS": "1",
     "OPENBLAS_NUM_THREADS": "1",

@@ -11,6 +11,7 @@ import fcntl
 import json
 import os
 import shutil
+import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -23,6 +24,10 @@ LOCK = Path("dvc.lock")
 HOME = Path(".dvc/tmp/collapse")
 JOURNAL = HOME / "journal.jsonl"
 BACKUP = HOME / "dvc.lock"
+#: Seconds to wait for another DVC command.
+PATIENCE = 120.0
+#: Path, time and size of each file of a dependency.
+Stamp = tuple[tuple[str, int, int], ...]
 
 
 @contextmanager
@@ -123,8 +128,30 @@ class Ledger:
         self.order = [stage.addressing for stage in plan_repro(self.graph)]
         self.stages = {stage.addressing: stage for stage in self.graph}
         self.upstream = {s.addressing: {u.addressing for u in self.graph.successors(s)} for s in self.graph}
+        self.given = self._stamps()
         self.journal: dict[str, str] = {}
         self.base: list[str] = []
+
+    @contextmanager
+    def _held(self) -> Iterator[None]:
+        """Hold DVC's lock, waiting for another DVC command to end, and empty DVC's staging area afterwards."""
+        from dvc.lock import LockError
+
+        deadline = time.monotonic() + PATIENCE
+        while True:
+            try:
+                self.repo.lock.lock()
+                break
+            except LockError:
+                if time.monotonic() > deadline:
+                    raise InputError(f"a DVC command has held this repository for {PATIENCE:.0f} s; wait for it to "
+                                     f"end, then run this again") from None
+                time.sleep(0.2)
+        try:
+            yield
+        finally:
+            _empty_staging()
+            self.repo.lock.unlock()
 
     # ---------------------------------------------------------------------------------- staleness
 
@@ -145,7 +172,7 @@ class Ledger:
         `Stage.changed` without its file locks, which cost as much again: this run holds the checkout.
         """
         stage = self.stages[name]
-        with self.repo.lock:
+        with self._held():
             return stage.changed_stage() or any(item.status() for item in (*stage.deps, *stage.outs))
 
     def fingerprint(self, name: str) -> str:
@@ -153,7 +180,7 @@ class Ledger:
         from dvc.stage.serialize import to_single_stage_lockfile
 
         stage = self.stages[name]
-        with self.repo.lock, _as_recorded(stage):
+        with self._held(), _as_recorded(stage):
             stage.save_deps()
             stage.outs = []
             entry = to_single_stage_lockfile(stage)
@@ -164,7 +191,7 @@ class Ledger:
         from dvc.stage.cache import RunCacheNotFoundError
 
         stage = self.stages[name]
-        with self.repo.lock, _as_recorded(stage):
+        with self._held(), _as_recorded(stage):
             try:
                 self.repo.stage_cache.restore(stage)
             except RunCacheNotFoundError:
@@ -219,26 +246,28 @@ class Ledger:
     def record(self, names: Iterable[str]) -> list[str]:
         """Write finished stages into DVC's cache and dvc.lock, at once and atomically.
 
-        Existing entries keep their place; new ones follow in plan order, as if `dvc repro` had run them. A stage whose
-        inputs are no longer those that it ran with (code edited meanwhile) is left stale, and returned.
+        Existing entries keep their place; new ones follow in plan order, as if `dvc repro` had run them. A stage whose code
+        or study is no longer what it ran with is left stale, and returned.
         """
         from dvc.stage.serialize import to_lockfile
         from dvc.utils.serialize import load_yaml
         from dvc.utils.serialize._yaml import dumps_yaml
 
         names = set(names)
-        moved = [name for name in names if self.fingerprint(name) != self.journal.get(name)]
+        now = self._stamps()
+        moved = [name for name in self.order if name in names and self._given(name, now) != self._given(name, self.given)]
         names -= set(moved)
         if not names:
             return moved
         entries: dict[str, Any] = {}
-        with self.repo.lock:
+        with self._held():
             for name in self.order:
                 if name in names:
                     stage = self.stages[name]
                     stage.save()
                     stage.commit()
                     entries |= to_lockfile(stage)
+                    _empty_staging()
             data = load_yaml(str(LOCK)) if LOCK.exists() else {}
             stages = {**data.get("stages", {}), **entries}
             base = [key for key in self.base if key in stages]
@@ -249,6 +278,22 @@ class Ledger:
             with self.repo.scm_context(quiet=True) as context:
                 context.track_file(str(LOCK))
         return moved
+
+    def _given(self, name: str, stamps: dict[str, Stamp]) -> list[Stamp]:
+        """Return the state of what a stage depends on and no stage makes: code, studies, parameters."""
+        return [stamps[path] for dep in self.stages[name].deps if (path := str(dep.fs_path)) in stamps]
+
+    def _stamps(self) -> dict[str, Stamp]:
+        """Return size and time of every file that is given: not an output, nor above or below one."""
+        made = {str(out.fs_path) for stage in self.graph for out in stage.outs}
+        found: dict[str, Stamp] = {}
+        for path in {str(dep.fs_path) for stage in self.graph for dep in stage.deps} - made:
+            if any(out.startswith(f"{path}{os.sep}") for out in made):
+                continue
+            files = sorted(Path(path).rglob("*.*")) if Path(path).is_dir() else [Path(path)]
+            kept = [file for file in files if file.is_file() and "__pycache__" not in file.parts]
+            found[path] = tuple((str(file), file.stat().st_mtime_ns, file.stat().st_size) for file in kept)
+        return found
 
     @property
     def clean(self) -> bool:
@@ -268,6 +313,17 @@ def _as_recorded(stage: Any) -> Iterator[None]:
         for dep, state in kept:
             vars(dep).clear()
             vars(dep).update(state)
+
+
+def _empty_staging() -> None:
+    """Empty the file system in memory where DVC stages every directory that it looks at.
+
+    DVC never does, and its look-ups there take time in proportion to all that was ever staged: a hundred nodes would
+    cost ten times as much each as ten.
+    """
+    from fsspec.implementations.memory import MemoryFileSystem
+
+    MemoryFileSystem.store.clear()
 
 
 def _plain(value: Any) -> Any:

@@ -185,7 +185,8 @@ class Run:
             return
         unit.state = "done"
         for stage in unit.ran:
-            self.ledger.finished(stage, unit.prints.get(stage) or self.ledger.fingerprint(stage))
+            if stage in unit.prints:  # a check that ran with its node is cheap to make again after a crash
+                self.ledger.finished(stage, unit.prints[stage])
         self.unrecorded += unit.ran
         self._note(unit)
 
@@ -342,7 +343,7 @@ def _repro(ledger: Ledger, work: dict[str, Unit], studies: dict[str, Study], cou
 def _served(run: Run, stale: set[str], count: int, debug: bool) -> None:
     """Run with a server and warm workers, and record what is finished however the run ends."""
     from prefect import flow
-    from prefect.settings import PREFECT_API_URL, temporary_settings
+    from prefect.settings import PREFECT_API_URL, PREFECT_LOGGING_TO_API_ENABLED, temporary_settings
 
     from flows.run import no_heartbeat
     from flows.server import serving
@@ -351,7 +352,9 @@ def _served(run: Run, stale: set[str], count: int, debug: bool) -> None:
     progress.say("starting the Prefect server and the workers ...")
     with serving() as served, Workers(count, served.url, debug) as workers:
         served.ready()
-        with temporary_settings({PREFECT_API_URL: served.url}), no_heartbeat():
+        # The parent has nothing to log, and its log would outlive the server.
+        settings = {PREFECT_API_URL: served.url, PREFECT_LOGGING_TO_API_ENABLED: False}
+        with temporary_settings(settings), no_heartbeat():
             run.announce(stale)
             workers.ready()
             progress.say(f"Prefect UI: {served.ui} (ready after {time.monotonic() - STARTED:.1f} s)")

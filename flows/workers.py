@@ -96,9 +96,6 @@ class Workers:
 
     def close(self) -> None:
         """End the processes at once, whatever they do: an unfinished node leaves nothing in place."""
-        processes = list((self.pool._processes or {}).values())  # the pool itself would wait for their work
-        self.pool.shutdown(wait=False, cancel_futures=True)
-        for process in processes:
-            process.kill()
-        for process in processes:
-            process.join()
+        for process in list((self.pool._processes or {}).values()):
+            process.kill()  # the pool itself would wait for their work
+        self.pool.shutdown(wait=True, cancel_futures=True)

@@ -10,6 +10,7 @@ from typing import Any
 from collapse import loop
 from collapse.calibration import Bands, stage
 from collapse.data import Schema
+from collapse.errors import InputError
 from collapse.layout import DATA, Files
 from collapse.params import Gate, Study
 from collapse.pool import file_hash, part_note, put, staging, write_text
@@ -88,7 +89,11 @@ def _limits(
     if "control" not in (gate.min, gate.max):
         return gate.min, gate.max
     cells = max(1, gates) * generations
-    band = bands.band(gate.metric, kind=kind, replicates=study.replicates, cells=cells)
+    try:
+        band = bands.band(gate.metric, kind=kind, replicates=study.replicates, cells=cells)
+    except KeyError:
+        raise InputError(f"{study.path}: gates.{gate.metric} asks for 'control', but this study's data has no "
+                         f"'{gate.metric}'; give a number, or take the gate out") from None
     low = band.low if gate.min == "control" else gate.min
     high = band.high if gate.max == "control" else gate.max
     return (None if low is None else float(low)), (None if high is None else float(high))

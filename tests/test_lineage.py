@@ -79,7 +79,7 @@ def test_gates_of_a_branch_are_watched_by_its_checks_alone():
 def test_two_nodes_of_one_name_are_refused():
     one = parse_study({**STUDY, "branches": {"b-c": {"regime": "replace"}}}, "a", Path("studies/a.yaml"))
     two = parse_study({**STUDY, "branches": {"c": {"regime": "replace"}}}, "a-b", Path("studies/a-b.yaml"))
-    with pytest.raises(InputError, match="studies/a-b.yaml: node 'a-b-c-01' also belongs to study 'a'; rename one"):
+    with pytest.raises(InputError, match=r"studies/a-b\.yaml: node 'a-b-c-01' also belongs to study 'a'; rename one"):
         lineage.all_nodes({"a": one, "a-b": two})
 
 
@@ -94,5 +94,5 @@ def test_a_stale_map_is_refused_with_the_remedy(tmp_path):
     with pytest.raises(InputError, match="run 'collapse plan'"):
         lineage.check_current(tmp_path, {"s": study()})
     (tmp_path / "lineage.yaml").write_text("old: true\n")
-    with pytest.raises(InputError, match="does not match.*run 'collapse plan'"):
+    with pytest.raises(InputError, match=r"does not match.*run 'collapse plan'"):
         lineage.check_current(tmp_path, {"s": study()})

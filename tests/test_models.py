@@ -449,8 +449,8 @@ def test_pca_samples_lie_in_the_plane_of_the_training_set():
     m = model("gmm", pca=2)
     fitted = m.fit(rows, Rng(0))
     sample = m.sample(fitted, rows.schema, 300, Rng(1)).matrix()[0] - fitted["centre"][0]
-    assert np.linalg.matrix_rank(sample, tol=1e-8) == 2
-    np.testing.assert_allclose(sample @ fitted["axes"][0].T @ fitted["axes"][0], sample, atol=1e-10)
+    assert np.linalg.matrix_rank(sample, tol=1e-4) == 2  # images are single precision
+    np.testing.assert_allclose(sample @ fitted["axes"][0].T @ fitted["axes"][0], sample, atol=1e-5)
 
 
 def test_clip_cuts_pixels_and_says_so():

@@ -132,7 +132,7 @@ def test_params_mistakes(tmp_path):
         read("studies: [../a]\n")
     with pytest.raises(InputError, match=r"machine.workers must be at least 1"):
         read("studies: [a]\nmachine: {workers: 0}\n")
-    with pytest.raises(InputError, match="machine.worker is not a key; did you mean 'workers'"):
+    with pytest.raises(InputError, match=r"machine\.worker is not a key; did you mean 'workers'"):
         read("studies: [a]\nmachine: {worker: 1}\n")
     (tmp_path / "studies").mkdir()
     (tmp_path / "studies/digits.yaml").write_text("")

@@ -39,7 +39,8 @@ def walk(regime: Regime, generations: int) -> list[Pool]:
     real = real_data()
     pools = [Pool.of(real.first)]
     for t in range(1, generations + 1):
-        pools.append(regime.next_pool(pools[-1], part(f"s-b-{t:02d}", t, 1000.0 * t), real, Rng(1, "s", t).at("regime")))
+        sample = part(f"s-b-{t:02d}", t, 1000.0 * t)
+        pools.append(regime.next_pool(pools[-1], sample, real, Rng(1, "s", t).at("regime")))
     return pools
 
 
@@ -132,6 +133,6 @@ def test_replicates_are_independent_of_their_number():
             first = Rows(SCHEMA, {"x": np.arange(5 * N, dtype=float).reshape(5, N)[:replicates]})
             real = RealData.from_bank("s-real", Part.of(first, "s-real", 0, synthetic=False), bank)
             sample = Rows(SCHEMA, {"x": 1e3 + np.arange(5 * N, dtype=float).reshape(5, N)[:replicates]})
-            pool = regime.next_pool(Pool.of(real.first), Part.of(sample, "s-b-01", 1, synthetic=True), real, Rng(1, "s", 1))
-            found.append(pool.rows()["x"])
+            new = Part.of(sample, "s-b-01", 1, synthetic=True)
+            found.append(regime.next_pool(Pool.of(real.first), new, real, Rng(1, "s", 1)).rows()["x"])
         assert np.array_equal(few[0], many[0][:2])

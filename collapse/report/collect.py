@@ -148,18 +148,18 @@ class Collected:
         return None if rows.empty else rows.sort_values("generation").iloc[-1].to_dict()
 
     def tails_left(self, branch: BranchView) -> int | None:
-        """Return the first generation at which the tails are below their band, whatever else is."""
+        """Return the first generation at which the median of the tails is below its band, whatever else is."""
         metric = next((name for name in self.headline if name in calibration.STAGED["tails"]), None)
         band = metric and self.band(branch.name, metric)
         if not band:
             return branch.reached("early")
         c = self.curves
         rows = c[(c.branch == branch.name) & (c.metric == metric) & (c.feature == "") & (c.generation >= branch.first)]
-        out = rows.generation[rows["mean"] < band.low]
+        out = rows.generation[rows["median"] < band.low]
         return int(out.min()) if len(out) else None
 
     def band(self, branch: str, metric: str, feature: str = "") -> Any:
-        """Return the control band of the mean over replicates, or None."""
+        """Return the control band of the median over replicates, or None."""
         return band_of(self.bands, branch, metric, feature, self.study.replicates, self.cells)
 
 

@@ -84,12 +84,12 @@ def number(value: float | None) -> str:
 
 
 def span(row: dict[str, float] | None) -> str:
-    """Return 'mean [low, high]'; without an interval, the mean alone."""
+    """Return 'mean [low, high], median'; without an interval, the mean alone."""
     if row is None:
         return "–"
     if not np.isfinite(row["low"]):
         return number(row["mean"])
-    return f"{number(row['mean'])} [{number(row['low'])}, {number(row['high'])}]"
+    return f"{number(row['mean'])} [{number(row['low'])}, {number(row['high'])}], median {number(row['median'])}"
 
 
 def _and(words: list[str]) -> str:
@@ -142,9 +142,10 @@ def _extremes(collected: Collected) -> list[str]:
     ends = [(row, b) for b in collected.branches if (row := collected.final(b, metric)) is not None]
     if len(ends) < 2:
         return []
-    ends.sort(key=lambda end: end[0]["mean"])
+    ends.sort(key=lambda end: end[0]["median"])
     (low, least), (high, most) = ends[0], ends[-1]
-    return [f"at the end {metric} is {span(low)} under {least.name} and {span(high)} under {most.name}."]
+    return [f"at the end the median {metric} is {number(low['median'])} under {least.name} and "
+            f"{number(high['median'])} under {most.name}."]
 
 
 # --------------------------------------------------------------------------------------------- tables

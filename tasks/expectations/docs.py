@@ -94,7 +94,7 @@ def _result(gate: Mapping[str, Any]) -> ExpectationValidationResult:
         success=gate["success"],
         expectation_config=ExpectationConfiguration(
             # The parent's renderer shows the sentence; the class itself need not be registered here.
-            type="expect_column_mean_to_be_between",
+            type="expect_column_median_to_be_between",
             kwargs={"column": gate["gate"], "min_value": gate["min"], "max_value": gate["max"]},
             description=f"{gate['description']} ({_bounds(gate)}; a failure means: {gate['action']})",
         ),

@@ -5,8 +5,8 @@ from __future__ import annotations
 import great_expectations.expectations as gxe
 
 
-class ExpectDriftToStaySmall(gxe.ExpectColumnMeanToBeBetween):
-    """The mean over replicates of a distance stays within its bounds.
+class ExpectDriftToStaySmall(gxe.ExpectColumnMedianToBeBetween):
+    """The median over replicates of a distance stays within its bounds.
 
     Of a distance to the truth, 0.0: the sample is distributed like the reference.
     """
@@ -15,8 +15,8 @@ class ExpectDriftToStaySmall(gxe.ExpectColumnMeanToBeBetween):
     description: str = "The drift stays small: the sample is close to the real data"
 
 
-class ExpectStepToStaySmall(gxe.ExpectColumnMeanToBeBetween):
-    """The mean over replicates of a distance to the *previous* generation stays within its bounds.
+class ExpectStepToStaySmall(gxe.ExpectColumnMedianToBeBetween):
+    """The median over replicates of a distance to the *previous* generation stays within its bounds.
 
     0.0: nothing moved since. A loop that stands still far from the real data takes small steps too.
     """
@@ -25,13 +25,13 @@ class ExpectStepToStaySmall(gxe.ExpectColumnMeanToBeBetween):
     description: str = "The step stays small: the sample is close to the previous generation's"
 
 
-class ExpectMeasureToStayInBand(gxe.ExpectColumnMeanToBeBetween):
-    """The mean over replicates of any other metric stays within its bounds."""
+class ExpectMeasureToStayInBand(gxe.ExpectColumnMedianToBeBetween):
+    """The median over replicates of any other metric stays within its bounds."""
 
     description: str = "The measure stays in its band"
 
 
 class ExpectEveryReplicateToBeMeasured(gxe.ExpectColumnValuesToNotBeNull):
-    """Every replicate has a value: a mean that skips NaN would hide a lineage that broke down."""
+    """Every replicate has a value: a median that skips NaN would hide a lineage that broke down."""
 
     description: str = "Every replicate has been measured"

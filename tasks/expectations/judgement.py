@@ -89,7 +89,7 @@ def _judge_metrics(gates: Sequence[Gate], bounds: tuple[Bounds, ...], measured: 
 
 
 def _judge_metric(gate: Gate, bounds: Bounds, results: Results) -> dict[str, Any]:
-    """Return the gate's one entry: its mean, or, where replicates lack a value, how many do."""
+    """Return the gate's one entry: its median, or, where replicates lack a value, how many do."""
     metric, low, high = bounds
     whole = results[metric, drift.ExpectEveryReplicateToBeMeasured.__name__]
     if not whole.success:

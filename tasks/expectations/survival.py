@@ -5,8 +5,8 @@ from __future__ import annotations
 import great_expectations.expectations as gxe
 
 
-class ExpectTailsToSurvive(gxe.ExpectColumnMeanToBeBetween):
-    """The mean over replicates of a tail metric stays within its bounds.
+class ExpectTailsToSurvive(gxe.ExpectColumnMedianToBeBetween):
+    """The median over replicates of a tail metric stays within its bounds.
 
     Of ``tail_ratio``, 1.0: the sample has as much mass in the frozen tail regions as the reference;
     0.0: the tails are gone; above 1: they are inflated.
@@ -16,8 +16,8 @@ class ExpectTailsToSurvive(gxe.ExpectColumnMeanToBeBetween):
     description: str = "The tails survive: rare rows are as frequent as in the real data"
 
 
-class ExpectSpreadToSurvive(gxe.ExpectColumnMeanToBeBetween):
-    """The mean over replicates of a spread metric stays within its bounds.
+class ExpectSpreadToSurvive(gxe.ExpectColumnMedianToBeBetween):
+    """The median over replicates of a spread metric stays within its bounds.
 
     Of ``variance_ratio``, 1.0: the sample varies as much as the reference; 0.0: it has
     collapsed in some direction.
@@ -27,8 +27,8 @@ class ExpectSpreadToSurvive(gxe.ExpectColumnMeanToBeBetween):
     description: str = "The spread survives: the sample varies as much as the real data"
 
 
-class ExpectModesToSurvive(gxe.ExpectColumnMeanToBeBetween):
-    """The mean over replicates of a modes metric stays within its bounds.
+class ExpectModesToSurvive(gxe.ExpectColumnMedianToBeBetween):
+    """The median over replicates of a modes metric stays within its bounds.
 
     Of ``modes_alive``, 1.0: the sample still shows every class of the reference; 0.0: it shows none.
     """
