@@ -157,7 +157,8 @@ def _medians(values: np.ndarray, replicates: int) -> np.ndarray:
     if replicates == 1:
         return values
     below, above = _middle(replicates)
-    return np.sort(values[(below * len(values)).astype(int)] + values[(above * len(values)).astype(int)]) / 2
+    middle = values[(below * len(values)).astype(int)] + values[(above * len(values)).astype(int)]
+    return np.sort(middle, kind="stable") / 2
 
 
 def _moments(medians: np.ndarray, fits: int) -> tuple[float, float, float]:

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from collapse.data import Rows
-from collapse.errors import InputError
+from collapse.errors import InputError, nearest
+from collapse.metrics import measure_all
 from collapse.metrics.frame import Frame
 from collapse.models.base import Parameters
 from collapse.params import Branch, Study
@@ -136,6 +137,11 @@ def check_study(study: Study) -> None:
         if mass == 0:
             raise InputError(f"{path}: tails[{index}].where: no reference row has '{tail.where}'; choose a region "
                              f"that real rows reach")
+    _check_gates(study, parts)
+    try:
+        study.model.check(schema, study.rows)  # the calibration fits it, whatever the branches do
+    except InputError as error:
+        raise InputError(f"{path}: model: {error}") from None
     for name, branch in study.branches.items():
         where = f"branches.{name}"
         try:
@@ -152,3 +158,15 @@ def check_study(study: Study) -> None:
             raise InputError(f"{path}: {where}: keeps {kept} rows of a first pool of {study.rows}; lower real or rows")
 
 
+
+
+def _check_gates(study: Study, parts: Split) -> None:
+    """Refuse a gate on a metric that this data does not have."""
+    frame = freeze(study, parts.reference, parts.bank)
+    measured = {item.metric for item in measure_all(parts.first, None, frame) if item.feature == ""}
+    sets = {"gates": study.gates, **{f"branches.{b.name}.gates": b.gates for b in study.branches.values()}}
+    for where, gates in sets.items():
+        for gate in gates:
+            if gate.metric.removesuffix("_step") not in measured:
+                raise InputError(f"{study.path}: {where}.{gate.metric}: this study's data has no such measurement"
+                                 f"{nearest(gate.metric, measured)}")

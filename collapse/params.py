@@ -48,7 +48,7 @@ Action = Literal["record", "halt", "quarantine"]
 
 
 class Gate(Spec):
-    """A threshold that the mean over replicates of a metric must keep; ``control`` is the calibrated band."""
+    """A threshold that the median over replicates of a metric must keep; ``control`` is the calibrated band."""
 
     kind = "gate"
     metric: str
@@ -386,7 +386,7 @@ def _tails(path: Path, raw: Any) -> tuple[Tail, ...]:
         try:
             _ = tail.condition
         except InputError as error:
-            raise InputError(f"{path}: {where}.where: {error}") from None
+            raise InputError(f"{path}: {where}.{error}") from None
         tails.append(tail)
     return tuple(tails)
 

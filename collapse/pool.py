@@ -124,9 +124,10 @@ class Pool:
             values[name] = flat.reshape(first.replicates, -1, *flat.shape[1:])
         return Rows(first.schema, values)
 
-    def without(self, origin: str) -> Pool:
-        """Return the pool without the part that ``origin`` made."""
-        return Pool.of(*(part for part in self.parts if part.origin != origin))
+    def without(self, origin: str, rows: int) -> Pool:
+        """Return the pool without the sample of ``rows`` rows that ``origin`` made, as if it had never been seen."""
+        kept = Pool.of(*(part for part in self.parts if part.origin != origin))
+        return Pool(kept.parts, max(kept.seen, self.seen - rows))
 
 
 @dataclass(frozen=True, eq=False)

@@ -12,7 +12,6 @@ from tasks.fit import fit
 from tasks.measure import measure
 from tasks.pool import pool
 from tasks.publish import publish
-from tasks.record import record
 from tasks.sample import sample
 from tasks.tombstone import tombstone
 from tasks.turn import Turn, find
@@ -30,8 +29,7 @@ def generation(node: str, judge: bool = False) -> str:
             fit(turn)
             drawn = sample(turn)
             pool(turn, drawn)
-            measure(turn)
-            announce(turn, record(turn))
+            announce(turn, measure(turn))
         publish(turn)
         return judged(node, judge)
 
@@ -46,8 +44,8 @@ def labels(node: str) -> list[str]:
 
 def announce(turn: Turn, scalars: dict[str, float]) -> None:
     """Show a node's figures in the Prefect UI."""
-    table = [{"metric": name, "mean": value} for name, value in scalars.items()]
-    create_table_artifact(table, key=turn.node.name, description=f"{turn.node.name}: means over replicates")
+    table = [{"metric": name, "median": value} for name, value in scalars.items()]
+    create_table_artifact(table, key=turn.node.name, description=f"{turn.node.name}: medians over replicates")
 
 
 def judged(node: str, judge: bool) -> str:

@@ -18,7 +18,6 @@ from pathlib import Path
 from typing import Any
 
 from collapse.errors import InputError
-from collapse.spec import digest
 
 LOCK = Path("dvc.lock")
 HOME = Path(".dvc/tmp/collapse")
@@ -176,20 +175,22 @@ class Ledger:
             return stage.changed_stage() or any(item.status() for item in (*stage.deps, *stage.outs))
 
     def fingerprint(self, name: str) -> str:
-        """Return the hash of all that a stage depends on: command, files and parameters, as they are now."""
+        """Return the hash of all that a stage depends on, as it is now: DVC's key of a run in its cache."""
         from dvc.stage.serialize import to_single_stage_lockfile
 
         stage = self.stages[name]
         with self._held(), _as_recorded(stage):
             stage.save_deps()
-            stage.outs = []
+            outs, stage.outs = stage.outs, []
             entry = to_single_stage_lockfile(stage)
-        return digest(json.loads(json.dumps(entry)))
+        return _run_key({**entry, "outs": [{"path": path} for path in sorted(out.def_path for out in outs)]})
 
-    def restore(self, name: str) -> bool:
-        """Bring back a stage that DVC has run before with the same inputs, if it has."""
+    def restore(self, name: str, fingerprint: str) -> bool:
+        """Bring back a stage that has run before with the same inputs, if DVC's cache still holds what it made."""
         from dvc.stage.cache import RunCacheNotFoundError
 
+        if not self._run_folder(fingerprint).is_dir():
+            return False
         stage = self.stages[name]
         with self._held(), _as_recorded(stage):
             try:
@@ -197,6 +198,22 @@ class Ledger:
             except RunCacheNotFoundError:
                 return False
         return True
+
+    def _run_folder(self, key: str) -> Path:
+        return Path(self.repo.stage_cache.cache_dir) / key[:2] / key
+
+    def _remember(self, entry: dict[str, Any]) -> None:
+        """Add a run to DVC's cache of runs, as `dvc repro` does, in JSON (which is YAML): ruamel is far slower."""
+        from dvc.stage.cache import _get_cache_hash
+
+        entry = _plain(entry)
+        folder = self._run_folder(_run_key(entry))
+        target = folder / _get_cache_hash(entry)
+        if not target.exists():
+            folder.mkdir(parents=True, exist_ok=True)
+            temporary = HOME / f"run.{os.getpid()}"
+            temporary.write_text(json.dumps(entry) + "\n", encoding="utf-8")
+            os.replace(temporary, target)
 
     # ------------------------------------------------------------------------------------ journal
 
@@ -246,8 +263,8 @@ class Ledger:
     def record(self, names: Iterable[str]) -> list[str]:
         """Write finished stages into DVC's cache and dvc.lock, at once and atomically.
 
-        Existing entries keep their place; new ones follow in plan order, as if `dvc repro` had run them. A stage whose code
-        or study is no longer what it ran with is left stale, and returned.
+        Existing entries keep their place; new ones follow in plan order, as if `dvc repro` had run them. A stage
+        whose code or study is no longer what it ran with is left stale, and returned.
         """
         from dvc.stage.serialize import to_lockfile
         from dvc.utils.serialize import load_yaml
@@ -255,7 +272,7 @@ class Ledger:
 
         names = set(names)
         now = self._stamps()
-        moved = [name for name in self.order if name in names and self._given(name, now) != self._given(name, self.given)]
+        moved = [name for name in names if self._given(name, now) != self._given(name, self.given)]
         names -= set(moved)
         if not names:
             return moved
@@ -264,9 +281,12 @@ class Ledger:
             for name in self.order:
                 if name in names:
                     stage = self.stages[name]
-                    stage.save()
+                    for out in stage.outs:
+                        out.ignore = _ignored  # else git's index is read for every output
+                    stage.save(run_cache=False)
                     stage.commit()
                     entries |= to_lockfile(stage)
+                    self._remember(entries[stage.name])
                     _empty_staging()
             data = load_yaml(str(LOCK)) if LOCK.exists() else {}
             stages = {**data.get("stages", {}), **entries}
@@ -313,6 +333,17 @@ def _as_recorded(stage: Any) -> Iterator[None]:
         for dep, state in kept:
             vars(dep).clear()
             vars(dep).update(state)
+
+
+def _ignored() -> None:
+    """Do nothing: .gitignore names data/ and reports/ as a whole."""
+
+
+def _run_key(entry: dict[str, Any]) -> str:
+    """Return DVC's key of a run: its command, dependencies and parameters, and the names of what it makes."""
+    from dvc.stage.cache import _get_cache_hash
+
+    return _get_cache_hash(_plain(entry), key=True)
 
 
 def _empty_staging() -> None:

@@ -9,7 +9,6 @@ from collapse.pool import staging
 from flows.generation import announce
 from tasks.measure import measure
 from tasks.publish import publish
-from tasks.record import record
 from tasks.split import split
 from tasks.turn import Turn, find
 
@@ -21,8 +20,7 @@ def real(node: str) -> None:
     with staging(DATA, node) as stage:
         turn = Turn(study, place, stage)
         split(turn)
-        measure(turn)
-        announce(turn, record(turn))
+        announce(turn, measure(turn))
         publish(turn)
 
 

@@ -6,21 +6,26 @@ import json
 import time
 from collections.abc import Iterable
 from concurrent.futures import FIRST_COMPLETED, Future, wait
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
-from uuid import UUID
+from typing import TYPE_CHECKING
 
 from collapse import lineage
 from collapse.errors import InputError, nearest
-from collapse.layout import Files
+from collapse.layout import RECORDS, Files
 from collapse.params import Study, read_params, read_studies
 from flows import STARTED, plan
 from flows.ledger import Ledger, exclusive, heal
 from flows.progress import Progress
+from flows.server import Served
 from flows.workers import Outcome, Workers
 
+if TYPE_CHECKING:
+    from prefect.client.schemas.objects import FlowRun
+
 #: Seconds between records of finished nodes while others run.
-RECORD_EVERY = 30.0
+RECORD_EVERY = 120.0
 
 
 @dataclass
@@ -79,7 +84,7 @@ class Run:
         self.progress = progress
         self.running: dict[Future[Outcome], str] = {}
         self.unrecorded: list[str] = []
-        self.runs: dict[str, UUID] = {}
+        self.runs: dict[str, FlowRun] = {}
         self.traces: list[str] = []
         self.last_record = time.monotonic()
 
@@ -102,7 +107,7 @@ class Run:
         """Take a stage that was finished before, by a run cut short or in DVC's cache, without running it."""
         unit.prints[stage] = self.ledger.fingerprint(stage)
         if not (self.ledger.was_finished(stage, unit.prints[stage]) and self._sound(unit)):
-            if not self.ledger.restore(stage):
+            if not self.ledger.restore(stage, unit.prints[stage]):
                 return False
             self.ledger.finished(stage, unit.prints[stage])
         self.unrecorded.append(stage)
@@ -238,7 +243,7 @@ class Run:
                 tags = labels(unit.key) if unit.key in self.known else [unit.key]
                 run = client.create_flow_run(flow, name=unit.name.replace(" ", "-"), tags=tags, state=Pending(),
                                              parameters={})
-                self.runs[f"{unit.kind}@{unit.key}"] = run.id
+                self.runs[f"{unit.kind}@{unit.key}"] = run
 
     def forget(self) -> None:
         """Delete the flow runs that were not needed."""
@@ -249,7 +254,7 @@ class Run:
         with get_client(sync_client=True) as client:
             for run in self.runs.values():
                 with suppress(Exception):  # the server may be gone; its history is not the record
-                    client.delete_flow_run(run)
+                    client.delete_flow_run(run.id)
         self.runs.clear()
 
 
@@ -304,32 +309,35 @@ def repro(study: str | None = None, branch: str | None = None, workers: int | No
     params = read_params(Path())
     studies = read_studies(Path(), params)
     lineage.check_current(Path(), studies)
-    with exclusive():
+    with exclusive(), ExitStack() as held:
         notes = heal()
+        # In a fresh checkout everything is stale: the server starts while DVC looks.
+        served = None if RECORDS.exists() else held.enter_context(Served())
         ledger = Ledger()
         work = units(ledger, chosen(ledger, studies, study, branch))
-        return _repro(ledger, work, studies, workers or params.machine.workers, notes, debug)
+        with Progress(studies, workers or params.machine.workers) as progress:
+            for note in notes:
+                progress.say(note)
+            stale = {name for name, unit in work.items() if any(ledger.changed(stage) for stage in unit.stages)}
+            if not stale:
+                progress.say(f"nothing to do: {len(work)} nodes, calibrations and reports are up to date")
+                ledger.close()
+                return 0
+            progress.say("starting the Prefect server and the workers ...")
+            return _repro(ledger, work, stale, progress, served or held.enter_context(Served()), debug)
 
 
-def _repro(ledger: Ledger, work: dict[str, Unit], studies: dict[str, Study], count: int, notes: list[str],
+def _repro(ledger: Ledger, work: dict[str, Unit], stale: set[str], progress: Progress, served: Served,
            debug: bool) -> int:
-    stale = {name for name, unit in work.items() if any(ledger.changed(stage) for stage in unit.stages)}
-    with Progress(studies, count) as progress:
-        for note in notes:
-            progress.say(note)
-        if not stale:
-            progress.say(f"nothing to do: {len(work)} nodes, calibrations and reports are up to date")
-            ledger.close()
-            return 0
-        stale = downstream(work, stale)
-        for name, unit in work.items():
-            if name not in stale:
-                unit.state = "clean"
-        if "plan" in stale:
-            plan.check()  # before anything starts: an unsound study changes nothing
-        ledger.open()
-        run = Run(ledger, work, lineage.all_nodes(studies), progress)
-        _served(run, stale, count, debug)
+    if "plan" in stale:
+        plan.check()  # before anything is made: an unsound study changes nothing
+    stale = downstream(work, stale)
+    for name, unit in work.items():
+        if name not in stale:
+            unit.state = "clean"
+    ledger.open()
+    run = Run(ledger, work, lineage.all_nodes(progress.studies), progress)
+    _served(run, stale, served, debug)
     failed = [unit for unit in work.values() if unit.state == "failed"]
     if not failed:
         ledger.close()
@@ -340,17 +348,15 @@ def _repro(ledger: Ledger, work: dict[str, Unit], studies: dict[str, Study], cou
     return len(failed)
 
 
-def _served(run: Run, stale: set[str], count: int, debug: bool) -> None:
+def _served(run: Run, stale: set[str], served: Served, debug: bool) -> None:
     """Run with a server and warm workers, and record what is finished however the run ends."""
     from prefect import flow
     from prefect.settings import PREFECT_API_URL, PREFECT_LOGGING_TO_API_ENABLED, temporary_settings
 
     from flows.run import no_heartbeat
-    from flows.server import serving
 
     progress = run.progress
-    progress.say("starting the Prefect server and the workers ...")
-    with serving() as served, Workers(count, served.url, debug) as workers:
+    with Workers(progress.workers, served.url, debug) as workers:
         served.ready()
         # The parent has nothing to log, and its log would outlive the server.
         settings = {PREFECT_API_URL: served.url, PREFECT_LOGGING_TO_API_ENABLED: False}

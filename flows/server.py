@@ -11,8 +11,6 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 from collapse.errors import NodeError
@@ -63,17 +61,22 @@ def configured() -> str | None:
     return get_current_settings().api.url
 
 
-def start(port: int, quiet: bool = True) -> subprocess.Popen[bytes]:
-    """Start a server with its UI on loopback, its history in the project's ``.prefect/``."""
+def start(port: int, events: bool = False) -> subprocess.Popen[bytes]:
+    """Start a server with its UI on loopback, its history in the project's ``.prefect/``.
+
+    ``events`` keeps the feed of events as well. Runs, tasks, logs and artifacts do not need it, and storing it makes
+    SQLite refuse some requests, for each of which a client then waits two seconds.
+    """
     HOME.mkdir(exist_ok=True)
     database = f"sqlite+aiosqlite:///{(HOME / 'server.db').resolve()}"
     environment = {**os.environ, "PREFECT_API_DATABASE_CONNECTION_URL": database, "PREFECT_SERVER_UI_ENABLED": "true",
-                   "PREFECT_UI_API_URL": f"http://127.0.0.1:{port}/api"}
+                   "PREFECT_UI_API_URL": f"http://127.0.0.1:{port}/api",
+                   "PREFECT_SERVER_SERVICES_EVENT_PERSISTER_ENABLED": str(events).lower()}
     environment.pop("PREFECT_API_URL", None)
     command = [sys.executable, "-m", "prefect", "server", "start", "--host", "127.0.0.1", "--port", str(port)]
     with open(HOME / "server.log", "ab") as log:
-        return subprocess.Popen(command, env=environment, stdin=subprocess.DEVNULL, stdout=log if quiet else None,
-                                stderr=log if quiet else None, preexec_fn=die_with_parent, start_new_session=True)
+        return subprocess.Popen(command, env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+                                preexec_fn=die_with_parent, start_new_session=True)
 
 
 def wait(process: subprocess.Popen[bytes], url: str) -> None:
@@ -108,7 +111,7 @@ def publish(url: str) -> None:
 
 
 class Served:
-    """A server for the length of a run: found, or started here and ended with it."""
+    """A server for the length of a run: found, or started here and ended with it. It is ready some seconds later."""
 
     def __init__(self) -> None:
         self.process: subprocess.Popen[bytes] | None = None
@@ -131,20 +134,13 @@ class Served:
         elif not answers(self.url):
             raise NodeError(f"the Prefect server at {self.url} does not answer; start it, or unset PREFECT_API_URL")
 
-    def close(self) -> None:
+    def __enter__(self) -> Served:
+        return self
+
+    def __exit__(self, *_: object) -> None:
         """End the server if it was started here."""
         if self.process is not None:
             stop(self.process)
-
-
-@contextmanager
-def serving() -> Iterator[Served]:
-    """Yield a server; it is ended with the block if it was started by it."""
-    served = Served()
-    try:
-        yield served
-    finally:
-        served.close()
 
 
 def ui(port: int = 4200) -> None:
@@ -157,7 +153,7 @@ def ui(port: int = 4200) -> None:
         if probe.connect_ex(("127.0.0.1", port)) == 0:
             port = free_port()
     url = f"http://127.0.0.1:{port}/api"
-    process = start(port)
+    process = start(port, events=True)
     try:
         wait(process, url)
         publish(url)

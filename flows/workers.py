@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
+import threading
 import time
 from concurrent.futures import Future, ProcessPoolExecutor, wait
+from contextlib import ExitStack
 from dataclasses import dataclass
 from multiprocessing import get_context
-from uuid import UUID
+from typing import TYPE_CHECKING
 
 from flows.server import die_with_parent
+
+if TYPE_CHECKING:
+    from prefect.client.schemas.objects import FlowRun
+
+_held = ExitStack()
 
 
 @dataclass(frozen=True)
@@ -23,8 +31,12 @@ class Outcome:
 
 
 def _begin() -> None:
+    from tqdm import tqdm
+
     die_with_parent()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides how a run ends
+    # Progress bars would share a lock between processes, which a killed one leaves behind.
+    tqdm.set_lock(threading.RLock())
     import pandas  # noqa: F401  imported once, here, so that no node pays for it
     import pyarrow.parquet  # noqa: F401
 
@@ -35,29 +47,38 @@ def _begin() -> None:
     from tasks.expectations import warm
 
     warm()
+    _settle()
+
+
+def _settle() -> None:
+    """Enter, once and for the life of the process, what a flow run would set up and take down each time."""
+    from prefect.context import SyncClientContext
+
+    from flows.run import no_heartbeat
+
+    logging.getLogger("prefect.task_runs").setLevel(logging.WARNING)  # the UI shows states without a log of them
+    _held.enter_context(no_heartbeat())
+    # A client of its own for every run would read the system's certificates again, 40 ms each.
+    _held.enter_context(SyncClientContext.get_or_create())
 
 
 def _warm() -> None:
     """Do nothing: the first call starts the process, and importing is the work."""
 
 
-def _work(kind: str, key: str, run: UUID | None) -> Outcome:
+def _work(kind: str, key: str, run: FlowRun | None) -> Outcome:
     import importlib
     import traceback
 
-    from prefect.client.orchestration import get_client
     from prefect.flow_engine import run_flow
 
     from collapse.errors import InputError, NodeError
-    from flows.run import no_heartbeat
 
     begin = time.perf_counter()
     flow = getattr(importlib.import_module(f"flows.{kind}"), kind)
     parameters = {"node": key, "judge": True} if kind == "generation" else {_parameter(kind): key}
     try:
-        with no_heartbeat():
-            found = get_client(sync_client=True).read_flow_run(run) if run else None
-            run_flow(flow, flow_run=found, parameters=parameters)
+        run_flow(flow, flow_run=run, parameters=parameters)
     except (InputError, NodeError) as error:
         return Outcome(str(error), traceback.format_exc(), time.perf_counter() - begin)
     except Exception as error:  # a worker reports whatever ended a node; the parent goes on with other branches
@@ -84,7 +105,7 @@ class Workers:
         """Wait until every process has imported what it needs."""
         wait(self.warm)
 
-    def submit(self, kind: str, key: str, run: UUID | None) -> Future[Outcome]:
+    def submit(self, kind: str, key: str, run: FlowRun | None) -> Future[Outcome]:
         """Run a flow in the next free process."""
         return self.pool.submit(_work, kind, key, run)
 

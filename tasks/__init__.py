@@ -14,5 +14,5 @@ def _is_io(task_: Any, run: Any, state: Any) -> bool:
 
 #: Work that has one result: DVC is the memoiser, so Prefect caches nothing and retries nothing.
 work = task(cache_policy=NO_CACHE, persist_result=False)
-#: Reading and writing, which a passing fault of the file system may break.
+#: Putting finished outputs in place, which a passing fault of the file system may break; safe to repeat.
 io = task(cache_policy=NO_CACHE, persist_result=False, retries=2, retry_delay_seconds=1, retry_condition_fn=_is_io)

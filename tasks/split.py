@@ -6,11 +6,11 @@ import json
 
 from collapse import loop
 from collapse.pool import MANIFEST, Part, Pool, write_part, write_pool, write_text
-from tasks import io
+from tasks import work
 from tasks.turn import Turn
 
 
-@io(name="split")
+@work(name="split")
 def split(turn: Turn) -> None:
     """Read the source, split it, and stage the folders of generation 0."""
     study = turn.study

@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 
 from collapse.pool import MANIFEST, Pool, file_hash, write_pool, write_text
-from tasks import io
-from tasks.record import write_measurements
+from tasks import work
+from tasks.measure import write_measurements
 from tasks.turn import Turn
 
 
-@io(name="tombstone")
+@work(name="tombstone")
 def tombstone(turn: Turn) -> None:
     """Stage a node without rows, so that every other branch goes on and DVC stays clean."""
     manifest = {**turn.describe(), "halted": turn.halted}

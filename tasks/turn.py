@@ -11,7 +11,6 @@ from collapse import lineage, loop
 from collapse.data import Rows
 from collapse.layout import Files
 from collapse.lineage import Node
-from collapse.metrics.base import Measurement
 from collapse.metrics.frame import Frame
 from collapse.models.base import Parameters
 from collapse.params import Branch, Study, read_params, read_study
@@ -61,7 +60,6 @@ class Turn:
         self.stage = stage
         self.parameters: Parameters = {}
         self.rows: Rows | None = None
-        self.measurements: list[Measurement] = []
         self.manifest: dict[str, Any] = {}
 
     @property
@@ -100,7 +98,9 @@ class Turn:
     def pool(self) -> Pool:
         """Return the training set: the parent's pool, without the parent's own sample if that is quarantined."""
         pool = read_pool(self.parent.pool)
-        return pool.without(self.parent.node) if verdict(self.parent)["outcome"] == "quarantine" else pool
+        if verdict(self.parent)["outcome"] != "quarantine":
+            return pool
+        return pool.without(self.parent.node, read_manifest(self.parent.pool)["rows"])
 
     @cached_property
     def previous(self) -> Rows:
@@ -141,7 +141,8 @@ class Turn:
         for record in sorted(self.stage.glob("records/*")):
             put(record, self.files.record(record.name.removeprefix(f"{self.node.name}.")))
         for name in (*folders, "pool"):
-            put(self.stage / name, self.files.folder / name)
+            if (self.stage / name).exists():  # else an attempt before this one moved it
+                put(self.stage / name, self.files.folder / name)
 
     def staged_record(self, ending: str) -> Path:
         """Return where a record is staged."""

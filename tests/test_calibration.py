@@ -7,7 +7,7 @@ import pyarrow as pa
 import pytest
 from scipy import stats
 
-from collapse.calibration import STAGED, Band, Bands, bent, floor, interval, judged, stage
+from collapse.calibration import STAGED, Band, Bands, _medians, _moments, bent, floor, interval, judged, stage
 from collapse.data import Rows
 from collapse.metrics.frame import Frame
 from collapse.metrics.labels import Labels
@@ -37,15 +37,31 @@ DRAWS = {
 @pytest.mark.parametrize("replicates", [1, 5, 40])
 @pytest.mark.parametrize("name", list(DRAWS))
 def test_a_band_misses_as_often_as_it_says(name: str, replicates: int) -> None:
-    """1,000 calibrations of 200 fits, each with 1 fresh mean, at 1 % two-sided."""
+    """1,000 calibrations of 200 fits, each with 1 fresh median, at 1 % two-sided."""
     draw, trials = DRAWS[name], 1000
     fits = draw(Rng("bands", name, "fits"), (trials, 200))
-    fresh = draw(Rng("bands", name, "fresh", replicates), (trials, replicates)).mean(axis=1)
+    fresh = np.median(draw(Rng("bands", name, "fresh", replicates), (trials, replicates)), axis=1)
     sides = [interval(fits[i], replicates, 0.01).side(fresh[i]) for i in range(trials)]
     missed = sum(side != "inside" for side in sides)
-    # not above 1 % beyond chance; and not so wide that it never misses (a single value also has the observed range)
+    # not above 1 % beyond chance; and not so wide that it never misses (a single value also has the observed range,
+    # and a count is a band's edge or a whole step from it)
     assert missed <= stats.binom.ppf(0.999, trials, 0.01)
-    assert missed >= (0 if replicates == 1 else 1)
+    assert missed >= (0 if replicates == 1 or name == "counts" else 1)
+
+
+@pytest.mark.parametrize("replicates", [2, 3, 20, 51])
+def test_the_median_is_drawn_as_a_plain_bootstrap_draws_it(replicates: int) -> None:
+    values = DRAWS["lognormal"](Rng("bootstrap"), (150,))
+    plain = np.median(values[Rng("bootstrap", replicates).integers(150, (100_000, replicates))], axis=1)
+    center, spread, skew = _moments(_medians(np.sort(values), replicates), 150)
+    assert center == pytest.approx(plain.mean(), abs=0.02 * spread)
+    assert spread == pytest.approx(plain.std() * np.sqrt(150 / 149), rel=0.03)
+    assert skew == pytest.approx(stats.skew(plain), abs=0.1)
+
+
+def test_more_replicates_than_fits_are_judged_as_if_they_were_as_many() -> None:
+    values = Rng("few").normal((60,))
+    assert interval(values, 61, 0.01) == interval(values, 500, 0.01) == interval(values, 60, 0.01)
 
 
 def test_ignoring_skewness_would_break_the_promise() -> None:
@@ -68,8 +84,8 @@ def test_bent_quantiles_have_the_moments_they_claim(skew: float) -> None:
 def test_a_normal_band_is_the_textbook_prediction_interval() -> None:
     values = stats.norm.ppf((np.arange(400) + 0.5) / 400)  # no skewness at all
     band = interval(values, 400, 0.05)  # and with R = f none by construction
-    half = stats.t.isf(0.025, 399) * values.std(ddof=1) * np.sqrt(2 / 400)
-    assert (band.low, band.high) == (pytest.approx(-half), pytest.approx(half))
+    half = stats.t.isf(0.025, 399 / 20) * np.sqrt(np.pi / 2 / 400) * np.sqrt(2)  # var of a median: π/2 that of a mean
+    assert (band.low, band.high) == (pytest.approx(-half, rel=0.02), pytest.approx(half, rel=0.02))
 
 
 def test_few_fits_say_so_and_are_wider() -> None:
@@ -88,6 +104,19 @@ def test_edges() -> None:
     assert Band(0, 1, 0.5, 9, "").side(float("nan")) == "below"
     values = np.append(np.zeros(199), 1.0) + 1e-3 * Rng("spike").normal((200,))
     assert interval(values, 1, 0.5).high >= values.max()
+
+
+def test_a_metric_of_few_values() -> None:
+    """modes_alive, 0.9 in some fits: inside where the median of R is 0.9 more often than the level, else below."""
+    def side(lost: int, replicates: int, alpha: float) -> str:
+        return interval(np.repeat([0.9, 1.0], [lost, 200 - lost]), replicates, alpha).side(0.9)
+
+    for lost, replicates in [(1, 1), (10, 5), (20, 5), (40, 20)]:
+        # P(median of R is 0.9) by the binomial, against the one side of the level
+        chance = stats.binom.sf(replicates // 2, replicates, lost / 200)
+        assert side(lost, replicates, min(0.5, chance)) == "inside"
+    assert side(1, 5, 0.001) == side(1, 51, 0.001) == "below"  # 10 (1/200)³ and less
+    assert interval(np.repeat([0.9, 1.0], [1, 199]), 51, 0.001).side(1.0) == "inside"
 
 
 def test_more_cells_widen_and_more_replicates_narrow() -> None:
@@ -170,7 +199,10 @@ def test_the_table_holds_both_kinds_and_every_fit(calibrated: tuple) -> None:
     assert table.schema.field("replicate").type == pa.int32()
     frame = table.to_pandas()
     assert set(frame["kind"]) == {"model", "real"}
-    assert (frame.groupby(["kind", "metric", "feature"])["replicate"].nunique() == 200).all()
+    fits = frame.groupby(["kind", "metric", "feature"])["replicate"].agg(["nunique", "min"]).reset_index()
+    step = fits["metric"].str.endswith("_step")
+    assert step.any() and (fits["nunique"] == 200 - step).all()  # before the first fit there is none
+    assert (fits["min"] == step).all()
     ratio = frame[frame["metric"] == "variance_ratio"]
     model, real = (ratio[ratio["kind"] == kind]["value"] for kind in ("model", "real"))
     # fitting and sampling again adds the noise of a second draw
@@ -184,14 +216,34 @@ def test_a_shorter_calibration_is_the_beginning_of_a_longer_one(calibrated: tupl
     full = calibrated[2].to_pandas()
     keys = ["kind", "metric", "feature", "replicate"]
     both = short.merge(full[full["replicate"] < 128], on=keys, how="outer", suffixes=("", "_full"))
+    assert len(both) == len(short)
     assert (both["value"] == both["value_full"]).all()
 
 
-@pytest.mark.parametrize("replicates", [1, 3])
-def test_controls_on_a_line_raise_few_alarms(calibrated: tuple, replicates: int) -> None:
-    """300 control runs of 5 generations: 1 % family-wise is promised; 3.3 % is 4 standard errors above it."""
+def test_a_step_is_what_a_control_takes(calibrated: tuple) -> None:
+    """The means of n rows sampled from two fits to n rows each differ by a variance of 4/n, of real rows by 2/n."""
+    frame = calibrated[2].to_pandas()
+    found = frame[frame["metric"] == "mean_shift_step"].groupby("kind")["value"].agg(lambda v: np.mean(v**2))
+    assert found["model"] == pytest.approx(4 / ROWS, rel=0.3)
+    assert found["real"] == pytest.approx(2 / ROWS, rel=0.3)
+    bands = calibrated[1]
+    assert 0 < bands.band("w1_step", replicates=5, cells=20).high < 1
+
+
+def test_fits_of_one_chunk_each_take_steps_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    frame, real = line()
+    monkeypatch.setattr("collapse.calibration.CHUNK", 1)
+    table = floor(Model(), real, frame.schema, ROWS, ROWS, 4, frame, Rng(1, "line", "calibration")).to_pandas()
+    assert table[(table["metric"] == "w1_step") & (table["kind"] == "model")]["replicate"].tolist() == [1, 2, 3]
+    one = floor(Model(), real, frame.schema, ROWS, ROWS, 1, frame, Rng(1, "line", "calibration")).to_pandas()
+    assert "w1" in set(one["metric"]) and "w1_step" not in set(one["metric"])
+
+
+@pytest.mark.parametrize(("replicates", "generations"), [(1, 5), (5, 2)])
+def test_controls_on_a_line_raise_few_alarms(calibrated: tuple, replicates: int, generations: int) -> None:
+    """300 control runs: 1 % family-wise is promised; 3.3 % is 4 standard errors above it."""
     frame, bands, _ = calibrated
-    runs, generations = 300, 5
+    runs = 300
     total = runs * generations * replicates
     pools = Source().draw(ROWS, total, Rng("judged", replicates, "pool"))
     model = Model()
@@ -199,6 +251,19 @@ def test_controls_on_a_line_raise_few_alarms(calibrated: tuple, replicates: int)
     bad = alarms(measured(sample, frame), bands, generations, replicates)
     assert bad.any(axis=1).mean() <= 0.033
     assert bad.mean() <= 0.01
+
+
+def test_the_median_sees_the_tails_go_where_the_mean_does_not(calibrated: tuple) -> None:
+    """10 studies of 50 replicates, replace: a few inflate and hold the mean up while most lose their tails."""
+    frame, bands, _ = calibrated
+    model, rng = Model(ddof=1), Rng("inflation")
+    rows = Source().draw(ROWS, 500, rng.at("pool"))
+    for t in range(1, 101):
+        rows = model.sample(model.fit(rows, rng.at(t, "fit")), frame.schema, ROWS, rng.at(t, "sample"))
+    tails = measured(rows, frame)["tail_ratio"].reshape(10, 50)
+    band = bands.band("tail_ratio", replicates=50, cells=300)
+    assert (tails.mean(axis=1) > band.low).all()
+    assert (np.median(tails, axis=1) < band.low).sum() >= 6
 
 
 def test_replace_is_found(calibrated: tuple) -> None:

@@ -52,6 +52,8 @@ def parse(text, **keys):
      Stays(Series("accumulate", "tail_ratio", "age: high"), 10)),
     ("accumulate.tail_ratio stays inside the control band until generation 4",
      Stays(Series("accumulate", "tail_ratio"), 4)),
+    ("median replace.tail_ratio leaves the control band",
+     Leaves(Series("replace", "tail_ratio", median=True), "either", 10)),
     ("replace.tail_ratio < accumulate.tail_ratio at generation 9",
      Compare(Series("replace", "tail_ratio"), "<", Series("accumulate", "tail_ratio"), 9)),
     ("replace.tail_ratio > rescue.tail_ratio", Compare(Series("replace", "tail_ratio"), ">",
@@ -97,7 +99,6 @@ def test_white_space_does_not_matter():
     ("replace.tail_ratio falls quickly", "'quickly' cannot stand here"),
     ("replace warns before late again", "'again' is one word too many"),
     ("control is healthy in 120 % of cells", "120 is not a percentage"),
-    ("median replace.energy stays inside the control band", "bands are of the mean"),
     ("rescue.energy rises until generation 6", "a trend needs two generations"),
     ("replace.", "'replace.' is not BRANCH.METRIC"),
     ("__import__('os').system('true')", "'system('true')' is not a metric"),
@@ -212,13 +213,22 @@ FLAT = np.ones((10, 3)) + np.array([-0.02, 0.0, 0.02])
     ("accumulate.tail_ratio leaves the control band below", "fails", 1),
 ])
 def test_band_claims(text, verdict, generation):
-    # The mean falls by 0.1 a generation from 1.0, so it first is below 0.8 at generation 4.
+    # The median falls by 0.1 a generation from 1.0, so it first is below 0.8 at generation 4.
     found = judge(text, table(replace=FALL, accumulate=FLAT))
     assert (found["verdict"], found["generation"]) == (verdict, generation)
     assert "[0.8, 1.2]" in found["evidence"]
 
 
-def test_a_band_is_asked_for_the_mean_over_replicates_family_wise():
+def test_a_band_claim_is_not_fooled_by_the_replicates_that_inflate():
+    values = np.column_stack([FALL, FALL[:, :1], 1 + 3 * (1 - FALL[:, :1])])  # the mean of five stays above 0.8
+    assert values.mean(axis=1).min() > 0.8
+    for word in ("", "median "):
+        found = judge(f"{word}replace.tail_ratio leaves the control band below", table(replace=values))
+        assert (found["verdict"], found["generation"]) == ("holds", 4)
+        assert "The median over 5 replicates is" in found["evidence"]
+
+
+def test_a_band_is_asked_for_the_median_over_replicates_family_wise():
     bands = Bands()
     judge("replace.tail_ratio stays inside the control band", table(replace=FALL), bands={"replace": bands}, cells=30)
     assert bands.asked == [("tail_ratio", "", "model", 3, 30)]

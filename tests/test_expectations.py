@@ -1,10 +1,11 @@
-"""Gates judged by the real Great Expectations, against means and counts computed here."""
+"""Gates judged by the real Great Expectations, against medians and counts computed here."""
 
 import json
 import os
 import subprocess
 import sys
 from dataclasses import dataclass, replace
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -25,7 +26,7 @@ SCHEMA = Schema((
 MEASURED = pd.DataFrame({
     "tail_ratio": [0.9, 0.8, 0.7, 1.0],
     "variance_ratio": [1.1, 1.0, 0.9, 1.2],
-    "sliced_w2": [0.1, 0.2, 0.3, 0.2],
+    "sliced_w2": [0.1, 0.2, 5.0, 0.2],
 })
 
 
@@ -70,14 +71,37 @@ def rewritten(sample, tmp_path, change):
 # --------------------------------------------------------------------------------------------- metrics
 
 
-def test_a_gate_compares_the_mean_over_replicates(sample):
-    mean = MEASURED["tail_ratio"].mean()
-    validation, gates = judged(sample, Gate("tail_ratio", min=mean - 1e-9))
-    assert validation["success"] and gates["tail_ratio"]["observed"] == pytest.approx(mean)
-    validation, gates = judged(sample, Gate("tail_ratio", min=mean + 1e-9))
+def test_a_gate_compares_the_median_over_replicates(sample):
+    median = np.median(MEASURED["tail_ratio"])
+    validation, gates = judged(sample, Gate("tail_ratio", min=median - 1e-9))
+    assert validation["success"] and gates["tail_ratio"]["observed"] == pytest.approx(median)
+    validation, gates = judged(sample, Gate("tail_ratio", min=median + 1e-9))
     assert not validation["success"] and not gates["tail_ratio"]["success"]
     validation, gates = judged(sample, Gate("sliced_w2", max=0.19))
-    assert not gates["sliced_w2"]["success"], "the mean is 0.2"
+    assert not gates["sliced_w2"]["success"], "the median is 0.2"
+    validation, gates = judged(sample, Gate("sliced_w2", max=0.21))
+    assert gates["sliced_w2"]["success"], "the mean is 1.4"
+
+
+def test_one_inflated_replicate_does_not_hide_the_others(sample):
+    measured = MEASURED.assign(tail_ratio=[0.1, 0.2, 0.1, 40.0])
+    _, gates = judged(sample, Gate("tail_ratio", min=0.8), measured=measured)
+    assert not gates["tail_ratio"]["success"] and gates["tail_ratio"]["observed"] == pytest.approx(0.15)
+
+
+def test_control_without_a_calibration_says_what_to_do():
+    from collapse.calibration import Bands
+    from collapse.errors import InputError
+    from tasks.check import _limits
+
+    table = {"kind": ["model"] * 3, "metric": ["w1_step"] * 3, "feature": [""] * 3, "value": [1.0, 2.0, 3.0]}
+    study = SimpleNamespace(path="studies/toy.yaml", replicates=1)
+    assert _limits(Gate("w1_step", max="control"), Bands(table), "model", study, 5, 1)[1] > 3
+    assert _limits(Gate("modes_alive", min=0.5), Bands(table), "model", study, 5, 1) == (0.5, None)
+    words = r"^studies/toy\.yaml: gates\.modes_alive asks for 'control', but .* has no 'modes_alive'; give a number"
+    with pytest.raises(InputError, match=words) as e:
+        _limits(Gate("modes_alive", min="control"), Bands(table), "model", study, 5, 1)
+    assert "\n" not in str(e.value)
 
 
 def test_expectations_speak_of_the_family(sample):

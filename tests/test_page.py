@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import re
 import shutil
@@ -53,7 +54,7 @@ class Band(SimpleNamespace):
 
 
 class Bands:
-    """A band of the mean over replicates, as the calibration would give it."""
+    """A band of the median over replicates, as the calibration would give it."""
 
     def band(self, metric, feature="", kind="model", replicates=1, cells=1):
         if metric.endswith("_step"):
@@ -312,6 +313,30 @@ def test_charts_show_band_law_and_log_axis(html):
     assert curves["energy", ""]["log"] is False  # runs over a factor of 33
     assert [b["colour"] for b in data["branches"] if b["name"] == "control"] == ["#7d8590"]
     assert len({b["colour"] for b in data["branches"]}) == 5
+
+
+def test_the_page_says_that_medians_are_judged(collected, html):
+    text = own(html)
+    assert "The grey band is for the median: there it lies over 8 replicates" in text
+    assert "A gate judges the median over replicates." in text
+    assert 'id="median" checked' in text
+    t = collected.table
+    ends = {b.name: np.median(t[(t.node == b.nodes[-1].name) & (t.metric == "tail_ratio")].value)
+            for b in collected.branches}
+    least, most = min(ends, key=ends.get), max(ends, key=ends.get)
+    assert (f"At the end the median tail_ratio is {page.number(ends[least])} under {least} and "
+            f"{page.number(ends[most])} under {most}.") in page.finding(collected)
+
+
+def test_tails_have_left_when_their_median_has(tmp_path):
+    found = gather(tmp_path / "digits")
+    replace = next(b for b in found.branches if b.name == "replace")
+    c = found.curves
+    own_tails = (c.branch == "replace") & (c.metric == "tail_ratio")
+    inflated = dataclasses.replace(found, curves=c.assign(mean=c["mean"].where(~own_tails, 9.0)))
+    assert inflated.tails_left(replace) == found.tails_left(replace) == 1
+    intact = dataclasses.replace(found, curves=c.assign(median=c["median"].where(~own_tails, 1.0)))
+    assert intact.tails_left(replace) is None
 
 
 def test_a_halted_branch_says_so(tmp_path):
