@@ -145,7 +145,8 @@ def check_study(study: Study) -> None:
     for name, branch in study.branches.items():
         where = f"branches.{name}"
         try:
-            branch.model.check(schema, min(branch.rows, study.rows))
+            if branch.own_floor:
+                branch.model.check(schema, min(branch.rows, study.rows))
         except InputError as error:
             raise InputError(f"{path}: {where}: model: {error}") from None
         fresh = branch.regime.real_rows(branch.rows)

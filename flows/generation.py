@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from prefect import flow, tags
+from prefect import flow
 from prefect.artifacts import create_table_artifact
 
 from collapse.layout import DATA
@@ -21,7 +21,7 @@ from tasks.turn import Turn, find
 def generation(node: str, judge: bool = False) -> str:
     """Make one node from its parent's pool; with ``judge``, check it in the same run. Returns the outcome."""
     study, place = find(node)
-    with staging(DATA, node) as stage, tags(*labels(node)):
+    with staging(DATA, node) as stage:
         turn = Turn(study, place, stage)
         if turn.halted:
             tombstone(turn)
@@ -56,4 +56,4 @@ def judged(node: str, judge: bool) -> str:
 if __name__ == "__main__":
     from flows.run import main
 
-    main(generation)
+    main(generation, labels)

@@ -6,7 +6,7 @@ from prefect import flow
 
 from collapse.layout import DATA
 from collapse.pool import staging
-from flows.generation import announce
+from flows.generation import announce, labels
 from tasks.measure import measure
 from tasks.publish import publish
 from tasks.split import split
@@ -27,4 +27,4 @@ def real(node: str) -> None:
 if __name__ == "__main__":
     from flows.run import main
 
-    main(real)
+    main(real, labels)

@@ -195,6 +195,13 @@ class Run:
         self.unrecorded += unit.ran
         self._note(unit)
 
+    def drain(self) -> None:
+        """Take what was finished but not yet noticed when the run was stopped."""
+        for future, name in self.running.items():
+            if future.done() and not future.cancelled() and future.exception() is None:
+                self._finish(name, future.result())
+        self.running.clear()
+
     def _note(self, unit: Unit) -> None:
         node = self.known.get(unit.key)
         if node is None or unit.kind in {"calibrate", "real", "report"}:
@@ -374,5 +381,6 @@ def _served(run: Run, stale: set[str], served: Served, debug: bool) -> None:
                 whole_run()
             finally:
                 workers.close()  # before anything is recorded: no process writes any more
+                run.drain()
                 run.record(run.unrecorded)
                 run.forget()

@@ -41,11 +41,14 @@ def command(function: Callable[..., Any], *arguments: Any) -> int:
     return 0
 
 
-def main(flow: Callable[..., Any]) -> None:
-    """Run a stage of dvc.yaml: the flow, with the command line's words as its parameters."""
+def main(flow: Callable[..., Any], labels: Callable[..., list[str]] | None = None) -> None:
+    """Run a stage of dvc.yaml: the flow, with the command line's words as its parameters and ``labels`` as its tags."""
 
     def call() -> None:
-        with no_heartbeat():
-            flow(*[word for word in sys.argv[1:] if word != "--debug"])
+        from prefect import tags
+
+        words = [word for word in sys.argv[1:] if word != "--debug"]
+        with no_heartbeat(), tags(*(labels(*words) if labels else [])):
+            flow(*words)
 
     sys.exit(command(call))
