@@ -73,7 +73,8 @@ class BranchView:
     @property
     def rule(self) -> str:
         """Return the regime and its settings in words."""
-        settings = ", ".join(f"{key} {_plain(value)}" for key, value in self.regime.items() if key != "kind")
+        settings = ", ".join(
+            f"{key} {_plain(value)}" for key, value in self.regime.items() if key != "kind" and value is not None)
         return f"{self.regime['kind']} ({settings})" if settings else str(self.regime["kind"])
 
     @cached_property

@@ -84,12 +84,12 @@ def number(value: float | None) -> str:
 
 
 def span(row: dict[str, float] | None) -> str:
-    """Return 'mean [low, high], median'; without an interval, the mean alone."""
+    """Return 'median (mean [low, high])'; without an interval, the value alone."""
     if row is None:
         return "–"
     if not np.isfinite(row["low"]):
         return number(row["mean"])
-    return f"{number(row['mean'])} [{number(row['low'])}, {number(row['high'])}], median {number(row['median'])}"
+    return f"{number(row['median'])} ({number(row['mean'])} [{number(row['low'])}, {number(row['high'])}])"
 
 
 def _and(words: list[str]) -> str:
@@ -203,7 +203,8 @@ def text_summary(collected: Collected) -> str:
     lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
     lines.insert(1, "  ".join("─" * width for width in widths))
     claims = [f"{claim['verdict']:9}  {claim['claim']}" for claim in collected.claims]
-    return "\n".join([collected.study.title, "", *lines, *([""] if claims else []), *claims]) + "\n"
+    note = "At the last generation: median over replicates (mean [95 % interval])."
+    return "\n".join([collected.study.title, note, "", *lines, *([""] if claims else []), *claims]) + "\n"
 
 
 def _columns(collected: Collected) -> list[int]:
