@@ -127,7 +127,7 @@ def check_study(study: Study) -> None:
     try:
         parts = split(study.source, study.rows, 1, rng)
     except InputError as error:
-        raise InputError(f"{path}: source: {error}") from None
+        raise InputError(f"{path}: {error}") from None
     schema = parts.reference.schema
     for index, tail in enumerate(study.tails):
         try:
