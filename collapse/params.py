@@ -202,7 +202,7 @@ def read_params(root: Path) -> Params:
     """Return params.yaml of the project in ``root``."""
     path = Path("params.yaml")
     if not (root / path).exists():
-        raise InputError(f"{path}: no such file in {root}; run this in the project's folder")
+        raise InputError(f"{path}: no such file in {root.resolve()}; run this in the project's folder")
     data = _yaml(_text(root / path), path)
     _known(path, "", data, ("studies", "machine"))
     studies = data.get("studies")

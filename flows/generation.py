@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from prefect import flow
+from prefect import flow, get_run_logger
 from prefect.artifacts import create_table_artifact
 
 from collapse.layout import DATA
@@ -39,7 +39,7 @@ def labels(node: str) -> list[str]:
     study, place = find(node)
     if place.branch is None:
         return [study.name, "real"]
-    return [study.name, place.branch, study.branches[place.branch].regime.kind]
+    return list(dict.fromkeys([study.name, place.branch, study.branches[place.branch].regime.kind]))
 
 
 def announce(turn: Turn, scalars: dict[str, float]) -> None:
@@ -49,8 +49,13 @@ def announce(turn: Turn, scalars: dict[str, float]) -> None:
 
 
 def judged(node: str, judge: bool) -> str:
-    """Return the outcome of a node's check, made now if ``judge``."""
-    return check(node)["outcome"] if judge else "made"
+    """Return the outcome of a node's check, made now if ``judge``, and say it in the run's log."""
+    if not judge:
+        return "made"
+    verdict = check(node)
+    gates = f" ({', '.join(verdict['gates'])})" if verdict["gates"] else ""
+    get_run_logger().info(f"{node}: {verdict['outcome']}{gates}")
+    return verdict["outcome"]
 
 
 if __name__ == "__main__":

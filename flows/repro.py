@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import time
 from collections.abc import Iterable
 from concurrent.futures import FIRST_COMPLETED, Future, wait
@@ -19,7 +20,7 @@ from flows import STARTED, plan
 from flows.ledger import Ledger, exclusive, heal
 from flows.progress import Progress
 from flows.server import Served
-from flows.workers import Outcome, Workers
+from flows.workers import Outcome, Workers, parameters
 
 if TYPE_CHECKING:
     from prefect.client.schemas.objects import FlowRun
@@ -87,6 +88,12 @@ class Run:
         self.runs: dict[str, FlowRun] = {}
         self.traces: list[str] = []
         self.last_record = time.monotonic()
+        self.stopped = False
+
+    def stop(self, *_: object) -> None:
+        """End the run at the next safe place (a signal's handler)."""
+        self.stopped = True
+        raise KeyboardInterrupt
 
     # ------------------------------------------------------------------------------ what to do
 
@@ -123,6 +130,8 @@ class Run:
     def go(self, workers: Workers) -> None:
         """Run until every unit is settled, failed or skipped."""
         while True:
+            if self.stopped:  # libraries have been seen to swallow the interrupt itself
+                raise KeyboardInterrupt
             for unit, flow in self._settle_all():
                 self._start(unit, flow, workers)
             if not self.running:
@@ -249,7 +258,7 @@ class Run:
                 flow = getattr(importlib.import_module(f"flows.{unit.kind}"), unit.kind)
                 tags = labels(unit.key) if unit.key in self.known else [unit.key]
                 run = client.create_flow_run(flow, name=unit.name.replace(" ", "-"), tags=tags, state=Pending(),
-                                             parameters={})
+                                             parameters=parameters(unit.kind, unit.key))
                 self.runs[f"{unit.kind}@{unit.key}"] = run
 
     def forget(self) -> None:
@@ -377,10 +386,15 @@ def _served(run: Run, stale: set[str], served: Served, debug: bool) -> None:
             def whole_run() -> None:
                 run.go(workers)
 
+            before = {number: signal.signal(number, run.stop) for number in (signal.SIGINT, signal.SIGTERM)}
             try:
                 whole_run()
             finally:
+                for number in before:
+                    signal.signal(number, signal.SIG_IGN)  # what follows takes seconds and must be whole
                 workers.close()  # before anything is recorded: no process writes any more
                 run.drain()
                 run.record(run.unrecorded)
                 run.forget()
+                for number, handler in before.items():
+                    signal.signal(number, handler)

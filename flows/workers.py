@@ -11,7 +11,7 @@ from concurrent.futures import Future, ProcessPoolExecutor, wait
 from contextlib import ExitStack
 from dataclasses import dataclass
 from multiprocessing import get_context
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from flows.server import die_with_parent
 
@@ -70,15 +70,18 @@ def _work(kind: str, key: str, run: FlowRun | None) -> Outcome:
     import importlib
     import traceback
 
+    from prefect import tags
     from prefect.flow_engine import run_flow
 
     from collapse.errors import InputError, NodeError
+    from flows.generation import labels
 
     begin = time.perf_counter()
     flow = getattr(importlib.import_module(f"flows.{kind}"), kind)
-    parameters = {"node": key, "judge": True} if kind == "generation" else {_parameter(kind): key}
     try:
-        run_flow(flow, flow_run=run, parameters=parameters)
+        words = parameters(kind, key)
+        with tags(*(labels(key) if run is None and "node" in words else [])):
+            run_flow(flow, flow_run=run, parameters=words)
     except (InputError, NodeError) as error:
         return Outcome(str(error), traceback.format_exc(), time.perf_counter() - begin)
     except Exception as error:  # a worker reports whatever ended a node; the parent goes on with other branches
@@ -87,8 +90,11 @@ def _work(kind: str, key: str, run: FlowRun | None) -> Outcome:
     return Outcome(None, "", time.perf_counter() - begin)
 
 
-def _parameter(kind: str) -> str:
-    return {"real": "node", "check": "node", "calibrate": "key", "report": "study"}[kind]
+def parameters(kind: str, key: str) -> dict[str, Any]:
+    """Return the parameters of a flow run: a generation is judged in the run that makes it."""
+    if kind == "generation":
+        return {"node": key, "judge": True}
+    return {{"real": "node", "check": "node", "calibrate": "key", "report": "study"}[kind]: key}
 
 
 class Workers:
