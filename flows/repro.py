@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import signal
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -327,11 +327,17 @@ def repro(study: str | None = None, branch: str | None = None, workers: int | No
     lineage.check_current(Path(), studies)
     with exclusive(), ExitStack() as held:
         notes = heal()
-        # In a fresh checkout everything is stale: the server starts while DVC looks.
-        served = None if RECORDS.exists() else held.enter_context(Served())
+        count = workers or params.machine.workers
+
+        def start() -> tuple[Served, Workers]:
+            served = held.enter_context(Served())
+            return served, held.enter_context(Workers(count, served.url, debug))
+
+        # In a fresh checkout everything is stale: server and workers start while DVC looks.
+        started = None if RECORDS.exists() else start()
         ledger = Ledger()
         work = units(ledger, chosen(ledger, studies, study, branch))
-        with Progress(studies, workers or params.machine.workers) as progress:
+        with Progress(studies, count) as progress:
             for note in notes:
                 progress.say(note)
             stale = {name for name, unit in work.items() if any(ledger.changed(stage) for stage in unit.stages)}
@@ -340,20 +346,21 @@ def repro(study: str | None = None, branch: str | None = None, workers: int | No
                 ledger.close()
                 return 0
             progress.say("starting the Prefect server and the workers ...")
-            return _repro(ledger, work, stale, progress, served or held.enter_context(Served()), debug)
+            return _repro(ledger, work, stale, progress, started or start, debug)
 
 
-def _repro(ledger: Ledger, work: dict[str, Unit], stale: set[str], progress: Progress, served: Served,
-           debug: bool) -> int:
+def _repro(ledger: Ledger, work: dict[str, Unit], stale: set[str], progress: Progress,
+           started: tuple[Served, Workers] | Callable[[], tuple[Served, Workers]], debug: bool) -> int:
     if "plan" in stale:
         plan.check()  # before anything is made: an unsound study changes nothing
+    served, workers = started() if callable(started) else started
     stale = downstream(work, stale)
     for name, unit in work.items():
         if name not in stale:
             unit.state = "clean"
     ledger.open()
     run = Run(ledger, work, lineage.all_nodes(progress.studies), progress)
-    _served(run, stale, served, debug)
+    _served(run, stale, served, workers)
     failed = [unit for unit in work.values() if unit.state == "failed"]
     if not failed:
         ledger.close()
@@ -364,7 +371,7 @@ def _repro(ledger: Ledger, work: dict[str, Unit], stale: set[str], progress: Pro
     return len(failed)
 
 
-def _served(run: Run, stale: set[str], served: Served, debug: bool) -> None:
+def _served(run: Run, stale: set[str], served: Served, workers: Workers) -> None:
     """Run with a server and warm workers, and record what is finished however the run ends."""
     from prefect import flow
     from prefect.settings import PREFECT_API_URL, PREFECT_LOGGING_TO_API_ENABLED, temporary_settings
@@ -372,29 +379,28 @@ def _served(run: Run, stale: set[str], served: Served, debug: bool) -> None:
     from flows.run import no_heartbeat
 
     progress = run.progress
-    with Workers(progress.workers, served.url, debug) as workers:
-        served.ready()
-        # The parent has nothing to log, and its log would outlive the server.
-        settings = {PREFECT_API_URL: served.url, PREFECT_LOGGING_TO_API_ENABLED: False}
-        with temporary_settings(settings), no_heartbeat():
-            run.announce(stale)
-            workers.ready()
-            progress.say(f"Prefect UI: {served.ui} (ready after {time.monotonic() - STARTED:.1f} s)")
-            progress.total([unit.key for name, unit in run.units.items() if name in stale])
+    served.ready()
+    # The parent has nothing to log, and its log would outlive the server.
+    settings = {PREFECT_API_URL: served.url, PREFECT_LOGGING_TO_API_ENABLED: False}
+    with temporary_settings(settings), no_heartbeat():
+        workers.ready()
+        progress.say(f"Prefect UI: {served.ui} (ready after {time.monotonic() - STARTED:.1f} s)")
+        run.announce(stale)
+        progress.total([unit.key for name, unit in run.units.items() if name in stale])
 
-            @flow(name="repro", flow_run_name="repro", log_prints=False)
-            def whole_run() -> None:
-                run.go(workers)
+        @flow(name="repro", flow_run_name="repro", log_prints=False)
+        def whole_run() -> None:
+            run.go(workers)
 
-            before = {number: signal.signal(number, run.stop) for number in (signal.SIGINT, signal.SIGTERM)}
-            try:
-                whole_run()
-            finally:
-                for number in before:
-                    signal.signal(number, signal.SIG_IGN)  # what follows takes seconds and must be whole
-                workers.close()  # before anything is recorded: no process writes any more
-                run.drain()
-                run.record(run.unrecorded)
-                run.forget()
-                for number, handler in before.items():
-                    signal.signal(number, handler)
+        before = {number: signal.signal(number, run.stop) for number in (signal.SIGINT, signal.SIGTERM)}
+        try:
+            whole_run()
+        finally:
+            for number in before:
+                signal.signal(number, signal.SIG_IGN)  # what follows takes seconds and must be whole
+            workers.close()  # before anything is recorded: no process writes any more
+            run.drain()
+            run.record(run.unrecorded)
+            run.forget()
+            for number, handler in before.items():
+                signal.signal(number, handler)
