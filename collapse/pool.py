@@ -215,7 +215,7 @@ def write_part(part: Part, path: Path, study: str) -> tuple[str, str]:
     table = pa.table(arrays, schema=pa.schema(fields, metadata={"collapse": canonical(note)}))
     categories = [column.name for column in part.schema.columns if column.kind == "category"]
     pq.write_table(table, path, compression="zstd", use_dictionary=categories, row_group_size=1 << 17)
-    _sync(path)
+    sync(path)
     return content, file_hash(path)
 
 
@@ -348,7 +348,8 @@ def write_text(path: Path, text: str) -> None:
         os.fsync(file.fileno())
 
 
-def _sync(path: Path) -> None:
+def sync(path: Path) -> None:
+    """Flush a file that a library wrote to disk."""
     with open(path, "rb") as file:
         os.fsync(file.fileno())
 

@@ -65,7 +65,7 @@ def status(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON for machines.")] = False,
     debug: Debug = False,
 ) -> None:
-    """Show every node: whole, stale or missing, and its stage of collapse."""
+    """Show every node: whole, stale, missing or failed, and its stage of collapse."""
     from flows.status import status
 
     states = status(study)
@@ -79,11 +79,14 @@ def status(
 
     table = Table("node", "state", "stage", "gate", box=None, header_style="bold", padding=(0, 2))
     for state in states:
-        colour = {"whole": "green", "stale": "yellow", "missing": "bright_black"}[state.state]
+        colour = {"whole": "green", "stale": "yellow", "missing": "bright_black", "failed": "red"}[state.state]
         shown = COLOURS.get(state.stage, "default")
         table.add_row(state.node, f"[{colour}]{state.state}[/]", f"[{shown}]{state.stage}[/]", state.outcome)
     Console(highlight=False).print(table)
-    counts = {name: sum(s.state == name for s in states) for name in ("whole", "stale", "missing")}
+    for state in states:
+        if state.state == "failed":
+            print(f"{state.node}: {state.error}")
+    counts = {name: sum(s.state == name for s in states) for name in ("whole", "stale", "missing", "failed")}
     print(", ".join(f"{count} {name}" for name, count in counts.items() if count))
 
 

@@ -106,6 +106,20 @@ def _replace(path: Path, text: str) -> None:
     os.replace(temporary, path)
 
 
+def failures() -> dict[str, str]:
+    """Return why stages failed in the last run, those that have been made since left out."""
+    found: dict[str, str] = {}
+    lines = JOURNAL.read_text(encoding="utf-8").splitlines() if JOURNAL.exists() else []
+    for line in lines:
+        with suppress(ValueError):  # the last line may be cut short
+            entry = json.loads(line)
+            if "failed" in entry:
+                found[entry["stage"]] = entry["failed"]
+            elif "stage" in entry:
+                found.pop(entry["stage"], None)
+    return found
+
+
 class Ledger:
     """The stages of dvc.yaml in the order in which `dvc repro` would run them."""
 
@@ -240,6 +254,10 @@ class Ledger:
         """Note that a stage's outputs are whole, before DVC knows it."""
         self.journal[name] = fingerprint
         self._note({"stage": name, "fingerprint": fingerprint})
+
+    def failed(self, name: str, error: str) -> None:
+        """Note why a stage could not be made, until it is."""
+        self._note({"stage": name, "failed": error})
 
     def was_finished(self, name: str, fingerprint: str) -> bool:
         """Return whether a run that was cut short had finished this stage with the same inputs."""

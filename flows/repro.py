@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -194,6 +195,7 @@ class Run:
         unit = self.units[name]
         if outcome.error is not None:
             unit.state, unit.error = "failed", outcome.error
+            self.ledger.failed(unit.ran[0], outcome.error)
             self.traces.append(outcome.trace)
             self.progress.failed(unit.name, outcome.error)
             return
@@ -329,12 +331,14 @@ def repro(study: str | None = None, branch: str | None = None, workers: int | No
         notes = heal()
         count = workers or params.machine.workers
 
+        @cache
         def start() -> tuple[Served, Workers]:
             served = held.enter_context(Served())
             return served, held.enter_context(Workers(count, served.url, debug))
 
         # In a fresh checkout everything is stale: server and workers start while DVC looks.
-        started = None if RECORDS.exists() else start()
+        if not RECORDS.exists():
+            start()
         ledger = Ledger()
         work = units(ledger, chosen(ledger, studies, study, branch))
         with Progress(studies, count) as progress:
@@ -346,21 +350,20 @@ def repro(study: str | None = None, branch: str | None = None, workers: int | No
                 ledger.close()
                 return 0
             progress.say("starting the Prefect server and the workers ...")
-            return _repro(ledger, work, stale, progress, started or start, debug)
+            return _repro(ledger, work, stale, progress, start, debug)
 
 
 def _repro(ledger: Ledger, work: dict[str, Unit], stale: set[str], progress: Progress,
-           started: tuple[Served, Workers] | Callable[[], tuple[Served, Workers]], debug: bool) -> int:
+           start: Callable[[], tuple[Served, Workers]], debug: bool) -> int:
     if "plan" in stale:
         plan.check()  # before anything is made: an unsound study changes nothing
-    served, workers = started() if callable(started) else started
     stale = downstream(work, stale)
     for name, unit in work.items():
         if name not in stale:
             unit.state = "clean"
     ledger.open()
     run = Run(ledger, work, lineage.all_nodes(progress.studies), progress)
-    _served(run, stale, served, workers)
+    _served(run, stale, *start())
     failed = [unit for unit in work.values() if unit.state == "failed"]
     if not failed:
         ledger.close()

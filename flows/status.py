@@ -9,19 +9,23 @@ from pathlib import Path
 from collapse import lineage
 from collapse.layout import Files
 from collapse.params import read_params, read_studies
-from flows.ledger import Ledger
+from flows.ledger import Ledger, failures
 from flows.repro import chosen, downstream, units
 
 
 @dataclass(frozen=True)
 class State:
-    """One node: ``state`` is whole, stale (something it depends on changed) or missing (never made)."""
+    """One node: ``state`` is whole, stale (something it depends on changed), missing (never made) or failed.
+
+    ``error`` says why it failed when it was last tried.
+    """
 
     node: str
     branch: str
     state: str
     stage: str
     outcome: str
+    error: str
 
 
 def status(study: str | None = None) -> list[State]:
@@ -32,6 +36,7 @@ def status(study: str | None = None) -> list[State]:
     ledger = Ledger()
     work = units(ledger, chosen(ledger, studies, study, None))
     stale = downstream(work, [n for n, unit in work.items() if any(ledger.changed(s) for s in unit.stages)])
+    failed = failures()
     states = []
     for node in lineage.all_nodes(studies).values():
         covering = {node.name, f"real@{node.name}", f"check@{node.name}"} & set(work)
@@ -45,5 +50,8 @@ def status(study: str | None = None) -> list[State]:
             stage, outcome = (found["stage"] or {"node": "halted"})["node"], found["outcome"]
         except (OSError, ValueError, KeyError):
             state = "missing" if state == "missing" else "stale"
-        states.append(State(node.name, node.branch or "real", state, stage, outcome))
+        error = next((text for stage_, text in failed.items() if stage_.endswith(f"@{node.name}")), "")
+        if error and state != "whole":
+            state = "failed"
+        states.append(State(node.name, node.branch or "real", state, stage, outcome, error))
     return states

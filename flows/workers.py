@@ -34,7 +34,6 @@ def _begin() -> None:
     from tqdm import tqdm
 
     die_with_parent()
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides how a run ends
     # Progress bars would share a lock between processes, which a killed one leaves behind.
     tqdm.set_lock(threading.RLock())
     import pandas  # noqa: F401  imported once, here, so that no node pays for it
@@ -105,7 +104,10 @@ class Workers:
         os.environ["PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL"] = "INFO" if debug else "CRITICAL"
         self.count = count
         self.pool = ProcessPoolExecutor(count, mp_context=get_context("spawn"), initializer=_begin)
+        # Born deaf to Ctrl-C: the parent decides how a run ends.
+        before = signal.signal(signal.SIGINT, signal.SIG_IGN)
         self.warm = [self.pool.submit(_warm) for _ in range(count)]
+        signal.signal(signal.SIGINT, before)
 
     def ready(self) -> None:
         """Wait until every process has imported what it needs."""

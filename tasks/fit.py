@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from collapse.pool import write_text
+from collapse.pool import sync, write_text
 from tasks import work
 from tasks.turn import Turn
 
@@ -20,5 +20,6 @@ def fit(turn: Turn) -> None:
     folder = turn.stage / "model"
     folder.mkdir()
     save_file(turn.parameters, folder / "weights.safetensors")
+    sync(folder / "weights.safetensors")
     about = {"model": turn.manifest["model"], "node": turn.node.name, "weights": turn.manifest["weights"]}
     write_text(folder / "model.json", json.dumps(about, indent=1, sort_keys=True) + "\n")

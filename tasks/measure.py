@@ -11,7 +11,7 @@ import numpy as np
 
 from collapse.metrics import measure_all
 from collapse.metrics.base import Measurement
-from collapse.pool import MANIFEST, Part, file_hash, write_part, write_text
+from collapse.pool import MANIFEST, Part, file_hash, sync, write_part, write_text
 from collapse.spec import canonical
 from tasks import work
 from tasks.turn import Turn
@@ -60,3 +60,4 @@ def write_measurements(measurements: list[Measurement], path: Path, note: dict[s
     columns = [pa.array(replicate, pa.int16()), pa.array(metric, pa.string()), pa.array(feature, pa.string()),
                pa.array(values, pa.float64())]
     pq.write_table(pa.table(columns, schema=schema), path, compression="zstd", use_dictionary=["metric", "feature"])
+    sync(path)

@@ -207,6 +207,49 @@ def test_a_fork_grows_from_its_stem(tmp_path, prefect_api):
     assert not (project.root / "data/tiny-accumulate-01").exists()
 
 
+BROKEN = '''
+"""A Gaussian whose second generation cannot be fitted while a file says so."""
+
+from pathlib import Path
+
+from collapse.errors import NodeError
+from collapse.models.gaussian import Gaussian
+
+
+class Broken(Gaussian):
+    """Fail at generation 2."""
+
+    kind = "broken"
+
+    def fit(self, rows, rng):
+        if "2" in rng.address[2:3] and Path("break").exists():
+            raise NodeError("the second fit is broken; remove the file 'break'")
+        return super().fit(rows, rng)
+'''
+
+
+def test_a_node_that_fails_stops_its_branch_alone_and_is_tried_again(tmp_path, prefect_api):
+    text = TINY.replace("  accumulate: {regime: accumulate}\n",
+                        "  broken: {regime: replace, model: {kind: broken}}\n")
+    project = Project.make(tmp_path / "p", TINY, prefect_api)
+    (project.root / "collapse/models/broken.py").write_text(BROKEN)
+    (project.root / "break").touch()
+    project.study(text)
+    project.run("collapse", "plan")
+    failed = project.run("collapse", "repro", ok=False)
+    assert failed.returncode == 1
+    assert "tiny-broken-02 failed: the second fit is broken" in failed.stderr
+    assert "Traceback" not in failed.stderr
+    states = {s["node"]: s for s in json.loads(project.run("collapse", "status", "--json").stdout)}
+    assert states["tiny-broken-02"]["state"] == "failed"
+    assert "remove the file" in states["tiny-broken-02"]["error"]
+    assert states["tiny-replace-03"]["state"] == "whole"
+    assert not (project.root / "data/tiny-broken-02").exists()
+    (project.root / "break").unlink()
+    project.run("collapse", "repro")
+    assert {s["state"] for s in json.loads(project.run("collapse", "status", "--json").stdout)} == {"whole"}
+
+
 def test_an_experiment_by_dvc(tmp_path, prefect_api):
     text = SMALL.replace("  accumulate: {regime: accumulate}\n", "")
     project = Project.make(tmp_path / "p", text, prefect_api)
