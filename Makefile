@@ -27,7 +27,7 @@ bench: $(STAMP)  ## Measure this machine
 	@$(BIN)/python -m benchmarks
 
 test: lint  ## Lint, check the import contracts, run the tests
-	@$(BIN)/python -m pytest -q
+	@$(BIN)/python -m pytest
 
 lint: $(STAMP)  ## Ruff and the import contracts
 	@$(BIN)/ruff check .
