@@ -5,6 +5,9 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
+#: Choices that one line can hold.
+MANY = 16
+
 
 class InputError(Exception):
     """Bad input. Its text is one line: where, what is wrong, what to do. Exit code 2."""
@@ -20,4 +23,5 @@ def nearest(name: str, names: Iterable[str]) -> str:
     close = difflib.get_close_matches(str(name), names, n=1, cutoff=0.5)
     if close:
         return f"; did you mean '{close[0]}'?"
-    return f"; choose from {', '.join(names)}" if names else ""
+    shown = ", ".join(names[:MANY]) + (f" and {len(names) - MANY} more" if len(names) > MANY else "")
+    return f"; choose from {shown}" if names else ""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import platform
+import sys
 import time
 
 #: When this process began its work, for the start-up time that a run prints.
@@ -19,8 +20,8 @@ _SETTINGS = {
     "DVC_NO_ANALYTICS": "1",
     "GX_ANALYTICS_ENABLED": "false",
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
-    # Runs are followed in the UI, which gets every line; a terminal shows what needs someone.
-    "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "WARNING",
+    # Runs are followed in the UI, which gets every line; a terminal gets one line of our own for what went wrong.
+    "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "INFO" if "--debug" in sys.argv else "CRITICAL",
     # Results must not depend on how many cores there are: parallelism is over branches.
     "OMP_NUM_THREADS": "1",
     "OPENBLAS_NUM_THREADS": "1",

@@ -29,6 +29,12 @@ def command(function: Callable[..., Any], *arguments: Any) -> int:
             raise
         print(f"error: {error}", file=sys.stderr)
         return 2 if isinstance(error, InputError) else 1
+    except Exception as error:
+        if debug:
+            raise
+        text = " ".join(f"{type(error).__name__}: {error}".split())
+        print(f"error: {text[:300]} (--debug shows where)", file=sys.stderr)
+        return 1
     except KeyboardInterrupt:
         print("stopped; what is finished is kept", file=sys.stderr)
         return 130

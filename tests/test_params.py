@@ -138,3 +138,22 @@ def test_params_mistakes(tmp_path):
     (tmp_path / "studies/digits.yaml").write_text("")
     with pytest.raises(InputError, match="no such study; did you mean 'digits'"):
         read_study(tmp_path, "digit")
+
+
+def test_a_model_of_another_package_joins_by_entry_point(monkeypatch):
+    from collapse import registry
+    from collapse.models.gaussian import Gaussian
+
+    class Point:
+        name = "theirs"
+
+        def load(self):
+            return type("Theirs", (Gaussian,), {"kind": "theirs", "__module__": "theirs"})
+
+    find, names = registry.find.__wrapped__, registry.names.__wrapped__
+    monkeypatch.setattr(registry, "_entry_points", lambda group: {"theirs": Point()} if group == "models" else {})
+    monkeypatch.setattr(registry, "find", find)
+    monkeypatch.setattr(registry, "names", names)
+    study = parse_study(changed("model", {"kind": "theirs", "ddof": 1}), "mine", PATH)
+    assert study.model.spec() == {"kind": "theirs", "ddof": 1}
+    assert registry.code("models", "theirs") == "collapse/models/base.py"
