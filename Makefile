@@ -15,7 +15,7 @@ repro: $(STAMP)  ## Rebuild what is stale, warm and in parallel, then record it 
 	@$(BIN)/collapse repro
 
 dvc: $(STAMP)  ## The same through DVC alone: one process per stage
-	@DVC_NO_ANALYTICS=1 $(BIN)/dvc repro
+	@PATH="$(CURDIR)/$(BIN):$$PATH" DVC_NO_ANALYTICS=1 $(BIN)/dvc repro
 
 ui: $(STAMP)  ## Watch runs in the Prefect UI
 	@$(BIN)/collapse ui
