@@ -90,11 +90,12 @@ class Rows:
     """``n`` rows of each of ``R`` independent replicates.
 
     ``values[name]`` has shape (R, n) for numbers (float64) and categories (int32 codes), and
-    (R, n, *shape) for images (float32).
+    (R, n, *shape) for images (float32). ``weights`` (n,) say how much each row counts in training; None: all alike.
     """
 
     schema: Schema
     values: dict[str, np.ndarray]
+    weights: np.ndarray | None = None
 
     @property
     def replicates(self) -> int:

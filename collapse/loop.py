@@ -6,17 +6,19 @@ The pipeline calls these functions node by node; a notebook can call them in a p
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
 import numpy as np
 
-from collapse.data import Rows
-from collapse.errors import InputError, nearest
+from collapse.data import Rows, Schema
+from collapse.errors import InputError, NodeError, nearest
 from collapse.metrics import measure_all
+from collapse.metrics.base import Measurement
 from collapse.metrics.frame import Frame
-from collapse.models.base import Parameters
+from collapse.models.base import Model, Parameters
 from collapse.params import Branch, Study
-from collapse.pool import Part, RealData
+from collapse.pool import Part, Pool, RealData
 from collapse.regimes.base import Regime
 from collapse.rng import Rng
 from collapse.sources.base import Source
@@ -85,7 +87,143 @@ def freeze(study: Study, reference: Rows, bank: Rows | None) -> Frame:
     """Return the frozen frame in which every sample of the study is measured."""
     rng = address(study, 0)
     beside = bank if bank is not None else study.source.draw(EXACT_ROWS, 1, rng.at("beside"))
-    return Frame.freeze(reference, beside, tuple((tail.condition, tail.weight) for tail in study.tails), study.rows)
+    tails = tuple((tail.condition, tail.weight) for tail in study.tails)
+    return Frame.freeze(reference, beside, tails, study.rows, study.metrics)
+
+
+#: Features beyond which the reference's moments are no truth to compare with.
+MOST_FEATURES = 64
+
+
+def truth(source: Source, reference: Rows) -> dict[str, np.ndarray]:
+    """Return what is known of reality: by the source itself, or else the moments and shares of the reference."""
+    known = source.truth()
+    if known:
+        return known
+    found = {}
+    if 0 < reference.schema.width <= MOST_FEATURES:
+        x = reference.matrix()[0]
+        found = {"mean": x.mean(axis=0), "covariance": np.cov(x, rowvar=False).reshape(x.shape[1], x.shape[1])}
+    for column in reference.schema.columns:
+        if column.kind == "category":
+            shares = np.bincount(reference[column.name][0], minlength=len(column.categories)) / reference.n
+            found[f"shares.{column.name}"] = shares
+    return found
+
+
+def fitted(model: Model, parameters: Parameters, reference: Rows, source: Source, n: int) -> list[Measurement]:
+    """Return what the fitted models say of themselves, beside the truth."""
+    return list(model.statistics(parameters, reference.schema, truth(source, reference), n))
+
+
+# ------------------------------------------------------------------------------------------- in memory
+
+
+@dataclass(frozen=True, eq=False)
+class Run:
+    """A branch in memory. ``paths`` holds what the fits say of themselves, (R, T) by (metric, feature)."""
+
+    paths: dict[tuple[str, str], np.ndarray]
+    parameters: Parameters
+    pool: Pool
+
+    def __getitem__(self, metric: str) -> np.ndarray:
+        """Return the path (R, T) of a metric of the whole; column 0 is the fit to real data, t = 1."""
+        return self.paths[metric, ""]
+
+
+def run(source: Source, model: Model, regime: Regime, rows: int, generations: int, replicates: int = 1, *,
+        seed: int = 0, name: str = "run", rows_free: bool = False, record: Collection[str] | None = None) -> Run:
+    """Run one branch in memory: ``generations`` fits, the first to real data, of R independent lineages at once.
+
+    Parameters
+    ----------
+    rows
+        Rows of the first pool and of every sample.
+    seed, name
+        Address of the randomness: those of a study give the study's own numbers.
+    rows_free
+        Draw the sufficient statistics of a sample from their own law instead of its rows: a million replicates.
+    record
+        Metrics to keep; all by default.
+
+    Raises
+    ------
+    InputError
+        If model, regime and rows do not go together.
+    NodeError
+        If a fit fails.
+    """
+    regime.check(model, rows)
+    rng = Rng(seed, name, 0)
+    if rows_free:
+        _check_rows_free(source, model, regime)
+        schema, facts = source.draw(1, 1, rng.at("schema")).schema, source.truth()
+
+        def free(n: int, at: Rng) -> Part:
+            return _free(model, facts, schema, n, replicates, at, "real", 0)
+
+        first = free(rows, rng.at("first"))
+        real: RealData = _FreeReal("real", first, source.draw, True, free)
+    else:
+        parts = split(source, rows, replicates, rng)
+        schema, bank = parts.reference.schema, parts.bank
+        facts = truth(source, parts.reference)
+        first = Part.of(parts.first, "real", 0, synthetic=False)
+        real = RealData.from_bank("real", first, bank) if bank else RealData("real", first, source.draw, exact=True)
+    model.check(schema, rows)
+    pool, parameters = Pool.of(first), {}
+    paths: dict[tuple[str, str], np.ndarray] = {}
+    for t in range(1, generations + 1):
+        here, made = Rng(seed, name, t), f"run-{t:04d}"
+        parameters = model.learn(pool, here.at("fit"))
+        for found in model.statistics(parameters, schema, facts, rows):
+            if record is None or found.metric in record:
+                path = paths.setdefault((found.metric, found.feature), np.empty((generations, replicates)))
+                path[t - 1] = found.values
+        if t < generations:
+            at = here.at("sample")
+            sample = _free(model, parameters, schema, rows, replicates, at, made, t) if rows_free else \
+                Part.of(model.sample(parameters, schema, rows, at), made, t, synthetic=True)
+            pool = regime.next_pool(pool, sample, real, here.at("regime"))
+    return Run({key: path.T for key, path in paths.items()}, parameters, pool)
+
+
+@dataclass(frozen=True, eq=False)
+class _FreeReal(RealData):
+    """Real data of which only the statistics are drawn."""
+
+    free: Callable[[int, Rng], Part]
+
+    def fresh(self, n: int, rng: Rng) -> Part:
+        return self.free(n, rng)
+
+
+def _free(model: Model, parameters: Parameters, schema: Schema, n: int, replicates: int, rng: Rng, origin: str,
+          generation: int) -> Part:
+    """Return a part of ``n`` rows a replicate that has statistics and no rows; its head is drawn anew at that size."""
+    if origin == "real":  # the truth, drawn as it is: no temperature, no planted bias
+        model = type(model)()
+        parameters = {key: np.broadcast_to(value, (replicates, *value.shape)) for key, value in parameters.items()}
+
+    def none() -> dict[str, np.ndarray]:
+        raise NodeError("a rows-free run has no rows")
+
+    def head(m: int) -> Part:
+        return part if m == n else _free(model, parameters, schema, m, replicates, rng, origin, generation)
+
+    part = Part(origin, origin != "real", generation, schema, np.full(replicates, n), none, redraw=head)
+    part.summaries[model.summary or ""] = model.draw(parameters, schema, n, rng)
+    return part
+
+
+def _check_rows_free(source: Source, model: Model, regime: Regime) -> None:
+    if model.summary is None or type(model).draw is Model.draw:
+        raise InputError(f"model kind {model.kind} has no rows-free path; take gaussian or categorical")
+    if not regime.rows_free:
+        raise InputError(f"regime {regime.kind} keeps single rows, so it has no rows-free path; leave rows_free out")
+    if source.finite or source.kind not in ("gaussian", "zipf"):
+        raise InputError(f"source kind {source.kind} has no rows-free path; take gaussian or zipf")
 
 
 def sample_rows(branch: Branch, study: Study) -> int:
@@ -154,8 +292,8 @@ def check_study(study: Study) -> None:
             raise InputError(f"{path}: {where}: regime '{branch.regime.kind}' draws {fresh} fresh real rows per "
                              f"generation, more than a third of the {parts.bank.n} in the bank; lower rows to "
                              f"{parts.bank.n // 3} or less")
-        kept = round(getattr(branch.regime, "real", 0) * branch.rows)
-        if not branch.regime.fresh and kept > study.rows:
+        kept = 0 if branch.regime.fresh else round(getattr(branch.regime, "real", 0) * branch.rows)
+        if kept > study.rows:
             raise InputError(f"{path}: {where}: keeps {kept} rows of a first pool of {study.rows}; lower real or rows")
 
 

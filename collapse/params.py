@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 from pydantic import ValidationError
 
-from collapse import registry
+from collapse import laws, registry
 from collapse.claims import Claim, parse_claims
 from collapse.condition import Condition
 from collapse.errors import InputError, nearest
@@ -39,10 +39,10 @@ MANDATORY = {
     "branches": "branches: {replace: {regime: replace}}",
     "gates": "gates: {}",
 }
-OPTIONAL = ("calibration", "tails", "claims")
+OPTIONAL = ("calibration", "tails", "claims", "metrics", "factors", "ladder")
 OVERRIDES = ("model", "rows", "generations", "gates", "seed")
 #: Shared by all branches, which start from one real node and are judged by one frame.
-SHARED = ("source", "replicates", "tails", "calibration", "title", "claims", "branches")
+SHARED = ("source", "replicates", "tails", "calibration", "metrics", "factors", "ladder", "title", "claims", "branches")
 
 Action = Literal["record", "halt", "quarantine"]
 
@@ -115,6 +115,8 @@ class Study:
     tails: tuple[Tail, ...]
     claims: tuple[Claim, ...]
     calibration: int
+    #: The metrics that are measured, by file; None: all that apply.
+    metrics: tuple[str, ...] | None
     keys: frozenset[str]
 
     @property
@@ -265,11 +267,26 @@ def parse_study(data: Mapping[str, Any], name: str, path: Path) -> Study:
     claims = data.get("claims", [])
     if not isinstance(claims, list):
         raise InputError(f"{path}: claims must be a list")
-    parsed = parse_claims(claims, str(path), branches, facts())
+    parsed = parse_claims(claims, str(path), branches, facts(), laws.names())
     calibration = data.get("calibration", model.calibration)
     _whole(path, "calibration", calibration, 10)
-    return Study(name, path, data["title"], data["seed"], source, model, data["rows"], data["generations"],
-                 data["replicates"], branches, gates, tails, parsed, calibration, frozenset(data))
+    study = Study(name, path, data["title"], data["seed"], source, model, data["rows"], data["generations"],
+                  data["replicates"], branches, gates, tails, parsed, calibration, _metrics(path, data.get("metrics")),
+                  frozenset(data))
+    laws.check(study)
+    return study
+
+
+def _metrics(path: Path, raw: Any) -> tuple[str, ...] | None:
+    if raw is None:
+        return None
+    known = registry.names("metrics")
+    if not isinstance(raw, list) or not raw:
+        raise InputError(f"{path}: metrics must be a list of {', '.join(known)}; leave it out to measure all")
+    for name in raw:
+        if name not in known:
+            raise InputError(f"{path}: metrics: '{name}' is not one of them{nearest(str(name), known)}")
+    return tuple(raw)
 
 
 def _branches(path: Path, data: Mapping[str, Any], model: Model, gates: tuple[Gate, ...]) -> dict[str, Branch]:
@@ -313,11 +330,10 @@ def _branch(path: Path, name: str, body: Any, data: Mapping[str, Any], model: Mo
         model = _model(path, f"{where}.model", body["model"], data["model"])
     if "gates" in body:
         gates = _gates(path, f"{where}.gates", body["gates"])
-    for key in ("real",):
-        share = getattr(regime, key, None)
-        if isinstance(share, float) and not 0 < round(share * rows) < rows:
-            raise InputError(f"{path}: {where}.{key} is {share:g} of {rows} rows, which rounds to "
-                             f"{round(share * rows)}; keep at least one real and one synthetic row")
+    try:
+        regime.check(model, rows)
+    except InputError as error:
+        raise InputError(f"{path}: {where}.{error}") from None
     return Branch(name, regime, body.get("from"), at, last, model, rows, body.get("seed", data["seed"]), gates,
                   frozenset(body))
 

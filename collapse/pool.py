@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -24,6 +24,20 @@ FORMAT = 1
 MANIFEST = "_manifest.json"
 
 
+#: Sufficient statistics of a part: named arrays whose first axis is the replicate.
+Summary = dict[str, np.ndarray]
+
+
+class Summariser(Protocol):
+    """A model as a pool sees it: what it fits from, and how that is made and added up."""
+
+    summary: Any
+
+    def summarise(self, rows: Rows) -> Summary: ...
+    def add(self, a: Summary, b: Summary) -> Summary: ...
+    def weigh(self, a: Summary, weight: float) -> Summary: ...
+
+
 # ------------------------------------------------------------------------------------------ in memory
 
 
@@ -31,7 +45,9 @@ MANIFEST = "_manifest.json"
 class Part:
     """Rows that one node made: flat columns (N, …) sorted by replicate, ``counts`` (R,) rows of each.
 
-    A part on disk is read when its values are asked for; ``path`` is then the file it came from.
+    A part on disk is read when its values are asked for; ``path`` is then the file it came from. Every row counts
+    ``weight`` times in training. A part may know its sufficient statistics without its rows being read
+    (:attr:`summaries`, by the name that a model gives them), or have no rows at all: then ``redraw(n)`` makes one of n.
     """
 
     origin: str
@@ -43,6 +59,11 @@ class Part:
     model: str = ""
     path: Path | None = None
     hashes: tuple[str, str] | None = None  # content, file
+    weight: float = 1.0
+    summaries: dict[str, Summary] = field(default_factory=dict, repr=False)
+    #: Hashes of the summaries that lie beside ``path``.
+    stored: dict[str, str] = field(default_factory=dict, repr=False)
+    redraw: Callable[[int], Part] | None = field(default=None, repr=False)
 
     @cached_property
     def values(self) -> dict[str, np.ndarray]:
@@ -81,10 +102,22 @@ class Part:
         shape = (len(self.counts), int(self.counts[0]))
         return Rows(self.schema, {name: a.reshape(*shape, *a.shape[1:]) for name, a in self.values.items()})
 
+    def summary(self, model: Summariser) -> Summary:
+        """Return the sufficient statistics that ``model`` fits from, each row counted once; read or made once."""
+        name = model.summary or ""
+        if name not in self.summaries:
+            beside = None if self.path is None else summary_path(self.path, name)
+            self.summaries[name] = _load(beside) if beside and name in self.stored else model.summarise(self.rows())
+        return self.summaries[name]
+
+    def weighted(self, weight: float) -> Part:
+        """Return the part with every row counted ``weight`` times."""
+        return replace(self, weight=weight)
+
     def keep(self, index: np.ndarray, counts: np.ndarray) -> Part:
         """Return the part with the flat rows ``index`` only (sorted by replicate), ``counts`` of each."""
         return replace(self, counts=counts, load=lambda: {k: v[index] for k, v in self.values.items()}, path=None,
-                       hashes=None)
+                       hashes=None, summaries={}, stored={})
 
     def take(self, index: np.ndarray) -> Part:
         """Return the rows ``index`` (R, m) of each replicate of an even part."""
@@ -93,6 +126,8 @@ class Part:
 
     def head(self, n: int) -> Part:
         """Return the first ``n`` rows of each replicate of an even part."""
+        if self.redraw is not None:
+            return self.redraw(n)
         return self if n == self.n else self.take(np.broadcast_to(np.arange(n), (self.replicates, n)))
 
 
@@ -102,9 +137,30 @@ class Pool:
 
     parts: tuple[Part, ...]
     seen: int = 0
+    #: Summaries of all parts, and of all but the last, by name: adding a part costs one addition, however many there are.
+    totals: dict[str, Summary] = field(default_factory=dict, repr=False)
+    before: dict[str, Summary] = field(default_factory=dict, repr=False)
 
     def __add__(self, part: Part) -> Pool:
-        return Pool((*self.parts, part), self.seen + int(part.n))
+        return Pool((*self.parts, part), self.seen + int(part.n), before=self.totals)
+
+    @property
+    def even(self) -> bool:
+        """Return whether within each part every replicate has as many rows."""
+        return all(part.even for part in self.parts)
+
+    def summary(self, model: Summariser) -> Summary:
+        """Return the sufficient statistics of all rows, weights counted; the parts must be even."""
+        name = model.summary or ""
+        if name not in self.totals:
+            total = self.before.get(name)
+            for part in self.parts if total is None else self.parts[-1:]:
+                own = part.summary(model)
+                own = own if part.weight == 1 else model.weigh(own, part.weight)
+                total = own if total is None else model.add(total, own)
+            assert total is not None
+            self.totals[name] = total
+        return self.totals[name]
 
     @staticmethod
     def of(*parts: Part) -> Pool:
@@ -114,8 +170,12 @@ class Pool:
 
     def rows(self) -> Rows:
         """Return all rows, replicate by replicate: (R, n, …)."""
-        if all(part.even for part in self.parts):
-            return Rows.concat([part.rows() for part in self.parts])
+        if self.even:
+            rows = Rows.concat([part.rows() for part in self.parts])
+            if any(part.weight != 1 for part in self.parts):
+                weights = [np.full(int(part.counts[0]), part.weight) for part in self.parts]
+                rows = replace(rows, weights=np.concatenate(weights))
+            return rows
         order = np.argsort(np.concatenate([part.replicate for part in self.parts]), kind="stable")
         first = self.parts[0]
         values = {}
@@ -287,15 +347,20 @@ def read_manifest(folder: Path) -> dict[str, Any]:
 def read_pool(folder: Path) -> Pool:
     """Return the pool that lies in ``folder``; part values are read lazily."""
     manifest = read_manifest(folder)
-    parts = [read_part(folder / f"{p['origin']}.parquet", (p["content"], p["file"])) for p in manifest["parts"]]
+    parts = [
+        replace(read_part(folder / f"{p['origin']}.parquet", (p["content"], p["file"])), weight=p.get("weight", 1.0),
+                stored=p.get("summaries", {}))
+        for p in manifest["parts"]
+    ]
     return Pool(tuple(parts), manifest["seen"])
 
 
-def write_pool(pool: Pool, folder: Path, manifest: dict[str, Any], siblings: tuple[Path, ...] = ()) -> None:
+def write_pool(pool: Pool, folder: Path, manifest: dict[str, Any], siblings: tuple[Path, ...] = (),
+               model: Summariser | None = None) -> None:
     """Write ``pool`` and its manifest into ``folder``, which must be new.
 
     A part that lies on disk already is linked, not written: the parent's file, or one of the same content
-    in a folder of ``siblings`` (this node's raw sample).
+    in a folder of ``siblings`` (this node's raw sample). Beside each part lies what ``model`` fits from it.
     """
     folder.mkdir(parents=True)
     parts = []
@@ -312,13 +377,43 @@ def write_pool(pool: Pool, folder: Path, manifest: dict[str, Any], siblings: tup
             else:
                 link(twin, target)
                 file = file_hash(target)
-        parts.append({
+        entry = {
             "content": content, "file": file, "generation": part.generation,
             "kind": "synthetic" if part.synthetic else "real", "origin": part.origin,
             "rows": int(part.counts.sum()),
-        })
+        }
+        if part.weight != 1:
+            entry["weight"] = part.weight
+        if model is not None and model.summary and part.even:
+            entry["summaries"] = {model.summary: _write_summary(part, model, target)}
+        parts.append(entry)
     manifest = {**manifest, "format": FORMAT, "parts": parts, "seen": pool.seen}
     write_text(folder / MANIFEST, json.dumps(manifest, indent=1, sort_keys=True) + "\n")
+
+
+def summary_path(part: Path, name: str) -> Path:
+    """Return where the summary ``name`` of a part lies: beside it, hidden from readers of Parquet folders."""
+    return part.with_name(f"_{part.stem}.{name}.safetensors")
+
+
+def _load(path: Path) -> Summary:
+    from safetensors.numpy import load_file
+
+    return load_file(path)
+
+
+def _write_summary(part: Part, model: Summariser, target: Path) -> str:
+    """Write or link the summary of ``part`` beside ``target`` and return its hash."""
+    from safetensors.numpy import save_file
+
+    name = str(model.summary)
+    path = summary_path(target, name)
+    if part.path is not None and name in part.stored:
+        link(summary_path(part.path, name), path)
+        return part.stored[name]
+    save_file({key: np.ascontiguousarray(value) for key, value in part.summary(model).items()}, path)
+    sync(path)
+    return file_hash(path)
 
 
 def _twin(name: str, content: str, siblings: tuple[Path, ...]) -> Path | None:

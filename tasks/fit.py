@@ -15,7 +15,7 @@ def fit(turn: Turn) -> None:
     from safetensors.numpy import save_file
 
     branch = turn.branch
-    turn.parameters = branch.model.fit(turn.pool.rows(), turn.rng.at("fit"))
+    turn.parameters = branch.model.learn(turn.pool, turn.rng.at("fit"))
     turn.manifest = turn.describe()
     folder = turn.stage / "model"
     folder.mkdir()

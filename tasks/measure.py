@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from collapse import loop
 from collapse.metrics import measure_all
 from collapse.metrics.base import Measurement
 from collapse.pool import MANIFEST, Part, file_hash, sync, write_part, write_text
@@ -30,6 +31,9 @@ def measure(turn: Turn) -> dict[str, float]:
     rows = turn.study.rows
     previous = turn.previous.head(rows) if turn.node.parent is not None else None
     found = measure_all(turn.rows.head(rows), previous, turn.frame)
+    if turn.parameters:
+        found += loop.fitted(turn.branch.model, turn.parameters, turn.frame.reference, turn.study.source,
+                             turn.branch.rows)
     manifest = turn.stage / "pool" / MANIFEST
     note = {"manifest": json.loads(manifest.read_text()), "manifest_sha256": file_hash(manifest)}
     write_measurements(found, turn.staged_record("parquet"), note)

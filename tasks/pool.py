@@ -12,4 +12,4 @@ def pool(turn: Turn, sample: Part) -> None:
     """Apply the regime and stage the pool: inherited parts are linked, not copied."""
     branch = turn.branch
     following = branch.regime.next_pool(turn.pool, sample.head(branch.rows), turn.real, turn.rng.at("regime"))
-    write_pool(following, turn.stage / "pool", turn.manifest, (turn.stage / "sample", turn.parent.pool))
+    write_pool(following, turn.stage / "pool", turn.manifest, (turn.stage / "sample", turn.parent.pool), branch.model)

@@ -130,7 +130,7 @@ class Turn:
             **about,
             "model": {**branch.model.spec(), "digest": branch.model.digest},
             "real_inputs": loop.real_inputs(self.study, branch.regime, branch),
-            "regime": branch.regime.spec(),
+            "regime": {**branch.regime.spec(), **branch.regime.stated(branch.rows)},
             "rows": branch.rows,
             "seed": list(self.rng.address),
             "weights": loop.digest(self.parameters) if self.parameters else None,

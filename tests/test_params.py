@@ -155,5 +155,5 @@ def test_a_model_of_another_package_joins_by_entry_point(monkeypatch):
     monkeypatch.setattr(registry, "find", find)
     monkeypatch.setattr(registry, "names", names)
     study = parse_study(changed("model", {"kind": "theirs", "ddof": 1}), "mine", PATH)
-    assert study.model.spec() == {"kind": "theirs", "ddof": 1}
+    assert study.model.spec() == {"kind": "theirs", "ddof": 1, "variance": None}
     assert registry.code("models", "theirs") == "collapse/models/base.py"

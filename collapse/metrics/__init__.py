@@ -16,6 +16,8 @@ def measure_all(sample: Rows, previous: Rows | None, frame: Frame) -> list[Measu
 
     found: list[Measurement] = []
     for name in registry.names("metrics"):
+        if frame.chosen is not None and name not in frame.chosen:
+            continue
         metric = registry.find("metrics", name)()
         if not metric.applies(sample.schema):
             continue
@@ -26,7 +28,7 @@ def measure_all(sample: Rows, previous: Rows | None, frame: Frame) -> list[Measu
 
 
 def facts() -> dict[str, Fact]:
-    """Return what every registered metric means, by name; those with a step also as ``NAME_step``."""
+    """Return what every metric means, by name: the registered, those with a step as ``NAME_step``, the models' own."""
     from dataclasses import replace
 
     from collapse import registry
@@ -38,4 +40,6 @@ def facts() -> dict[str, Fact]:
             if fact.step:
                 meaning = f"{fact.meaning}; here from the previous generation's sample"
                 found[f"{name}_step"] = replace(fact, meaning=meaning, collapse="either", step=False)
+    for kind in registry.names("models"):
+        found |= registry.find("models", kind).facts
     return found

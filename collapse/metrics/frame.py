@@ -185,16 +185,21 @@ class Frame:
         The study's own tail regions and their weights.
     rows
         Rows of a measured sample.
+    chosen
+        The metrics to measure; None: all.
     """
 
     reference: Rows
     real: Rows
     tails: tuple[tuple[Condition, float], ...]
     rows: int
+    #: The metrics that are measured, by file; None: all that apply.
+    chosen: tuple[str, ...] | None = None
     _views: WeakKeyDictionary[Rows, View] = field(default_factory=WeakKeyDictionary, repr=False)
 
     @staticmethod
-    def freeze(reference: Rows, real: Rows, tails: tuple[tuple[Condition, float], ...] = (), rows: int = 0) -> Frame:
+    def freeze(reference: Rows, real: Rows, tails: tuple[tuple[Condition, float], ...] = (), rows: int = 0,
+               chosen: tuple[str, ...] | None = None) -> Frame:
         """Freeze everything on ``reference``; ``real`` is thinned to 10,000 rows.
 
         Raises
@@ -206,7 +211,8 @@ class Frame:
             condition.check(reference.schema, "tails.where")
             if not condition.mask(reference).any():
                 raise InputError(f"tails.where: no row of the reference has {condition.text}; widen it")
-        return Frame(reference, real.take(thinned(real.n, REAL_ROWS)[None, :]), tuple(tails), rows or reference.n)
+        return Frame(reference, real.take(thinned(real.n, REAL_ROWS)[None, :]), tuple(tails), rows or reference.n,
+                     chosen)
 
     @property
     def schema(self) -> Schema:

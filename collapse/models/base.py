@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from typing import ClassVar
 
 import numpy as np
 
 from collapse.data import Rows, Schema
+from collapse.metrics.base import Fact, Measurement
+from collapse.pool import Pool, Summary
 from collapse.rng import Rng
 from collapse.spec import Spec
 
@@ -17,11 +20,19 @@ Parameters = dict[str, np.ndarray]
 class Model(Spec):
     """A generative model. The object holds its settings; what it learns is returned by :meth:`fit`.
 
-    A subclass sets ``kind`` to the name of its file and defines the three methods below.
+    A subclass sets ``kind`` to the name of its file and defines :meth:`check`, :meth:`sample` and :meth:`fit`; or, where
+    sufficient statistics exist, names them in ``summary`` and defines :meth:`summarise` and :meth:`solve` instead of
+    :meth:`fit`. A pool is then fitted part by part from what was stored when each part was written.
     """
 
     #: Fits that a study's calibration makes unless it says otherwise: many where a fit is cheap.
     calibration: ClassVar[int] = 200
+    #: The sufficient statistics that the model fits from; None: it needs the rows.
+    summary: ClassVar[str | None] = None
+    #: Whether rows may count differently in training (regime ``weighted``).
+    weighs: ClassVar[bool] = False
+    #: What :meth:`statistics` yields.
+    facts: ClassVar[dict[str, Fact]] = {}
 
     def check(self, schema: Schema, n: int) -> None:
         """Refuse data that the model cannot fit: ``n`` rows per replicate of ``schema``.
@@ -32,16 +43,71 @@ class Model(Spec):
             One line that says what the model needs.
         """
 
-    def fit(self, rows: Rows, rng: Rng) -> Parameters:
-        """Fit R independent models to the R replicates of ``rows``.
+    def learn(self, pool: Pool, rng: Rng) -> Parameters:
+        """Fit R independent models to the R replicates of ``pool``: from its summaries, or else from its rows.
 
         Raises
         ------
         NodeError
             If the fit fails (singular covariance, NaN loss).
         """
-        raise NotImplementedError(type(self).__name__)
+        if self.summary and pool.even:
+            return self.solve(pool.summary(self), rng)
+        return self.fit(pool.rows(), rng)
+
+    def fit(self, rows: Rows, rng: Rng) -> Parameters:
+        """Fit R independent models to the R replicates of ``rows``.
+
+        Raises
+        ------
+        NodeError
+            If the fit fails.
+        """
+        return self.solve(self.summarise(rows), rng)
 
     def sample(self, parameters: Parameters, schema: Schema, n: int, rng: Rng) -> Rows:
         """Draw ``n`` rows from each of the R fitted models."""
         raise NotImplementedError(type(self).__name__)
+
+    # ------------------------------------------------------------------------- sufficient statistics
+
+    def summarise(self, rows: Rows) -> Summary:
+        """Return the sufficient statistics of rows (R, n, …); each array's first axis is the replicate."""
+        raise NotImplementedError(type(self).__name__)
+
+    def add(self, a: Summary, b: Summary) -> Summary:
+        """Return the statistics of the rows of ``a`` and ``b`` together."""
+        return {name: value + b[name] for name, value in a.items()}
+
+    def weigh(self, a: Summary, weight: float) -> Summary:
+        """Return the statistics when every row counts ``weight`` times."""
+        return {name: value * weight for name, value in a.items()}
+
+    def solve(self, summary: Summary, rng: Rng) -> Parameters:
+        """Return the R models that fit the statistics.
+
+        Raises
+        ------
+        NodeError
+            If the fit fails.
+        """
+        raise NotImplementedError(type(self).__name__)
+
+    def draw(self, parameters: Parameters, schema: Schema, n: int, rng: Rng) -> Summary:
+        """Draw the statistics of ``n`` sampled rows from their own law, without the rows."""
+        raise NotImplementedError(type(self).__name__)
+
+    # ----------------------------------------------------------------------------------- what it knows
+
+    def statistics(self, parameters: Parameters, schema: Schema, truth: Mapping[str, np.ndarray],
+                   n: int) -> Iterator[Measurement]:
+        """Yield what the R fitted models say of themselves, against the truth: the quantities that laws speak of.
+
+        Parameters
+        ----------
+        truth
+            What is known of reality: ``mean`` (d,), ``covariance`` (d, d), ``shares.COLUMN`` (k,), ``weights`` (d,).
+        n
+            Rows of a generation.
+        """
+        return iter(())

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from collapse.pool import Part, Pool, RealData
 from collapse.regimes.base import Regime
 from collapse.rng import Rng
@@ -11,6 +13,7 @@ class Accumulate(Regime):
     """Train on everything so far, real data included (Gerstgrasser et al. 2024, arXiv 2404.01413)."""
 
     kind = "accumulate"
+    rows_free: ClassVar[bool] = True
 
     def next_pool(self, pool: Pool, sample: Part, real: RealData, rng: Rng) -> Pool:
         return pool + sample

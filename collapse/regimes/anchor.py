@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collapse.pool import Part, Pool, RealData
-from collapse.regimes.base import Regime, Share
+from collapse.regimes.base import Mixed
 from collapse.rng import Rng
 
 
-class Anchor(Regime):
+class Anchor(Mixed):
     """Keep the *same* ``real``·rows real rows every generation; the rest is the newest sample."""
 
     kind = "anchor"
-    real: Share
 
     def next_pool(self, pool: Pool, sample: Part, real: RealData, rng: Rng) -> Pool:
         kept = round(self.real * sample.n)

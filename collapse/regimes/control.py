@@ -14,6 +14,7 @@ class Control(Regime):
 
     kind = "control"
     fresh: ClassVar[bool] = True
+    rows_free: ClassVar[bool] = True
 
     def next_pool(self, pool: Pool, sample: Part, real: RealData, rng: Rng) -> Pool:
         return Pool.of(real.fresh(self.real_rows(int(sample.n)), rng))

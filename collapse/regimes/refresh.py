@@ -5,16 +5,16 @@ from __future__ import annotations
 from typing import ClassVar
 
 from collapse.pool import Part, Pool, RealData
-from collapse.regimes.base import Regime, Share
+from collapse.regimes.base import Mixed
 from collapse.rng import Rng
 
 
-class Refresh(Regime):
+class Refresh(Mixed):
     """Mix in ``real``·rows *fresh* real rows every generation; the rest is the newest sample."""
 
     kind = "refresh"
     fresh: ClassVar[bool] = True
-    real: Share
+    rows_free: ClassVar[bool] = True
 
     def next_pool(self, pool: Pool, sample: Part, real: RealData, rng: Rng) -> Pool:
         new = self.real_rows(int(sample.n))

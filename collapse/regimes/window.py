@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 from pydantic import Field
 
@@ -15,6 +15,7 @@ class Window(Regime):
     """Train on the newest ``k`` parts; k = 1 is replace."""
 
     kind = "window"
+    rows_free: ClassVar[bool] = True
     k: Annotated[int, Field(ge=1)]
 
     def next_pool(self, pool: Pool, sample: Part, real: RealData, rng: Rng) -> Pool:

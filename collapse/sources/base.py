@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import ClassVar
 
+import numpy as np
+
 from collapse.data import Rows
 from collapse.rng import Rng
 from collapse.spec import Spec
@@ -44,3 +46,10 @@ class Source(Spec):
     def draw(self, n: int, replicates: int, rng: Rng) -> Rows:
         """Return ``n`` independent rows for each of R replicates of an infinite source."""
         raise NotImplementedError(type(self).__name__)
+
+    def truth(self) -> dict[str, np.ndarray]:
+        """Return what is known of reality without sampling it: ``mean`` (d,), ``covariance`` (d, d), ``shares.COLUMN`` (k,).
+
+        A source that does not know is judged against its reference.
+        """
+        return {}

@@ -52,3 +52,7 @@ class Gaussian(Source):
             x += np.array(self.mean, dtype=float)
         names = ["x"] if self.dim == 1 else [f"x{i + 1}" for i in range(self.dim)]
         return Rows.assemble(Schema(tuple(Column(name, "number") for name in names)), x, {})
+
+    def truth(self) -> dict[str, np.ndarray]:
+        return {"mean": np.zeros(self.dim) if self.mean is None else np.array(self.mean, dtype=float),
+                "covariance": np.eye(self.dim) if self.covariance is None else np.array(self.covariance, dtype=float)}

@@ -70,3 +70,11 @@ class Mixture(Source):
         if self.labelled:
             columns.append(Column("label", "category", tuple(f"c{k}" for k in range(len(centres))), role="label"))
         return Rows.assemble(Schema(tuple(columns)), x, {"label": codes})
+
+    def truth(self) -> dict[str, np.ndarray]:
+        weights = np.ones(len(self.centres)) if self.weights is None else np.array(self.weights, dtype=float)
+        weights = weights / weights.sum()
+        mean = weights @ self.centres
+        centred = self.centres - mean
+        covariance = (weights[:, None] * centred).T @ centred + self.std**2 * np.eye(2)
+        return {"mean": mean, "covariance": covariance} | ({"shares.label": weights} if self.labelled else {})

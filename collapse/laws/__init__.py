@@ -1,0 +1,3 @@
+"""Closed forms."""
+def names(): return ()
+def check(study): pass
