@@ -6,19 +6,26 @@ A claim is one of these sentences, word for word (``[…]`` may be left out, ``a
     SERIES stays inside the control band [until generation N]
     SERIES < SERIES|NUMBER [at generation N]        likewise >
     SERIES falls|rises [until generation N]
+    SERIES amplifies|keeps|corrects its bias [around NUMBER] [from generation M] [until generation N]
     BRANCH reaches|avoids early|late|distorted [by generation N]
     BRANCH warns before late
     BRANCH is STAGE in [at least] P % of cells
 
     SERIES = [median] BRANCH.METRIC or BRANCH.METRIC[FEATURE]
 
-N left out means the branch's last generation. What a verdict means:
+N left out means the branch's last generation, M its first. A law is claimed by a mapping: ``{law: NAME, branch: BRANCH,
+feature: FEATURE, source: …}``, of which ``feature`` and ``source`` may be left out. What a verdict means:
 
 - A *band* claim is judged on the median over replicates (``median`` may be said) against the calibrated control band,
   whose level is family-wise: 1 % over ``cells`` looks together.
 - A *comparison* and a *trend* are judged on paired differences and on each replicate's least-squares
   slope, with a 95 % interval over replicates (Student's t; for ``median`` the exact order-statistic
   interval). A claim holds, or fails, only if the interval lies wholly on one side; otherwise it is undecided.
+- A *bias* claim is judged on the loop gain (:mod:`collapse.gain`): the mean over replicates less the truth, and by what
+  factor that changes per generation from M to N (geometric mean), with its 95 % interval. *Amplifies*: the interval is
+  wholly above 1. *Corrects*: wholly below 1. *Keeps*: it holds 1 and lies within [0.9, 1.1]. An interval that holds 1
+  decides neither of the first two, one that does not hold it refutes the third. The truth is the metric's
+  ideal, or the number after ``around`` where that depends on the data. Without a bias at M it is undecided.
 - A *stage* claim is counted, cell by cell: a cell is one replicate at one generation.
 - What the records cannot tell (a halted branch, one replicate, no calibration) is undecided.
 """
@@ -34,6 +41,7 @@ import numpy as np
 
 from collapse.calibration import STAGES
 from collapse.errors import InputError, nearest
+from collapse.gain import loop_gain
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -41,7 +49,12 @@ if TYPE_CHECKING:
 #: The stages at or beyond each one: a branch that is late has been early. Distortion is a way of its own.
 BEYOND = {"early": ("early", "late"), "late": ("late",), "distorted": ("distorted",)}
 
+#: Metrics whose fact has no ideal for all data: a sentence on their bias must say what is true.
+NO_TRUTH = ("fit_share", "fit_simpson", "fit_survivors")
+
 Verdict = Literal["holds", "fails", "undecided"]
+#: What judges a law: of the records, the branch and the feature, verdict, evidence and, if it has any, more data.
+Judge = Callable[..., tuple[Any, ...]]
 
 
 class Span(Protocol):
@@ -109,7 +122,7 @@ class Records:
     stages: Mapping[str, Mapping[int, Mapping[str, Any]]]
     bands: Mapping[str, Bands]
     cells: int = 1
-    laws: Mapping[str, Callable[..., tuple[Verdict, str]]] = field(default_factory=dict)
+    laws: Mapping[str, Judge] = field(default_factory=dict)
 
     def series(self, series: Series) -> pd.DataFrame:
         """Return generations (rows) by replicates (columns)."""
@@ -124,7 +137,7 @@ class Records:
 
 @dataclass(frozen=True)
 class Finding:
-    """A verdict with its one sentence of evidence, and the number and interval that it rests on."""
+    """A verdict with its one sentence of evidence, the number and interval that it rests on, and a law's own data."""
 
     verdict: Verdict
     evidence: str
@@ -132,6 +145,7 @@ class Finding:
     estimate: float | None = None
     low: float | None = None
     high: float | None = None
+    law: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True)
@@ -279,6 +293,41 @@ class Trend(Statement):
 
 
 @dataclass(frozen=True)
+class Bias(Statement):
+    """A loop amplifies, keeps or corrects the bias of a series: its gain from one generation to another."""
+
+    series: Series
+    verb: Literal["amplifies", "keeps", "corrects"]
+    truth: float
+    first: int
+    until: int
+
+    def judge(self, records: Records) -> Finding:
+        """Return the verdict from the interval of the geometric mean gain over replicates."""
+        rows = records.series(self.series).dropna(axis="columns")
+        rows = rows[(rows.index >= self.first) & (rows.index <= self.until)]
+        if len(rows) < 2 or rows.index[0] > self.first or rows.index[-1] < self.until:
+            return Finding("undecided", f"{self.series} is not measured from generation {self.first} to {self.until}.")
+        count = rows.shape[1]
+        if count < 2:
+            return Finding("undecided", f"one replicate of {self.series} gives no interval.", self.until)
+        gain = loop_gain(rows.to_numpy(), self.truth, rows.index.to_numpy())
+        start = f"{_n(gain.bias[0])} {_span(gain.bias_low[0], gain.bias_high[0])}"
+        if not gain.bounded:
+            text = (f"The bias of {self.series} against {self.truth:g} is {start} at generation {self.first} over "
+                    f"{count} replicates: there is none to speak of.")
+            return Finding("undecided", text, self.until, _r(gain.estimate))
+        text = (f"The loop gain of {self.series} per generation from {self.first} to {self.until} is "
+                f"{gain.estimate:.4g}, 95 % interval [{gain.low:.4g}, {gain.high:.4g}] over {count} replicates; its "
+                f"bias against {self.truth:g} goes from {start} to {_n(gain.bias[-1])} "
+                f"{_span(gain.bias_low[-1], gain.bias_high[-1])}.")
+        # that it is kept to a tenth does not refute a gain just beside 1
+        verdict: Verdict = "holds" if gain.verdict == self.verb else \
+            "fails" if gain.verdict in ("amplifies", "corrects") else "undecided"
+        return Finding(verdict, text, self.until, _r(gain.estimate), _r(gain.low), _r(gain.high))
+
+
+@dataclass(frozen=True)
 class Reaches(Statement):
     """A branch reaches (or avoids) a stage, or one beyond it, by a generation."""
 
@@ -350,12 +399,14 @@ class Law(Statement):
 
     law: str
     branch: str
+    feature: str = ""
 
     def judge(self, records: Records) -> Finding:
-        """Return the verdict of the law's own judge."""
+        """Return the verdict of the law's own judge, and what more it says."""
         if self.law not in records.laws:
             return Finding("undecided", f"the law {self.law} was not judged.")
-        return Finding(*records.laws[self.law](records, self.branch))
+        verdict, evidence, *more = records.laws[self.law](records, self.branch, self.feature)
+        return Finding(verdict, evidence, law=more[0] if more else None)
 
 
 @dataclass(frozen=True)
@@ -438,7 +489,7 @@ def _share(hits: Sequence[bool]) -> str:
 
 def evaluate(claims: Sequence[Claim], table: pd.DataFrame, stages: Mapping[str, Mapping[int, Mapping[str, Any]]],
              bands: Mapping[str, Bands], cells: int = 1,
-             laws: Mapping[str, Callable[..., tuple[Verdict, str]]] | None = None) -> list[dict[str, Any]]:
+             laws: Mapping[str, Judge] | None = None) -> list[dict[str, Any]]:
     """Judge every claim.
 
     Parameters
@@ -454,13 +505,15 @@ def evaluate(claims: Sequence[Claim], table: pd.DataFrame, stages: Mapping[str, 
     cells
         How many looks share the 1 % of a band: generations × gated metrics of one branch run.
     laws
-        By name: a judge that takes the records and the branch and returns verdict and evidence.
+        By name: a judge that takes the records, the branch and the feature ('' for the whole) and returns verdict and
+        evidence, and as a third item, if it has more to say, a mapping of plain data (its mutants, say).
 
     Returns
     -------
     list of dict
         ``claim``, ``source``, ``branch``, ``verdict`` (holds, fails or undecided), ``evidence`` (one sentence) and
-        the ``generation``, ``estimate``, ``low`` and ``high`` that it rests on, null where there is none.
+        the ``generation``, ``estimate``, ``low`` and ``high`` that it rests on, null where there is none; ``law``
+        only where a judge returned more.
     """
     records = Records(table, stages, bands, cells, laws or {})
     results = []
@@ -470,6 +523,7 @@ def evaluate(claims: Sequence[Claim], table: pd.DataFrame, stages: Mapping[str, 
             "claim": claim.text, "source": claim.source, "branch": claim.branch, "verdict": found.verdict,
             "evidence": found.evidence[:1].upper() + found.evidence[1:] if found.evidence else "",
             "generation": found.generation, "estimate": found.estimate, "low": found.low, "high": found.high,
+            **({} if found.law is None else {"law": dict(found.law)}),
         })
     return results
 
@@ -480,6 +534,8 @@ def evaluate(claims: Sequence[Claim], table: pd.DataFrame, stages: Mapping[str, 
 def parse_claims(items: Sequence[Any], where: str, branches: Mapping[str, Span], metrics: Collection[str],
                  laws: Collection[str] = ()) -> tuple[Claim, ...]:
     """Return the claims of a study file.
+
+    ``metrics`` are names, or facts by name (:func:`collapse.metrics.facts`), which know the truth of a bias.
 
     Raises
     ------
@@ -495,7 +551,7 @@ def _claim(item: Any, where: str, branches: Mapping[str, Span], metrics: Collect
         item = {"claim": item}
     if not isinstance(item, dict) or not ("claim" in item) ^ ("law" in item):
         raise InputError(f"{where} must be a sentence, or a mapping {{claim: …, source: …}} or {{law: …, branch: …}}")
-    keys = ("claim", "source") if "claim" in item else ("law", "branch", "source")
+    keys = ("claim", "source") if "claim" in item else ("law", "branch", "feature", "source")
     for key, value in item.items():
         if key not in keys:
             raise InputError(f"{where}.{key} is not a key{nearest(key, keys)}")
@@ -512,7 +568,9 @@ def _claim(item: Any, where: str, branches: Mapping[str, Span], metrics: Collect
     branch = item.get("branch", "")
     if branch not in branches:
         raise InputError(f"{where}.branch: '{branch}' is not a branch{nearest(branch, branches)}")
-    return Claim(f"{branch} follows {item['law']}", source, branch, Law(item["law"], branch))
+    feature = item.get("feature", "")
+    text = f"{branch} follows {item['law']}" + (f"[{feature}]" if feature else "")
+    return Claim(text, source, branch, Law(item["law"], branch, feature))
 
 
 class _Sentence:
@@ -538,7 +596,7 @@ class _Sentence:
 
     def about_series(self) -> Statement:
         series = self.series()
-        verb: Any = self.word("leaves", "stays", "falls", "rises", "<", ">")
+        verb: Any = self.word("leaves", "stays", "falls", "rises", "amplifies", "keeps", "corrects", "<", ">")
         if verb == "leaves":
             self.phrase("the", "control", "band")
             side: Any = self.word("below", "above") if self.next() in ("below", "above") else "either"
@@ -552,7 +610,40 @@ class _Sentence:
             if until <= first:
                 raise self.wrong(f"a trend needs two generations, and '{series.branch}' begins at {first}")
             return Trend(series, verb, first, until)
+        if verb in ("amplifies", "keeps", "corrects"):
+            return self.bias(series, verb)
         return self.comparison(series, verb)
+
+    def bias(self, series: Series, verb: Literal["amplifies", "keeps", "corrects"]) -> Bias:
+        if series.median:
+            raise self.wrong(f"a bias is of the mean over replicates; leave 'median' out before {series.branch}")
+        self.phrase("its", "bias")
+        truth = first = until = None
+        choices = ["around", "from", "until"]
+        while self.place < len(self.words) and choices:
+            word = self.word(*choices)
+            choices = choices[choices.index(word) + 1 :]
+            if word == "around":
+                truth = self.number()
+                continue
+            self.place -= 1
+            if word == "from":
+                first = self.generation("from", series.branch)
+            else:
+                until = self.generation("until", series.branch)
+        span = self.branches[series.branch]
+        first, until = span.first if first is None else first, span.last if until is None else until
+        if until <= first:
+            raise self.wrong(f"a gain needs two generations, and there is none between {first} and {until}")
+        return Bias(series, verb, self.truth(series.metric) if truth is None else truth, first, until)
+
+    def truth(self, metric: str) -> float:
+        """Return a metric's ideal, if a mean over replicates can lie on either side of it whatever the data."""
+        fact = self.metrics[metric] if isinstance(self.metrics, Mapping) else None
+        if fact is None or metric in NO_TRUTH or fact.collapse == "above" or not np.isfinite(fact.ideal):
+            bias = "; 'fit_bias' is a share less the true one" if metric == "fit_share" else ""
+            raise self.wrong(f"what is true of '{metric}' depends on the data; add 'around NUMBER' after 'bias'{bias}")
+        return fact.ideal
 
     def comparison(self, left: Series, sign: Literal["<", ">"]) -> Compare:
         right = self.series(left.median) if "." in self.next() and not _is_number(self.next()) else self.number()

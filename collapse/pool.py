@@ -33,9 +33,14 @@ class Summariser(Protocol):
 
     summary: Any
 
-    def summarise(self, rows: Rows) -> Summary: ...
-    def add(self, a: Summary, b: Summary) -> Summary: ...
-    def weigh(self, a: Summary, weight: float) -> Summary: ...
+    def summarise(self, rows: Rows) -> Summary:
+        """Return the statistics of rows."""
+
+    def add(self, a: Summary, b: Summary) -> Summary:
+        """Return the statistics of both together."""
+
+    def weigh(self, a: Summary, weight: float) -> Summary:
+        """Return the statistics when every row counts ``weight`` times."""
 
 
 # ------------------------------------------------------------------------------------------ in memory
@@ -137,7 +142,7 @@ class Pool:
 
     parts: tuple[Part, ...]
     seen: int = 0
-    #: Summaries of all parts, and of all but the last, by name: adding a part costs one addition, however many there are.
+    #: Summaries of all parts, and of all but the last, by name: a part costs one addition, however many there are.
     totals: dict[str, Summary] = field(default_factory=dict, repr=False)
     before: dict[str, Summary] = field(default_factory=dict, repr=False)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from types import SimpleNamespace
 
 import numpy as np
@@ -12,7 +13,9 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from collapse.claims import (
+    Bias,
     Compare,
+    Law,
     Leaves,
     Reaches,
     Series,
@@ -26,6 +29,8 @@ from collapse.claims import (
     parse_claims,
 )
 from collapse.errors import InputError
+from collapse.gain import loop_gain
+from collapse.metrics.base import Fact
 from collapse.rng import Rng
 
 BRANCHES = {
@@ -33,7 +38,11 @@ BRANCHES = {
     "accumulate": SimpleNamespace(first=1, last=10), "rescue": SimpleNamespace(first=6, last=8),
     "median": SimpleNamespace(first=1, last=10),
 }
-METRICS = ("tail_ratio", "variance_ratio", "energy")
+METRICS = {
+    "tail_ratio": Fact("tails", 1.0, "below", "", ""), "variance_ratio": Fact("spread", 1.0, "below", "", ""),
+    "energy": Fact("drift", 0.0, "above", "", ""), "fit_mean": Fact("fit", 0.0, "either", "", ""),
+    "fit_share": Fact("fit", 0.0, "either", "", ""), "fit_width": Fact("fit", np.nan, "either", "", ""),
+}
 
 
 def parse(text, **keys):
@@ -68,6 +77,13 @@ def parse(text, **keys):
     ("control is healthy in 95 % of cells", Share("control", "healthy", 95)),
     ("control is healthy in at least 99.5% of cells", Share("control", "healthy", 99.5)),
     ("median is healthy in 95 % of cells", Share("median", "healthy", 95)),
+    ("replace.fit_mean amplifies its bias", Bias(Series("replace", "fit_mean"), "amplifies", 0.0, 1, 10)),
+    ("rescue.variance_ratio keeps its bias", Bias(Series("rescue", "variance_ratio"), "keeps", 1.0, 6, 8)),
+    ("replace.fit_share[w005] corrects its bias around 0.05 until generation 9",
+     Bias(Series("replace", "fit_share", "w005"), "corrects", 0.05, 1, 9)),
+    ("replace.fit_mean keeps its bias from generation 2", Bias(Series("replace", "fit_mean"), "keeps", 0.0, 2, 10)),
+    ("replace.energy keeps its bias around -.5 from generation 2 until generation 4",
+     Bias(Series("replace", "energy"), "keeps", -0.5, 2, 4)),
     ("median median.energy < 2", Compare(Series("median", "energy", median=True), "<", 2.0, 10)),
 ])
 def test_every_form_of_claim(text, meaning):
@@ -100,6 +116,22 @@ def test_white_space_does_not_matter():
     ("replace warns before late again", "'again' is one word too many"),
     ("control is healthy in 120 % of cells", "120 is not a percentage"),
     ("rescue.energy rises until generation 6", "a trend needs two generations"),
+    ("replace.fit_mean amplfies its bias", "'amplfies' cannot stand here; did you mean 'amplifies'?"),
+    ("replace.fit_mean amplifies", "ends after 'amplifies'; 'its' must follow"),
+    ("replace.fit_mean amplifies its baias", "'baias' cannot stand here; did you mean 'bias'?"),
+    ("replace.fit_mean keeps its bias arround 3", "'arround' cannot stand here; did you mean 'around'?"),
+    ("replace.fit_mean keeps its bias around three", "'three' is not a number"),
+    ("replace.fit_mean keeps its bias around", "ends after 'around'; a number must follow"),
+    ("replace.fit_mean keeps its bias until generation 4 from generation 2", "'from' is one word too many"),
+    ("replace.fit_mean keeps its bias from generation 2 around 0.5", "'around' cannot stand here"),
+    ("replace.fit_mean keeps its bias from generation 4 until generation 4", "a gain needs two generations"),
+    ("rescue.fit_mean keeps its bias from generation 5", "generation 5 is not one of 'rescue', which has 6 to 8"),
+    ("replace.fit_mean keeps its bias until 5", "'5' cannot stand here; choose from generation"),
+    ("replace keeps its bias", "'keeps' cannot stand here"),
+    ("median replace.fit_mean keeps its bias", "a bias is of the mean over replicates; leave 'median' out"),
+    ("replace.energy keeps its bias", "what is true of 'energy' depends on the data; add 'around NUMBER' after 'bias'"),
+    ("replace.fit_share[w005] keeps its bias", "add 'around NUMBER' after 'bias'; 'fit_bias' is a share less the"),
+    ("replace.fit_width keeps its bias", "what is true of 'fit_width' depends on the data"),
     ("replace.", "'replace.' is not BRANCH.METRIC"),
     ("__import__('os').system('true')", "'system('true')' is not a metric"),
     ("%", "'%' is not a branch"),
@@ -119,6 +151,9 @@ def test_a_wrong_word_is_named(text, complaint):
     ({"claim": "replace reaches late", "sorce": "x"}, "claims[1].sorce is not a key; did you mean 'source'?"),
     ({"claim": "replace reaches late", "source": 2024}, "claims[1].source must be text"),
     ({"claim": "   "}, "claims[1].claim must be text"),
+    ({"claim": "replace reaches late", "feature": "x1"}, "claims[1].feature is not a key"),
+    ({"law": "gaussian.replace.log_variance", "branch": "replace", "feature": 1}, "claims[1].feature must be text"),
+    ({"law": "gaussian.replace.log_variance", "branch": "replace", "featrue": "x1"}, "did you mean 'feature'?"),
     ({"law": "gaussian.replace.log_varaince", "branch": "replace"}, "did you mean 'gaussian.replace.log_variance'?"),
     ({"law": "gaussian.replace.log_variance", "branch": "replac"}, "'replac' is not a branch; did you mean 'replace'?"),
     ({"law": "gaussian.replace.log_variance"}, "'' is not a branch"),
@@ -343,8 +378,66 @@ def test_share_counts_replicates_by_generations(percent, verdict):
 def test_a_law_is_judged_by_its_judge():
     item = {"law": "drift", "branch": "replace", "source": "Kimura"}
     claims = parse_claims([item], "f", BRANCHES, METRICS, ["drift"])
-    judges = {"drift": lambda records, branch: ("fails", f"{branch} has {len(records.table)} values.")}
+    judges = {"drift": lambda records, branch, feature: ("fails", f"{branch} has {len(records.table)} values.")}
     found = evaluate(claims, table(replace=FLAT), {}, {}, laws=judges)[0]
     assert (found["verdict"], found["evidence"], found["claim"]) == ("fails", "Replace has 30 values.",
                                                                      "replace follows drift")
+    assert "law" not in found
     assert evaluate(claims, table(replace=FLAT), {}, {})[0]["verdict"] == "undecided"
+
+
+def test_a_law_is_asked_of_its_feature_and_may_say_more():
+    item = {"law": "drift", "branch": "replace", "feature": "x1+x2"}
+    whole, part = parse_claims([{"law": "drift", "branch": "replace"}, item], "f", BRANCHES, METRICS, ["drift"])
+    assert (whole.statement, part.statement) == (Law("drift", "replace"), Law("drift", "replace", "x1+x2"))
+    assert (whole.text, part.text) == ("replace follows drift", "replace follows drift[x1+x2]")
+    asked = []
+
+    def judge_it(records, branch, feature):
+        asked.append((branch, feature))
+        return "holds", "it does.", {"mutants": [{"name": "n for n − 1", "rejected": True}]}
+
+    found = evaluate([whole, part], table(), {}, {}, laws={"drift": judge_it})
+    assert asked == [("replace", ""), ("replace", "x1+x2")]
+    assert found[1]["law"] == {"mutants": [{"name": "n for n − 1", "rejected": True}]}
+    assert json.dumps(found)
+
+
+# ---------------------------------------------------------------------------------------------- bias
+
+NOISE = 0.02 * Rng("claims", "bias").normal((10, 40))
+GROWS, SHRINKS, STAYS = (0.5 * g ** np.arange(10)[:, None] + NOISE for g in (1.2, 0.7, 1.0))
+
+
+@pytest.mark.parametrize(("values", "amplifies", "keeps", "corrects"), [
+    (GROWS, "holds", "fails", "fails"), (STAYS, "undecided", "holds", "undecided"),
+    (SHRINKS, "fails", "fails", "holds"), (NOISE, "undecided", "undecided", "undecided"),
+    (STAYS[:, :3] + 20 * NOISE[:, :3], "undecided", "undecided", "undecided"),  # three replicates, much noise
+])
+def test_bias_claims(values, amplifies, keeps, corrects):
+    data = table(replace__fit_mean=values)
+    found = [judge(f"replace.fit_mean {verb} its bias", data)["verdict"] for verb in ("amplifies", "keeps", "corrects")]
+    assert found == [amplifies, keeps, corrects]
+
+
+def test_a_bias_claim_rests_on_the_loop_gain_around_its_truth():
+    found = judge("replace.fit_share amplifies its bias around 0.3 from generation 2 until generation 6",
+                  table(replace__fit_share=GROWS + 0.3))
+    gain = loop_gain(GROWS[1:6])
+    assert [found["estimate"], found["low"], found["high"]] == pytest.approx([gain.estimate, gain.low, gain.high], 1e-5)
+    assert found["low"] < 1.2 < found["high"] and found["generation"] == 6
+    assert f"per generation from 2 to 6 is {gain.estimate:.4g}, 95 % interval [" in found["evidence"]
+    assert f"its bias against 0.3 goes from {gain.bias[0]:.3g} [" in found["evidence"]
+
+
+def test_a_bias_is_not_judged_without_its_generations_or_replicates():
+    for values, words in ((GROWS[:5], "not measured from generation 1 to 10"), (GROWS[:, :1], "One replicate of")):
+        found = judge("replace.fit_mean amplifies its bias", table(replace__fit_mean=values))
+        assert found["verdict"] == "undecided" and words in found["evidence"]
+    assert "there is none to speak of" in judge("replace.fit_mean keeps its bias",
+                                                table(replace__fit_mean=NOISE))["evidence"]
+
+
+def test_names_alone_know_no_truth():
+    with pytest.raises(InputError, match="add 'around NUMBER'"):
+        parse_claims(["replace.fit_mean keeps its bias"], "f", BRANCHES, tuple(METRICS))

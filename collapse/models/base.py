@@ -20,9 +20,9 @@ Parameters = dict[str, np.ndarray]
 class Model(Spec):
     """A generative model. The object holds its settings; what it learns is returned by :meth:`fit`.
 
-    A subclass sets ``kind`` to the name of its file and defines :meth:`check`, :meth:`sample` and :meth:`fit`; or, where
-    sufficient statistics exist, names them in ``summary`` and defines :meth:`summarise` and :meth:`solve` instead of
-    :meth:`fit`. A pool is then fitted part by part from what was stored when each part was written.
+    A subclass sets ``kind`` to the name of its file and defines :meth:`check`, :meth:`sample` and :meth:`fit`; or,
+    where sufficient statistics exist, names them in ``summary`` and defines :meth:`summarise` and :meth:`solve` instead
+    of :meth:`fit`. A pool is then fitted part by part from what was stored when each part was written.
     """
 
     #: Fits that a study's calibration makes unless it says otherwise: many where a fit is cheap.

@@ -29,8 +29,8 @@ class Gaussian(Model):
     generations: E[v_t] = (1 − 1/n)^t against 1 (Shumailov et al. 2024, doi 10.1038/s41586-024-07566-y).
     ``variance`` says that the variance is known, the same in every direction: only the mean is fitted.
 
-    Sufficient statistics ``moments``: weight n (R,), sum of squared weights (R,), mean (R, d) and scatter (R, d, d), which
-    add up as in Chan, Golub & LeVeque 1983, Am Stat 37:242. Weighted rows are unbiased with ddof 1 for
+    Sufficient statistics ``moments``: weight n (R,), sum of squared weights (R,), mean (R, d) and scatter (R, d, d),
+    which add up as in Chan, Golub & LeVeque 1983, Am Stat 37:242. Weighted rows are unbiased with ddof 1 for
     scatter / (n − Σw²/n).
     """
 
@@ -197,7 +197,7 @@ def moments(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def roots(covariance: np.ndarray) -> np.ndarray:
-    """Return A with A Aᵀ = ``covariance`` for each of (R, d, d): Cholesky's, or symmetric roots where one is singular."""
+    """Return A with A Aᵀ = ``covariance`` for each of (R, d, d): Cholesky's, or symmetric roots if singular."""
     try:
         return np.linalg.cholesky(covariance)
     except np.linalg.LinAlgError:

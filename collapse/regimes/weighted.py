@@ -17,11 +17,11 @@ if TYPE_CHECKING:
 
 
 class Weighted(Regime):
-    """Train on ``n_real`` fresh real rows that weigh ``real`` together and ``n_synth`` rows of the sample that weigh the rest.
+    """Train on ``n_real`` fresh real rows that weigh ``real`` together; ``n_synth`` rows of the sample weigh the rest.
 
-    ``real`` is a weight strictly between 0 and 1, or ``golden``: w* = (√(k² + 4k) − k)/2 with k = n_real/n_synth, which is
-    1/φ = 0.618 for as many of each. It is the best weight for the mean of a distribution of *known variance* (He
-    et al. 2025, arXiv 2502.18049), so another estimand is refused unless ``heuristic: true`` says that it is one.
+    ``real`` is a weight strictly between 0 and 1, or ``golden``: w* = (√(k² + 4k) − k)/2 with k = n_real/n_synth,
+    which is 1/φ = 0.618 for as many of each. It is the best weight for the mean of a distribution of *known variance*
+    (He et al. 2025, arXiv 2502.18049), so another estimand is refused unless ``heuristic: true`` says that it is one.
     ``n_real`` and ``n_synth`` are the branch's rows where left out.
     """
 
@@ -38,7 +38,8 @@ class Weighted(Regime):
             raise InputError(f"real: model kind {model.kind} cannot weigh its rows; take gaussian, kde, categorical or "
                              f"regression, or regime refresh")
         if self.n_synth is not None and self.n_synth > rows:
-            raise InputError(f"n_synth is {self.n_synth}, more than the {rows} rows that a generation samples; lower it")
+            raise InputError(f"n_synth is {self.n_synth}, more than the {rows} rows that a generation samples; "
+                             f"lower it")
         if self.real == "golden" and not self.heuristic and getattr(model, "variance", None) is None:
             raise InputError("real: golden is the best weight for the mean of a known variance, which this model does "
                              "not estimate; give model gaussian its variance, or write heuristic: true")

@@ -48,7 +48,7 @@ class Source(Spec):
         raise NotImplementedError(type(self).__name__)
 
     def truth(self) -> dict[str, np.ndarray]:
-        """Return what is known of reality without sampling it: ``mean`` (d,), ``covariance`` (d, d), ``shares.COLUMN`` (k,).
+        """Return what is known of reality without sampling it: ``mean`` (d,), ``covariance`` (d, d), ``shares.COLUMN``.
 
         A source that does not know is judged against its reference.
         """

@@ -77,6 +77,11 @@ class Zipf(Source):
         return self._table[1]
 
     @property
+    def words(self) -> tuple[str, ...]:
+        """Return the name of each word."""
+        return self._table[0]
+
+    @property
     def real_inputs(self) -> tuple[str, ...]:  # type: ignore[override]
         """Return the frozen vocabulary: a word once extinct keeps its name and its place in every metric."""
         origin = "" if self.counts is None else f" of {self.counts}" if self._census else \
@@ -107,11 +112,12 @@ def _read_counts(path: Path) -> tuple[tuple[str, ...], np.ndarray]:
         raise InputError(f"source.counts: {path.name} must have a column of names, one of counts, and two rows or more")
     counted = frame[numbers[0]].to_numpy(dtype=float)
     if not (np.isfinite(counted).all() and (counted > 0).all()):
-        raise InputError(f"source.counts: {path.name} has {int((~(counted > 0)).sum())} counts in '{numbers[0]}' that are "
-                         f"not above 0; leave those rows out")
+        raise InputError(f"source.counts: {path.name} has {int((~(counted > 0)).sum())} counts in '{numbers[0]}' that "
+                         f"are not above 0; leave those rows out")
     names = frame[texts[0]].astype(str)
     if names.duplicated().any():
-        raise InputError(f"source.counts: {path.name} names '{names[names.duplicated()].iloc[0]}' twice; add the counts up")
+        raise InputError(f"source.counts: {path.name} names '{names[names.duplicated()].iloc[0]}' twice; "
+                         f"add the counts up")
     order = np.argsort(-counted, kind="stable")
     return tuple(names.to_numpy()[order].tolist()), counted[order]
 

@@ -1,0 +1,74 @@
+"""The mean of a distribution of known variance from weighted real and synthetic rows: the golden ratio."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, ClassVar
+
+import numpy as np
+from pydantic import Field
+
+from collapse.errors import InputError
+from collapse.laws.base import Form, Law, Paths, Pivot, describe
+from collapse.regimes.weighted import golden
+
+
+class WeightedError(Law):
+    """E[(μ_t − μ)²] in true variances: V_1 = 1/n, V_t = w²/n_real + (1 − w)²(V_{t−1} + 1/n_synth).
+
+    With w* = (√(k² + 4k) − k)/2, k = n_real/n_synth, the limit is w*/n_real, the least of all weights.
+    """
+
+    kind: ClassVar[str] = "mean.weighted.error"
+    source: ClassVar[str] = "He et al. 2025, arXiv 2502.18049"
+    metric: ClassVar[str] = "fit_error2"
+    n: Annotated[int, Field(ge=1)]
+    n_real: Annotated[int, Field(ge=1)]
+    n_synth: Annotated[int, Field(ge=1)]
+    weight: Annotated[float, Field(gt=0, lt=1)]
+
+    @classmethod
+    def of(cls, study: Any, branch: Any, feature: str = "") -> Law:
+        describe(cls, study, branch, regime="weighted", model="gaussian", source=("gaussian",))
+        true = float(study.source.truth()["covariance"][0, 0])
+        if study.source.dim != 1 or branch.model.variance is None or not np.isclose(branch.model.variance, true):
+            raise InputError(f"the law {cls.kind} speaks of one dimension whose variance the model knows; set "
+                             f"model.variance: {true:g}")
+        n_real, n_synth, weight = branch.regime.weight(branch.rows)
+        return cls(n=study.rows, n_real=n_real, n_synth=n_synth, weight=weight)
+
+    def __call__(self, t: Any) -> np.ndarray:
+        return self._with(self.weight, t)
+
+    def _with(self, w: float, t: Any) -> np.ndarray:
+        t = np.asarray(t, dtype=float)
+        keep = (1 - w) ** 2
+        limit = (w**2 / self.n_real + keep / self.n_synth) / (1 - keep)
+        found = limit + keep ** (t - 1) * (1 / self.n - limit)
+        return np.where(t < 1, 0.0, found)
+
+    def pivot(self, paths: Paths) -> Pivot:
+        """Return the pivot from Gaussian scores: R·mean/law is χ² on R degrees; the last look: the mean over t."""
+        path = paths["fit_error2", ""]
+        replicates = len(path)
+        law = self(np.arange(1, path.shape[1] + 1))
+        share = (path / law).mean(axis=1)
+        estimate = np.append(np.log(path.mean(axis=0)), np.log(share.mean()))
+        error = np.append(np.full(path.shape[1], np.sqrt(2 / replicates)),
+                          share.std(ddof=1) / share.mean() / np.sqrt(replicates))
+
+        def scale(values: np.ndarray) -> np.ndarray:
+            with np.errstate(divide="ignore"):
+                return np.append(np.log(values), np.log(np.mean(values / law)))
+
+        return Pivot(estimate, error, scale, replicates, influence=np.column_stack([path / path.mean(axis=0), share]))
+
+    def mutants(self) -> dict[str, Form]:
+        k = self.n_real / self.n_synth
+        found: dict[str, Form] = {}
+        for name, weight in {"pooling, k/(1 + k)": k / (1 + k), "golden": golden(k)}.items():
+            if abs(weight - self.weight) > 0.02:
+                found[name] = lambda t, weight=weight: self._with(weight, t)
+        found["real rows alone"] = lambda t: np.where(np.asarray(t) < 2, 1 / self.n, 1 / self.n_real)
+        if abs(float(self(1) - self(2))) > 1e-9:
+            found |= {"t + 1": lambda t: self(t + 1)}
+        return found | {"t − 1": lambda t: self(t - 1)}
