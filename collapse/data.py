@@ -158,6 +158,10 @@ class Rows:
         lineage = np.arange(self.replicates)[:, None]
         return self.map(lambda array: array[lineage, index])
 
+    def first(self, count: int) -> Rows:
+        """Return the first ``count`` replicates."""
+        return self if count == self.replicates else self.map(lambda array: array[:count])
+
     def replicate(self, r: int) -> Rows:
         """Return replicate ``r`` alone, R = 1."""
         return self.map(lambda array: array[r : r + 1])

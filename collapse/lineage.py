@@ -87,9 +87,9 @@ def build(studies: Mapping[str, Study]) -> dict[str, Any]:
     reals, calibrations, generations, checks = {}, {}, {}, {}
     for study in studies.values():
         optional = {key: _key(study, name) for key, name in
-                    (("tails", "tails"), ("metrics", "metrics"), ("fits", "calibration"))}
+                    (("tails", "tails"), ("measure", "measure"), ("fits", "calibration"))}
         reals[study.real] = {"study": study.name, "source": registry.code("sources", study.source.kind),
-                             "data": _data(study), "tails": optional["tails"], "metrics": optional["metrics"]}
+                             "data": _data(study), "tails": optional["tails"], "measure": optional["measure"]}
         for branch in (None, *(study.branches[name] for name in sorted(study.branches))):
             own = branch is not None and branch.own_floor
             if branch is None or own:
@@ -108,7 +108,7 @@ def build(studies: Mapping[str, Study]) -> dict[str, Any]:
         if branch is not None:
             generations[node.name] = {
                 "study": node.study, "branch": branch.name, "parent": node.parent, "real": study.real,
-                "tails": _key(study, "tails"), "metrics": _key(study, "metrics"),
+                "tails": _key(study, "tails"), "measure": _key(study, "measure"),
                 "model": registry.code("models", branch.model.kind),
                 "regime": registry.code("regimes", branch.regime.kind),
                 **_own(branch, {"own_model": "model", "own_rows": "rows", "own_seed": "seed"}), **_settings(branch),

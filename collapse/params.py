@@ -39,10 +39,10 @@ MANDATORY = {
     "branches": "branches: {replace: {regime: replace}}",
     "gates": "gates: {}",
 }
-OPTIONAL = ("calibration", "tails", "claims", "metrics", "factors", "ladder")
+OPTIONAL = ("calibration", "tails", "claims", "measure", "factors", "ladder")
 OVERRIDES = ("model", "rows", "generations", "gates", "seed")
 #: Shared by all branches, which start from one real node and are judged by one frame.
-SHARED = ("source", "replicates", "tails", "calibration", "metrics", "factors", "ladder", "title", "claims", "branches")
+SHARED = ("source", "replicates", "tails", "calibration", "measure", "factors", "ladder", "title", "claims", "branches")
 
 Action = Literal["record", "halt", "quarantine"]
 
@@ -117,6 +117,8 @@ class Study:
     calibration: int
     #: The metrics that are measured, by file; None: all that apply.
     metrics: tuple[str, ...] | None
+    #: Replicates whose samples are measured; what the fits say of themselves is recorded for all.
+    measured: int
     keys: frozenset[str]
 
     @property
@@ -271,22 +273,29 @@ def parse_study(data: Mapping[str, Any], name: str, path: Path) -> Study:
     calibration = data.get("calibration", model.calibration)
     _whole(path, "calibration", calibration, 10)
     study = Study(name, path, data["title"], data["seed"], source, model, data["rows"], data["generations"],
-                  data["replicates"], branches, gates, tails, parsed, calibration, _metrics(path, data.get("metrics")),
+                  data["replicates"], branches, gates, tails, parsed, calibration,
+                  *_measure(path, data.get("measure", {}), data["replicates"]),
                   frozenset(data))
     laws.check(study)
     return study
 
 
-def _metrics(path: Path, raw: Any) -> tuple[str, ...] | None:
-    if raw is None:
-        return None
-    known = registry.names("metrics")
-    if not isinstance(raw, list) or not raw:
-        raise InputError(f"{path}: metrics must be a list of {', '.join(known)}; leave it out to measure all")
-    for name in raw:
+def _measure(path: Path, raw: Any, replicates: int) -> tuple[tuple[str, ...] | None, int]:
+    """Return which metrics are measured (None: all) and of how many replicates."""
+    if not isinstance(raw, dict):
+        raise InputError(f"{path}: measure must be a mapping, such as {{only: [tails, spread], replicates: 200}}")
+    _known(path, "measure.", raw, ("only", "replicates"))
+    count = raw.get("replicates", replicates)
+    _whole(path, "measure.replicates", count, 1, replicates)
+    names, known = raw.get("only"), registry.names("metrics")
+    if names is None:
+        return None, count
+    if not isinstance(names, list) or not names:
+        raise InputError(f"{path}: measure.only must be a list of {', '.join(known)}; leave it out to measure all")
+    for name in names:
         if name not in known:
-            raise InputError(f"{path}: metrics: '{name}' is not one of them{nearest(str(name), known)}")
-    return tuple(raw)
+            raise InputError(f"{path}: measure.only: '{name}' is not one of them{nearest(str(name), known)}")
+    return tuple(names), count
 
 
 def _branches(path: Path, data: Mapping[str, Any], model: Model, gates: tuple[Gate, ...]) -> dict[str, Branch]:

@@ -54,7 +54,7 @@ def _judge(study: Study, branch: str | None, files: Files) -> tuple[dict[str, An
 
     table = pd.read_parquet(files.record("parquet"))
     whole = table[table["feature"] == ""]
-    measured = whole.pivot(index="replicate", columns="metric", values="value")
+    measured = whole[whole["replicate"] < study.measured].pivot(index="replicate", columns="metric", values="value")
     path = files.calibration(study.floor(branch))
     bands = _bands(path, file_hash(path))
     kind = "real" if branch is None else "model"
@@ -90,7 +90,7 @@ def _limits(
         return gate.min, gate.max
     cells = max(1, gates) * generations
     try:
-        band = bands.band(gate.metric, kind=kind, replicates=study.replicates, cells=cells)
+        band = bands.band(gate.metric, kind=kind, replicates=study.measured, cells=cells)
     except KeyError:
         raise InputError(f"{study.path}: gates.{gate.metric} asks for 'control', but this study's data has no "
                          f"'{gate.metric}'; give a number, or take the gate out") from None

@@ -29,8 +29,9 @@ def measure(turn: Turn) -> dict[str, float]:
     """
     assert turn.rows is not None
     rows = turn.study.rows
-    previous = turn.previous.head(rows) if turn.node.parent is not None else None
-    found = measure_all(turn.rows.head(rows), previous, turn.frame)
+    count = turn.study.measured
+    previous = turn.previous.first(count).head(rows) if turn.node.parent is not None else None
+    found = measure_all(turn.rows.first(count).head(rows), previous, turn.frame)
     if turn.parameters:
         found += loop.fitted(turn.branch.model, turn.parameters, turn.frame.reference, turn.study.source,
                              turn.branch.rows)

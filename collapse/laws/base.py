@@ -27,8 +27,8 @@ class Pivot:
     """Estimates (L,) with standard errors (L,) on a scale where sampling noise is near normal, one per look.
 
     ``scale`` takes the values of a closed form at t = 1 … T onto it. ``walk``: the looks are sums of independent
-    steps. ``influence`` (R, L): what each replicate adds to the estimates. With either, their covariance is known, and a closed
-    form is also judged along the direction in which it differs from the law (the most powerful linear score).
+    steps. ``influence`` (R, L): what each replicate adds to the estimates. With either, their covariance is known, and
+    a closed form is also judged along the direction in which it differs from the law (the most powerful linear score).
     """
 
     estimate: np.ndarray
@@ -51,10 +51,11 @@ class Pivot:
         """Return the standardised distance to a mutant along its own difference from the law; 0 if there is none."""
         if not self.walk:
             return self._score(values, law)
-        steps = np.diff(np.square(self.error), prepend=0.0)
-        off = np.diff(self.scale(values) - self.scale(law), prepend=0.0)
-        seen = np.diff(self.estimate - self.scale(values), prepend=0.0)
-        use = (steps > 0) & np.isfinite(off) & np.isfinite(seen)
+        with np.errstate(invalid="ignore"):
+            steps = np.diff(np.square(self.error), prepend=0.0)
+            off = np.diff(self.scale(values) - self.scale(law), prepend=0.0)
+            seen = np.diff(self.estimate - self.scale(values), prepend=0.0)
+        use = (steps > 0) & np.isfinite(steps) & np.isfinite(off) & np.isfinite(seen)
         weight = off[use] / steps[use]
         noise = np.sqrt(np.square(weight) @ steps[use])
         return float(weight @ seen[use] / noise) if noise > 0 else 0.0
@@ -226,48 +227,6 @@ class _Seen(dict[tuple[str, str], np.ndarray]):
             raise KeyError(key[0])
         self.length = path.shape[1]
         return path
-
-
-# ------------------------------------------------------------------------------------------- pivots
-
-
-def steps(path: np.ndarray, start: float) -> tuple[np.ndarray, np.ndarray]:
-    """Return mean one-step ratios (T,) of a positive path and their relative deviations (R, T), 0 where it ended."""
-    before = np.concatenate([np.full((len(path), 1), start), path[:, :-1]], axis=1)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        ratio = np.where(before > 0, path / before, np.nan)
-    alive = np.isfinite(ratio)
-    mean = np.where(alive, ratio, 0).sum(axis=0) / np.maximum(alive.sum(axis=0), 1)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        return mean, np.where(alive, ratio / mean - 1, 0.0) * (len(path) / np.maximum(alive.sum(axis=0), 1))
-
-
-def chain(path: np.ndarray, start: float) -> Pivot:
-    """Return the pivot of a multiplicative martingale, E[Q_t | past] = c_t Q_{t−1}, on the scale of log E[Q_t].
-
-    The sum of logs of the mean one-step ratios: its noise is well behaved where the mean of Q_t itself is hopeless
-    (log-normal with variance t·trigamma). Ratios of different steps are uncorrelated.
-    """
-    mean, off = steps(path, start)
-    with np.errstate(divide="ignore"):
-        estimate = np.log(start) + np.cumsum(np.log(mean))
-    return Pivot(estimate, np.sqrt(np.cumsum(off.var(axis=0))) / np.sqrt(len(path)), np.log, len(path), walk=True)
-
-
-def direct(path: np.ndarray, law: np.ndarray) -> Pivot:
-    """Return the pivot of a plain mean, on the scale of its logarithm; the last look: the mean over t of Q_t / law."""
-    replicates = len(path)
-    mean = path.mean(axis=0)
-    share = (path / law).mean(axis=1)  # (R, T) -> (R,)
-    estimate = np.append(np.log(mean), np.log(share.mean()))
-    influence = np.column_stack([path / mean, share / share.mean()])
-    error = influence.std(axis=0, ddof=1) / np.sqrt(replicates)
-
-    def scale(values: np.ndarray) -> np.ndarray:
-        with np.errstate(divide="ignore", invalid="ignore"):
-            return np.append(np.log(values), np.log(np.mean(values / law)))
-
-    return Pivot(estimate, error, scale, replicates, influence=influence)
 
 
 # ------------------------------------------------------------------------------------------- pivots

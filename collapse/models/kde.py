@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from typing import ClassVar, Literal
 
 import numpy as np
@@ -9,7 +10,9 @@ from pydantic import field_validator
 
 from collapse.data import Rows, Schema
 from collapse.errors import InputError
+from collapse.metrics.base import Fact, Measurement
 from collapse.models.base import Model, Parameters
+from collapse.models.categorical import draw
 from collapse.rng import Rng
 
 
@@ -26,6 +29,13 @@ class KDE(Model):
     """
 
     kind: ClassVar[str] = "kde"
+    weighs: ClassVar[bool] = True
+    facts: ClassVar[dict[str, Fact]] = {
+        "fit_mean": Fact("fit", 0.0, "either", "fitted mean less the true one, in true standard deviations; 0.0: right",
+                         "Silverman 1986"),
+        "fit_variance": Fact("fit", 1.0, "below", "fitted over true variance; 1.0: right, 0.0: collapsed to a point, "
+                             "above 1.0: spread out", "Silverman 1986, section 3.3"),
+    }
     bandwidth: float | Literal["scott", "silverman"] = "scott"
 
     @field_validator("bandwidth", mode="before")
@@ -45,7 +55,10 @@ class KDE(Model):
     def fit(self, rows: Rows, rng: Rng) -> Parameters:
         x = rows.matrix().astype(np.float64, copy=False)  # (R, n, d)
         codes = {f"codes.{c.name}": rows[c.name] for c in rows.schema.columns if c.kind == "category"}
-        return {"rows": x, "bandwidth": self._widths(x), **codes}
+        found = {"rows": x, "bandwidth": self._widths(x), **codes}
+        if rows.weights is not None:
+            found["weights"] = np.broadcast_to(rows.weights / rows.weights.sum(), x.shape[:2]).copy()
+        return found
 
     def _widths(self, x: np.ndarray) -> np.ndarray:
         """Return the kernel's standard deviation per replicate and feature: (R, n, d) -> (R, d)."""
@@ -58,10 +71,27 @@ class KDE(Model):
     def sample(self, parameters: Parameters, schema: Schema, n: int, rng: Rng) -> Rows:
         training = parameters["rows"]
         replicates, available, d = training.shape
-        index = rng.at("row").integers(available, (replicates, n))
+        if "weights" in parameters:
+            index = draw(parameters["weights"], rng.at("row").uniform((replicates, n)))
+        else:
+            index = rng.at("row").integers(available, (replicates, n))
         lineage = np.arange(replicates)[:, None]
         x = rng.at("noise").normal((replicates, n, d))
         x *= parameters["bandwidth"][:, None]
         x += training[lineage, index]
         names = [column.name for column in schema.columns if column.kind == "category"]
         return Rows.assemble(schema, x, {name: parameters[f"codes.{name}"][lineage, index] for name in names})
+
+    def statistics(self, parameters: Parameters, schema: Schema, truth: Mapping[str, np.ndarray],
+                   n: int) -> Iterator[Measurement]:
+        if "covariance" not in truth or parameters["rows"].shape[2] != len(truth["mean"]):
+            return
+        x, true = parameters["rows"], np.diagonal(truth["covariance"])
+        if not (true > 0).all():
+            return  # constant columns have no scale to compare with
+        weights = parameters.get("weights", np.full(x.shape[:2], 1 / x.shape[1]))[:, :, None]
+        mean = (weights * x).sum(axis=1)  # (R, d)
+        variance = (weights * np.square(x - mean[:, None])).sum(axis=1) + np.square(parameters["bandwidth"])
+        yield Measurement("fit_variance", "", (variance / true).mean(axis=1))
+        if x.shape[2] == 1:
+            yield Measurement("fit_mean", "", (mean[:, 0] - truth["mean"][0]) / np.sqrt(true[0]))

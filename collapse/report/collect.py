@@ -161,7 +161,7 @@ class Collected:
 
     def band(self, branch: str, metric: str, feature: str = "") -> Any:
         """Return the control band of the median over replicates, or None."""
-        return band_of(self.bands, branch, metric, feature, self.study.replicates, self.cells)
+        return band_of(self.bands, branch, metric, feature, self.study.measured, self.cells)
 
 
 def collect(study: Any, nodes: Mapping[str, Place], records: Path, bands: Mapping[str, Bands] | None = None, *,
