@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import warnings
-from contextlib import AbstractContextManager, nullcontext
-from typing import Annotated, Any, ClassVar, Literal
+from collections.abc import Iterator, Mapping
+from typing import Annotated, ClassVar, Literal
 
 import numpy as np
 from pydantic import Field
 
+from collapse import mixture
 from collapse.data import Rows, Schema
 from collapse.errors import InputError, NodeError
+from collapse.metrics.base import Fact, Measurement
 from collapse.models.base import Model, Parameters
 from collapse.models.categorical import draw, shares
-from collapse.models.gaussian import root
 from collapse.rng import Rng
 
 
@@ -22,22 +22,32 @@ class GMM(Model):
 
     Without a label there is one class. A class with fewer rows than components gets as many components
     as rows; one without rows has share 0 and never returns. One component is fitted by its moments
-    (maximum likelihood, ddof 0), more by scikit-learn's expectation-maximisation from k-means.
+    (maximum likelihood, ddof 0), more by expectation-maximisation from k-means (:mod:`collapse.mixture`), of at
+    the most ``max_iter`` steps: the budget of the optimiser.
 
     ``covariance`` is ``full``, ``tied`` (one per class), ``diag`` or ``spherical``. ``reg`` is added to
     every variance in every generation, so it is also the floor under collapse. ``pca`` fits and samples in
     so many principal axes of the *training set*; what lies outside them is lost in the first generation.
+    ``stratified`` samples the (i + ½)/n quantiles of the fitted mixture in random order instead of independent rows:
+    its exact expectation, up to 1/n, without sampling error (one number, no label).
     Pixels may fall outside 0..1. ``clip`` cuts them to it: prettier, but mass moves from the tails to the edge.
     """
 
     kind: ClassVar[str] = "gmm"
     calibration: ClassVar[int] = 100
 
+    facts: ClassVar[dict[str, Fact]] = {
+        "fit_component_std": Fact("fit", 1.0, "below", "standard deviation of a fitted component, the widest first, in "
+                                  "the units of the data (geometric mean over axes); 0.0: collapsed to a point",
+                                  "Shumailov et al. 2024, Nature 631"),
+    }
     components: Annotated[int, Field(ge=1)] = 1
     covariance: Literal["full", "tied", "diag", "spherical"] = "full"
     pca: Annotated[int, Field(ge=1)] | None = None
     reg: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 1e-6
     max_iter: Annotated[int, Field(ge=1)] = 100
+    tol: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 1e-3
+    stratified: bool = False
     clip: bool = False
 
     @property
@@ -58,6 +68,8 @@ class GMM(Model):
         if self.pca is not None and self.pca > min(schema.width, n - 1):
             raise InputError(f"gmm cannot find {self.pca} principal axes in {n} rows of {schema.width} features; "
                              f"lower model.pca to {min(schema.width, n - 1)} or less")
+        if self.stratified and (schema.label is not None or schema.width != 1 or self.pca is not None):
+            raise InputError("gmm: model.stratified samples quantiles of one number without a label; drop it")
         if self.clip and not any(column.kind == "image" for column in schema.columns):
             raise InputError("gmm: model.clip cuts pixels, and there is no image column; drop it")
 
@@ -79,46 +91,29 @@ class GMM(Model):
         weights, means = np.zeros(layout), np.zeros((*layout, q))
         flat = self.covariance in ("diag", "spherical")
         covariances = np.zeros((*layout, q) if flat else (*layout, q, q))
-        with _one_thread(self.components > 1):
-            for r in range(replicates):
-                for c in np.unique(label[r]):
-                    weight, mean, covariance = self._mixture(x[r][label[r] == c], rng.at("class", int(c)), r)
-                    k = len(weight)
-                    weights[r, c, :k], means[r, c, :k], covariances[r, c, :k] = weight, mean, covariance
+        for c in range(classes):
+            mine = label == c
+            # Padding goes by a replicate's own count, so that what runs beside it changes no bit.
+            count = mine.sum(axis=1)
+            width = np.where(count > 0, np.minimum(2 ** np.ceil(np.log2(count.clip(1))), mine.shape[1]), 0)
+            for size in np.unique(width[width > 0]).astype(int):
+                found = self._mixture(x, mine, np.flatnonzero(width == size), size, rng.at("class", c))
+                here = width == size
+                weights[here, c], means[here, c], covariances[here, c] = found.weights, found.means, found.covariances
         return {**parameters, "shares": shares(label, classes), "weights": weights, "means": means,
                 "covariances": covariances}
 
-    def _mixture(self, x: np.ndarray, rng: Rng, replicate: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Return weights (k,), means (k, q) and covariances of one class: (m, q) rows, k ≤ components."""
-        k = min(self.components, len(x))
-        if k == 1:
-            mean = x.mean(axis=0)
-            return np.ones(1), mean[None], self._spread(x - mean)[None]
-        from sklearn.mixture import GaussianMixture
-
-        mixture = GaussianMixture(k, covariance_type=self.covariance, reg_covar=self.reg, max_iter=self.max_iter,
-                                  random_state=rng.seed(replicate))
-        with warnings.catch_warnings():  # max_iter is the study's choice, and duplicate rows are collapse at work
-            warnings.simplefilter("ignore")
-            try:
-                mixture.fit(x)
-            except ValueError as error:
-                raise NodeError(f"the gmm fit failed ({str(error).split('.')[0]}); raise model.reg or lower "
-                                f"model.components") from None
-        covariance = mixture.covariances_
-        if self.covariance == "tied":
-            covariance = np.broadcast_to(covariance, (k, *covariance.shape))
-        if self.covariance == "spherical":
-            covariance = np.repeat(covariance[:, None], x.shape[1], axis=1)
-        return mixture.weights_, mixture.means_, covariance
-
-    def _spread(self, centred: np.ndarray) -> np.ndarray:
-        """Return the covariance of one component in the form that ``covariance`` asks for, plus ``reg``."""
-        m, q = centred.shape
-        if self.covariance in ("full", "tied"):
-            return centred.T @ centred / m + self.reg * np.eye(q)
-        variance = (centred**2).mean(axis=0)
-        return (variance if self.covariance == "diag" else np.full(q, variance.mean())) + self.reg
+    def _mixture(self, x: np.ndarray, mine: np.ndarray, which: np.ndarray, size: int, rng: Rng) -> mixture.Mixture:
+        """Return the mixtures of the rows ``mine`` (R, n) of x (R, n, q) in some replicates, ``size`` rows or less."""
+        if size == mine.shape[1] and len(which) == len(x):
+            there = mine
+        else:
+            first = np.argsort(~mine[which], axis=1, kind="stable")[:, :size]  # rows of the class, then padding
+            x, there = x[which[:, None], first], mine[which[:, None], first]
+        if self.components == 1:
+            return mixture.maximise(x, there[:, :, None].astype(float), there, self.covariance, self.reg)
+        return mixture.fit(x, there, self.components, self.covariance, reg=self.reg, max_iter=self.max_iter,
+                           tol=self.tol, rng=rng, replicates=which)
 
     # ---------------------------------------------------------------------------------------- sample
 
@@ -126,17 +121,32 @@ class GMM(Model):
         weights, means = parameters["weights"], parameters["means"]
         replicates, _, k, q = means.shape
         joint = (parameters["shares"][:, :, None] * weights).reshape(replicates, -1)  # (R, classes * k)
+        if self.stratified:
+            found = mixture.Mixture(weights[:, 0], means[:, 0], parameters["covariances"][:, 0])
+            order = rng.at("order").uniform((replicates, n)).argsort(axis=1)
+            return Rows.assemble(schema, np.take_along_axis(mixture.quantiles(found, n), order, axis=1)[:, :, None], {})
         chosen = draw(joint, rng.at("component").uniform((replicates, n)))
         x = rng.at("noise").normal((replicates, n, q))
-        for r in range(replicates):
-            for j in np.unique(chosen[r]):
-                rows, cell = chosen[r] == j, (r, j // k, j % k)
-                x[r, rows] = means[cell] + _scale(x[r, rows], parameters["covariances"][cell])
+        _scatter(x, chosen, means.reshape(replicates, -1, q), parameters["covariances"].reshape(
+            replicates, -1, *parameters["covariances"].shape[3:]))
         if "axes" in parameters:
             x = x @ parameters["axes"] + parameters["centre"][:, None]  # (R, n, q) -> (R, n, d)
         label = schema.label
         rows = Rows.assemble(schema, x, {} if label is None else {label.name: chosen // k})
         return _clipped(rows) if self.clip else rows
+
+    def statistics(self, parameters: Parameters, schema: Schema, truth: Mapping[str, np.ndarray],
+                   n: int) -> Iterator[Measurement]:
+        if schema.label is not None:
+            return
+        weights, covariances = parameters["weights"][:, 0], parameters["covariances"][:, 0]
+        if covariances.ndim == 3:
+            logs = np.log(covariances.clip(np.finfo(float).tiny)).mean(axis=2) / 2
+        else:
+            logs = np.linalg.slogdet(covariances)[1] / (2 * covariances.shape[2])
+        std = np.where(weights > 0, np.exp(logs), 0.0)
+        for place, values in enumerate(-np.sort(-std, axis=1).T, 1):
+            yield Measurement("fit_component_std", str(place), values.copy())
 
 
 def principal_axes(x: np.ndarray, q: int) -> tuple[np.ndarray, np.ndarray]:
@@ -152,21 +162,21 @@ def principal_axes(x: np.ndarray, q: int) -> tuple[np.ndarray, np.ndarray]:
     return centre, axes * np.sign(largest)
 
 
-def _scale(noise: np.ndarray, covariance: np.ndarray) -> np.ndarray:
-    """Return ``noise`` (m, q) with the given covariance (q, q), or variances (q,)."""
-    return noise * np.sqrt(covariance) if covariance.ndim == 1 else noise @ root(covariance).T
+def _scatter(noise: np.ndarray, chosen: np.ndarray, means: np.ndarray, covariances: np.ndarray) -> None:
+    """Turn white ``noise`` (R, n, q) into draws of the components ``chosen`` (R, n), in place."""
+    lineage = np.arange(len(noise))[:, None]
+    q = noise.shape[2]
+    if covariances.ndim == 3 or q == 1:
+        noise *= np.sqrt(covariances.reshape(*means.shape))[lineage, chosen]
+    else:
+        roots = mixture.roots(covariances)
+        for r in range(len(noise)):
+            for j in np.unique(chosen[r]):
+                mine = chosen[r] == j
+                noise[r, mine] = noise[r, mine] @ roots[r, j].T
+    noise += means[lineage, chosen]
 
 
 def _clipped(rows: Rows) -> Rows:
     images = {column.name for column in rows.schema.columns if column.kind == "image"}
     return Rows(rows.schema, {k: v.clip(0, 1) if k in images else v for k, v in rows.values.items()})
-
-
-def _one_thread(needed: bool) -> AbstractContextManager[Any]:
-    """Return a context in which k-means sums in one order, whatever the number of cores."""
-    if not needed:
-        return nullcontext()
-    import sklearn.mixture  # noqa: F401  (its thread pools exist only once it is loaded)
-    from threadpoolctl import threadpool_limits
-
-    return threadpool_limits(1)
