@@ -10,6 +10,8 @@ A claim is one of these sentences, word for word (``[…]`` may be left out, ``a
     BRANCH reaches|avoids early|late|distorted [by generation N]
     BRANCH warns before late
     BRANCH is STAGE in [at least] P % of cells
+    sources compound
+    capacity cuts both ways
 
     SERIES = [median] BRANCH.METRIC or BRANCH.METRIC[FEATURE]
 
@@ -26,6 +28,9 @@ feature: FEATURE, source: …}``, of which ``feature`` and ``source`` may be lef
   wholly above 1. *Corrects*: wholly below 1. *Keeps*: it holds 1 and lies within [0.9, 1.1]. An interval that holds 1
   decides neither of the first two, one that does not hold it refutes the third. The truth is the metric's
   ideal, or the number after ``around`` where that depends on the data. Without a bias at M it is undecided.
+- *Sources compound* and *capacity cuts both ways* are of a study's ``factors`` and ``ladder``
+  (:mod:`collapse.attribution`): with all sources of error on, the distance grows by more than what they do alone; both
+  the least and the greatest capacity end farther off than the best between them. Paired differences, 95 % intervals.
 - A *stage* claim is counted, cell by cell: a cell is one replicate at one generation.
 - What the records cannot tell (a halted branch, one replicate, no calibration) is undecided.
 """
@@ -573,6 +578,29 @@ def _claim(item: Any, where: str, branches: Mapping[str, Span], metrics: Collect
     return Claim(text, source, branch, Law(item["law"], branch, feature))
 
 
+@dataclass(frozen=True)
+class Design(Statement):
+    """A sentence on the study's factorial or ladder (:func:`collapse.attribution.judges`)."""
+
+    text: str
+
+    def judge(self, records: Records) -> Finding:
+        """Return the verdict of the design's own judge."""
+        if self.text not in records.laws:
+            return Finding("undecided", "the study's design was not judged.")
+        try:
+            verdict, evidence, *rest = records.laws[self.text](records)
+        except KeyError as error:
+            return Finding("undecided", f"there is no record of {error.args[0]}.")
+        found = rest[0] if rest else None
+        return Finding(verdict, evidence) if found is None else \
+            Finding(verdict, evidence, None, _r(found.value), _r(found.low), _r(found.high))
+
+
+#: The sentences on a design, and the key of the study file that each needs.
+DESIGNS = {"sources compound": "factors", "capacity cuts both ways": "ladder"}
+
+
 class _Sentence:
     """Reads a claim from left to right; every word is checked where it stands."""
 
@@ -588,6 +616,9 @@ class _Sentence:
     def statement(self) -> Statement:
         if not self.words:
             raise InputError(f"{self.where} is empty; write a sentence such as 'control is healthy in 95 % of cells'")
+        if (text := " ".join(self.words)) in DESIGNS:
+            self.place = len(self.words)
+            return Design(text)
         subject = self.words[1] if self.words[0] == "median" and len(self.words) > 1 else self.words[0]
         found = self.about_series() if "." in subject else self.about_branch()
         if self.place < len(self.words):

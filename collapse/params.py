@@ -15,7 +15,8 @@ from typing import Any, Literal
 from pydantic import ValidationError
 
 from collapse import laws, registry
-from collapse.claims import Claim, parse_claims
+from collapse.attribution import Factors, Ladder
+from collapse.claims import DESIGNS, Claim, Design, parse_claims
 from collapse.condition import Condition
 from collapse.errors import InputError, nearest
 from collapse.metrics import facts
@@ -119,6 +120,9 @@ class Study:
     metrics: tuple[str, ...] | None
     #: Replicates whose samples are measured; what the fits say of themselves is recorded for all.
     measured: int
+    #: A factorial of error sources, and a ladder of capacities.
+    factors: Factors | None
+    ladder: Ladder | None
     keys: frozenset[str]
 
     @property
@@ -269,12 +273,19 @@ def parse_study(data: Mapping[str, Any], name: str, path: Path) -> Study:
     claims = data.get("claims", [])
     if not isinstance(claims, list):
         raise InputError(f"{path}: claims must be a list")
-    parsed = parse_claims(claims, str(path), branches, facts(), laws.names())
+    known = facts()
+    parsed = parse_claims(claims, str(path), branches, known, laws.names())
+    factors = Factors.parse(data["factors"], f"{path}: factors", branches, known) if "factors" in data else None
+    ladder = Ladder.parse(data["ladder"], f"{path}: ladder", branches, known) if "ladder" in data else None
+    for index, claim in enumerate(parsed):
+        if isinstance(claim.statement, Design) and DESIGNS[claim.statement.text] not in data:
+            raise InputError(f"{path}: claims[{index}]: '{claim.text}' speaks of {DESIGNS[claim.statement.text]}, and "
+                             f"the study has none; add the key")
     calibration = data.get("calibration", model.calibration)
     _whole(path, "calibration", calibration, 10)
     study = Study(name, path, data["title"], data["seed"], source, model, data["rows"], data["generations"],
                   data["replicates"], branches, gates, tails, parsed, calibration,
-                  *_measure(path, data.get("measure", {}), data["replicates"]),
+                  *_measure(path, data.get("measure", {}), data["replicates"]), factors, ladder,
                   frozenset(data))
     laws.check(study)
     return study

@@ -65,7 +65,8 @@ def _judge(study: Study, branch: str | None, files: Files) -> tuple[dict[str, An
     limits = {gate.metric: _limits(gate, bands, kind, study, generations, len(gates)) for gate in gates}
     schema = Schema.parse(part_note(Files(study.real, study.name).reference / "reference.parquet")["schema"])
     rows = study.rows if branch is None else loop.sample_rows(study.branches[branch], study)
-    validation = judge(gates, measured, files.sample_part, limits, schema=schema, rows=rows)
+    validation = judge(gates, measured, files.sample_part, limits, schema=schema, rows=rows,
+                       replicates=study.replicates)
     values = {name: measured[name].to_numpy() for name in measured}
     node_stage, replicates = stage(values, bands, generations, kind)
     verdict = outcome(validation["gates"])

@@ -278,8 +278,8 @@ def test_discrete_and_constant_columns_make_no_false_region() -> None:
 
 
 @pytest.mark.parametrize(("reference", "real", "sample"), [
-    (normal("reference", 1, 300), normal("real", 1, 300), normal("sample", 2, 100)),
-    (normal("reference", 1, 300, 5), normal("real", 1, 300, 5), normal("sample", 2, 100, 5)),
+    (normal("reference", 1, 300), normal("real", 1, 300), normal("sample", 12, 100)),
+    (normal("reference", 1, 300, 5), normal("real", 1, 300, 5), normal("sample", 12, 100, 5)),
     (table("reference", 1, 600), table("real", 1, 600), table("sample", 2, 200)),
     tuple(Rows(Schema((Column("c", "category", tuple(map(str, range(100)))),)), {
         "c": np.minimum(Rng(i).uniform((1 + i // 2, 400)) ** -0.8, 100).astype(np.int32) - 1}) for i in range(3)),

@@ -98,7 +98,7 @@ def test_a_stratified_sample_has_no_sampling_error():
 def test_a_component_without_spread_is_one_line():
     x = np.zeros((1, 20, 1))
     x[0, 10:] = 1
-    with pytest.raises(NodeError, match="has no spread; raise model.reg"):
+    with pytest.raises(NodeError, match=r"has no spread; raise model\.reg"):
         mixture.fit(x, np.ones((1, 20), dtype=bool), 2, "full", reg=0.0, max_iter=9, tol=1e-3, rng=Rng(0))
 
 

@@ -87,7 +87,8 @@ def study_of(title: str, claims=CLAIMS) -> SimpleNamespace:
         name="digits", title=title, seed=7, rows=400, generations=GENERATIONS, replicates=REPLICATES,
         measured=REPLICATES,
         source=SimpleNamespace(kind="digits"), model=SimpleNamespace(kind="vae"), branches=branches,
-        claims=parse_claims(claims, "studies/digits.yaml", branches, FACTS))
+        claims=parse_claims(claims, "studies/digits.yaml", branches, FACTS), factors=None, ladder=None,
+        floor=lambda branch: "calibration")
 
 
 def nodes_of(study) -> dict[str, SimpleNamespace]:
@@ -199,7 +200,7 @@ def write_records(study, folder: Path, sample=images, halted: str = "") -> dict[
 def gather(folder: Path, study=None, sample=images, halted: str = "") -> Collected:
     study = study or study_of("Handwritten digits, learned from copies of copies")
     nodes = write_records(study, folder, sample, halted)
-    laws = {("replace", "variance_ratio"): {t: 0.98 * np.exp(-0.068 * t) for t in range(GENERATIONS + 1)}}
+    laws = {("replace", "variance_ratio", ""): {t: 0.98 * np.exp(-0.068 * t) for t in range(GENERATIONS + 1)}}
     return collect(study, nodes, folder, {name: Bands() for name in study.branches}, cells=20, facts=FACTS, laws=laws)
 
 

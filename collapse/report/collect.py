@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -11,10 +11,12 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
-from collapse import calibration
+from collapse import attribution, calibration
+from collapse import laws as closed_forms
 from collapse.claims import Bands, band_of, evaluate
 from collapse.errors import InputError
 from collapse.metrics.base import Fact
+from collapse.onset import Survey, survey
 from collapse.pool import Part, read_part
 
 if TYPE_CHECKING:
@@ -122,8 +124,11 @@ class Collected:
     floors: dict[str, pd.DataFrame]
     bands: Mapping[str, Bands]
     cells: int
-    laws: Mapping[tuple[str, str], Mapping[int, float]]
+    laws: Mapping[tuple[str, str, str], Mapping[int, float]]
     claims: list[dict[str, Any]]
+    survey: Survey
+    factors: attribution.Attribution | None = None
+    ladder: tuple[tuple[attribution.Rung, ...], int] | None = None
 
     @cached_property
     def nodes(self) -> dict[str, NodeView]:
@@ -166,8 +171,7 @@ class Collected:
 
 def collect(study: Any, nodes: Mapping[str, Place], records: Path, bands: Mapping[str, Bands] | None = None, *,
             cells: int | None = None, facts: Mapping[str, Fact] | None = None,
-            laws: Mapping[tuple[str, str], Mapping[int, float]] | None = None,
-            judges: Mapping[str, Callable[..., Any]] | None = None) -> Collected:
+            laws: Mapping[tuple[str, str, str], Mapping[int, float]] | None = None) -> Collected:
     """Read the records of ``study``.
 
     Parameters
@@ -185,9 +189,8 @@ def collect(study: Any, nodes: Mapping[str, Place], records: Path, bands: Mappin
     facts
         What each metric means; the built-in metrics by default.
     laws
-        By (branch, metric), the law's value at each generation, for the dashed curves.
-    judges
-        By law, its judge (:func:`collapse.claims.evaluate`).
+        By (branch, metric, feature), the value at each generation, for the dashed curves; by default the laws that
+        the study claims.
 
     Raises
     ------
@@ -218,10 +221,16 @@ def collect(study: Any, nodes: Mapping[str, Place], records: Path, bands: Mappin
         bands = {name: calibration.Bands(floors[study.floor(name)]) for name in study.branches}
     if cells is None:
         cells = max(1, len(calibration.judged(_whole(table))) * study.generations)
+    judges = closed_forms.judges(study) | attribution.judges(study)
     claims = evaluate(study.claims, table, stages, bands, cells, judges)
     real = next(view for view in views.values() if view.branch is None)
+    known = {name: floors[study.floor(name)] for name in study.branches if study.floor(name) in floors}
+    controls = [name for name in study.branches if regimes[name]["kind"] == "control"]
     return Collected(study, facts, table, curves(table, branches), real, branches, samples, floors, bands, cells,
-                     laws or {}, claims)
+                     closed_forms.curves(study) if laws is None else laws, claims,
+                     survey(table, known, study.branches, facts, controls),
+                     *(of(study, table) if key is not None else None for of, key in
+                       ((attribution.factorial_of, study.factors), (attribution.ladder_of, study.ladder))))
 
 
 # --------------------------------------------------------------------------------------------- nodes
@@ -257,9 +266,15 @@ def _tidy(tables: Sequence[pd.DataFrame]) -> pd.DataFrame:
     """Return all measurements in one order: the same records give the same table."""
     import pandas as pd
 
-    table = pd.concat([t for t in tables if len(t)], ignore_index=True)[list(COLUMNS)]
+    texts = {"node", "branch", "regime", "metric", "feature"}
+    tables = [t for t in tables if len(t)]
+    names = {key: sorted(set().union(*(t[key].unique() for t in tables))) for key in texts}
+    for place, t in enumerate(tables):  # millions of rows: texts are compared once a node, and sorted by their codes
+        tables[place] = t.astype({key: pd.CategoricalDtype(names[key], ordered=False) for key in texts})
+    table = pd.concat(tables, ignore_index=True)[list(COLUMNS)]
     table = table.astype({"generation": "int32", "replicate": "int16", "value": "float64"})
-    return table.sort_values(list(COLUMNS[:-1]), kind="stable", ignore_index=True)
+    keys = [table[key].cat.codes if key in texts else table[key] for key in COLUMNS[:-1]]
+    return table.iloc[np.lexsort(keys[::-1])].reset_index(drop=True)
 
 
 def _branches(study: Any, regimes: Mapping[str, dict[str, Any]],

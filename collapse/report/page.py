@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -54,7 +55,12 @@ def write(collected: Collected, folder: Path) -> None:
     write_text(folder / "index.html", render(collected))
     write_text(folder / "summary.json", _json(summary(collected)))
     write_text(folder / "claims.json", _json(collected.claims))
-    table = pa.Table.from_pandas(collected.table[list(COLUMNS)], preserve_index=False).replace_schema_metadata(None)
+    plain = collected.table[list(COLUMNS)]
+    texts = [key for key in COLUMNS if plain[key].dtype == "category"]
+    table = pa.Table.from_pandas(plain, preserve_index=False).replace_schema_metadata(None)
+    for key in texts:
+        place = table.schema.get_field_index(key)
+        table = table.set_column(place, key, table.column(key).cast(pa.string()))
     pq.write_table(table, folder / "metrics.parquet", compression="zstd")
 
 
@@ -183,7 +189,13 @@ def summary(collected: Collected) -> dict[str, Any]:
     study = collected.study
     return {"study": study.name, "title": study.title, "seed": study.seed, "rows": study.rows,
             "generations": study.generations, "replicates": study.replicates, "finding": finding(collected),
-            "branches": branches, "claims": _tally(collected)}
+            "branches": branches, "claims": _tally(collected), "survey": collected.survey.plain(),
+            "factors": None if collected.factors is None else collected.factors.plain(),
+            "ladder": None if collected.ladder is None else [_rounded(rung) for rung in collected.ladder[0]]}
+
+
+def _rounded(item: Any) -> dict[str, Any]:
+    return {key: _round(value) if isinstance(value, float) else value for key, value in asdict(item).items()}
 
 
 def _tally(collected: Collected) -> dict[str, int]:
@@ -294,12 +306,15 @@ def _ordered(collected: Collected) -> list[tuple[str, str]]:
         if metric not in kin:
             kin.append(metric)
 
+    lawful = {(metric, feature) for _, metric, feature in collected.laws}
+
     def rank(pair: tuple[str, str]) -> tuple[Any, ...]:
         metric, feature = pair
+        head = 0 if not feature and metric in collected.headline else 1 if pair in lawful else 2
         family = _family(collected, metric)
         place = first.index(metric) if metric in first else len(first)
-        return (feature != "", metric.endswith("_step"), place, seen[family].index(metric), FAMILIES.index(family),
-                metric, feature)
+        return (head, feature != "", metric.endswith("_step"), place, seen[family].index(metric),
+                FAMILIES.index(family), metric, feature)
 
     return sorted(pairs, key=rank)
 
@@ -312,7 +327,9 @@ def _family(collected: Collected, metric: str) -> str:
 def _curves(collected: Collected) -> dict[str, Any]:
     """Return what the charts draw. One entry per metric and feature; the first ``charts`` have their own chart."""
     pairs = _ordered(collected)
-    charts = sum(feature == "" and not metric.endswith("_step") for metric, feature in pairs[:CHARTS])
+    lawful = {(metric, feature) for _, metric, feature in collected.laws}
+    charts = sum(pair in lawful or (pair[1] == "" and not pair[0].endswith("_step"))
+                 for pair in pairs[: CHARTS + len(lawful)])
     return {
         "branches": [{"name": b.name, "colour": b.colour, "dash": b.dash} for b in collected.branches],
         "charts": charts,
@@ -340,8 +357,9 @@ def _curve(collected: Collected, metric: str, feature: str) -> dict[str, Any]:
         # A quantity that runs over more than a factor of 50 is read on a log axis.
         "log": bool(len(means) and means.min() > 0 and means.max() / means.min() > 50),
         "band": None if band is None else [_round(band.low), _round(band.high)],
-        "laws": {b.name: {"x": sorted(law), "y": [_round(law[g]) for g in sorted(law)]} for b in collected.branches
-                 if feature == "" and (law := collected.laws.get((b.name, metric)))},
+        "laws": {b.name: {"x": sorted(law), "y": [_round(law[g]) for g in sorted(law)]}
+                 for b in collected.branches
+                 if (law := collected.laws.get((b.name, metric, feature)))},
     }
 
 

@@ -38,6 +38,7 @@ def judge(
     *,
     schema: Schema | None = None,
     rows: int | None = None,
+    replicates: int | None = None,
 ) -> dict[str, Any]:
     """Judge one node: its raw sample as it lies on disk, and its measurements.
 
@@ -55,6 +56,8 @@ def judge(
     schema, rows
         The columns frozen at generation 0, and the rows that each replicate must have; where they are not
         given, what the part says of itself.
+    replicates
+        How many the part must have; by default as many as were measured.
 
     Returns
     -------
@@ -65,7 +68,7 @@ def judge(
     """
     from tasks.expectations import judgement
 
-    return judgement.judge(gates, measured, sample, thresholds, schema, rows)
+    return judgement.judge(gates, measured, sample, thresholds, schema, rows, replicates or len(measured))
 
 
 def build_docs(validations: Iterable[Mapping[str, Any]], folder: Path, title: str = "Collapse") -> Path:

@@ -52,11 +52,12 @@ def judge(
     thresholds: Mapping[str, tuple[float | None, float | None]],
     schema: Schema | None,
     rows: int | None,
+    replicates: int,
 ) -> dict[str, Any]:
     """Judge one node; see :func:`tasks.expectations.judge`."""
     nothing = (None, None)
     bounds = tuple((gate.metric, *_plain(thresholds.get(gate.metric, nothing))) for gate in gates)
-    found = _judge_sample(sample, schema, rows, len(measured)) + _judge_metrics(gates, bounds, measured)
+    found = _judge_sample(sample, schema, rows, replicates) + _judge_metrics(gates, bounds, measured)
     found.sort(key=lambda gate: gate["gate"])
     return {
         "outcome": outcome(found)["outcome"],
