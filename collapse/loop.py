@@ -275,7 +275,6 @@ def check_study(study: Study) -> None:
         if mass == 0:
             raise InputError(f"{path}: tails[{index}].where: no reference row has '{tail.where}'; choose a region "
                              f"that real rows reach")
-    _check_gates(study, parts)
     try:
         study.model.check(schema, study.rows)  # the calibration fits it, whatever the branches do
     except InputError as error:
@@ -295,8 +294,7 @@ def check_study(study: Study) -> None:
         kept = 0 if branch.regime.fresh else round(getattr(branch.regime, "real", 0) * branch.rows)
         if kept > study.rows:
             raise InputError(f"{path}: {where}: keeps {kept} rows of a first pool of {study.rows}; lower real or rows")
-
-
+    _check_gates(study, parts)
 
 
 def _check_gates(study: Study, parts: Split) -> None:
