@@ -69,6 +69,8 @@ class Part:
     #: Hashes of the summaries that lie beside ``path``.
     stored: dict[str, str] = field(default_factory=dict, repr=False)
     redraw: Callable[[int], Part] | None = field(default=None, repr=False)
+    #: The same rows, unflattened, where they are in memory anyway.
+    whole: Rows | None = field(default=None, repr=False)
 
     @cached_property
     def values(self) -> dict[str, np.ndarray]:
@@ -78,8 +80,10 @@ class Part:
     @staticmethod
     def of(rows: Rows, origin: str, generation: int, synthetic: bool, model: str = "") -> Part:
         """Return the part that holds ``rows``."""
-        flat = {name: array.reshape(-1, *array.shape[2:]) for name, array in rows.values.items()}
-        return Part(origin, synthetic, generation, rows.schema, np.full(rows.replicates, rows.n), lambda: flat, model)
+        def flat() -> dict[str, np.ndarray]:
+            return {name: array.reshape(-1, *array.shape[2:]) for name, array in rows.values.items()}
+
+        return Part(origin, synthetic, generation, rows.schema, np.full(rows.replicates, rows.n), flat, model, whole=rows)
 
     @property
     def n(self) -> float:
@@ -103,6 +107,8 @@ class Part:
 
     def rows(self) -> Rows:
         """Return the rows as arrays (R, n, …); all replicates must have as many."""
+        if self.whole is not None:
+            return self.whole
         assert self.even
         shape = (len(self.counts), int(self.counts[0]))
         return Rows(self.schema, {name: a.reshape(*shape, *a.shape[1:]) for name, a in self.values.items()})
@@ -122,7 +128,7 @@ class Part:
     def keep(self, index: np.ndarray, counts: np.ndarray) -> Part:
         """Return the part with the flat rows ``index`` only (sorted by replicate), ``counts`` of each."""
         return replace(self, counts=counts, load=lambda: {k: v[index] for k, v in self.values.items()}, path=None,
-                       hashes=None, summaries={}, stored={})
+                       hashes=None, summaries={}, stored={}, whole=None)
 
     def take(self, index: np.ndarray) -> Part:
         """Return the rows ``index`` (R, m) of each replicate of an even part."""
