@@ -20,8 +20,8 @@ dvc: $(STAMP)  ## The same through DVC alone: one process per stage
 ui: $(STAMP)  ## Watch runs in the Prefect UI
 	@$(BIN)/collapse ui
 
-paper: $(STAMP)  ## Rebuild the published claims: every study that params.yaml lists
-	@$(BIN)/collapse repro
+paper: $(STAMP)  ## Rebuild the laws of the literature, in a project of their own: paper/
+	@cd paper && export PATH="$(CURDIR)/$(BIN):$$PATH" && collapse plan && collapse repro && collapse ranking
 
 bench: $(STAMP)  ## Measure this machine
 	@$(BIN)/python -m benchmarks

@@ -45,7 +45,8 @@ def main() -> None:
             short = measured(name, 50, Path(folder) / "short")
             long = measured(name, 100, Path(folder) / "long")
         print(f"  {name:12} T = 50: {short[0]:.1f} s, {short[1] / 1e6:.2f} MB; T = 100: {long[0]:.1f} s, "
-              f"{long[1] / 1e6:.2f} MB; ratios {long[0] / short[0]:.2f} and {long[1] / short[1]:.2f} (at most 2.4)", flush=True)
+              f"{long[1] / 1e6:.2f} MB; ratios "
+              f"{long[0] / short[0]:.2f} and {long[1] / short[1]:.2f} (at most 2.4)", flush=True)
 
 
 if __name__ == "__main__":

@@ -85,7 +85,7 @@ def main() -> None:
             ours.append(timed(lambda s=source, m=model, t=turns: library(s, m, t)) * T / turns)
             theirs.append(timed(lambda h=hand, t=turns: h(t)) * T / turns)
         ratio = float(np.median(np.divide(ours, theirs)))
-        plain = timed(lambda h=hand: [h(turns, 1) for _ in range(FEW)]) * R / FEW * T / turns
+        plain = timed(lambda h=hand, t=turns: [h(t, 1) for _ in range(FEW)]) * R / FEW * T / turns
         print(f"  {name:12} library {np.median(ours):6.2f} s, NumPy {np.median(theirs):6.2f} s, ratio {ratio:.2f} "
               f"(at most 1.3), one replicate at a time {plain:6.1f} s")
     free = timed(lambda: library({"kind": "gaussian"}, {"kind": "gaussian"}, T, rows_free=True, replicates=10**6))

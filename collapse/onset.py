@@ -144,6 +144,14 @@ class Survey:
         }
 
 
+    @staticmethod
+    def parse(data: Mapping[str, Any]) -> Survey:
+        """Return the survey that :meth:`plain` described."""
+        return Survey(tuple(Onset(**{**item, "by": tuple(item["by"])}) for item in data["onsets"]),
+                      {name: tuple(Lead(**item) for item in leads) for name, leads in data["branches"].items()},
+                      tuple(Lead(**item) for item in data["leads"]), data["rate"])
+
+
 @dataclass(frozen=True)
 class Standing:
     """One metric over all studies.

@@ -83,7 +83,8 @@ class Part:
         def flat() -> dict[str, np.ndarray]:
             return {name: array.reshape(-1, *array.shape[2:]) for name, array in rows.values.items()}
 
-        return Part(origin, synthetic, generation, rows.schema, np.full(rows.replicates, rows.n), flat, model, whole=rows)
+        counts = np.full(rows.replicates, rows.n)
+        return Part(origin, synthetic, generation, rows.schema, counts, flat, model, whole=rows)
 
     @property
     def n(self) -> float:

@@ -104,6 +104,14 @@ def report(
 
 
 @app.command()
+def ranking(debug: Debug = False) -> None:
+    """Print which metric warns first, over all studies whose reports are there."""
+    from flows.report import ranking
+
+    print(ranking())
+
+
+@app.command()
 def docs(
     study: Annotated[str, typer.Argument(help="The study.")],
     out: Annotated[Path, typer.Option("--out", help="Folder to write.")] = Path("reports/docs"),

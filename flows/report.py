@@ -8,8 +8,10 @@ from pathlib import Path
 from prefect import flow
 from prefect.artifacts import create_markdown_artifact
 
+from collapse import onset
 from collapse.errors import InputError, nearest
 from collapse.layout import REPORTS
+from collapse.onset import Survey
 from collapse.params import read_params
 from tasks.report import report as write_page
 
@@ -42,6 +44,29 @@ def show(study: str | None) -> bool:
         claims = json.loads((folder / "claims.json").read_text(encoding="utf-8"))
         sound &= all(claim["verdict"] != "fails" for claim in claims)
     return sound
+
+
+def ranking() -> str:
+    """Return which metric warns first, over all studies whose reports are there, as a table.
+
+    Raises
+    ------
+    InputError
+        If no study has a report in which anything was late.
+    """
+    surveys = {}
+    for name in read_params(Path()).studies:
+        path = REPORTS / name / "summary.json"
+        if path.exists():
+            surveys[name] = Survey.parse(json.loads(path.read_text(encoding="utf-8"))["survey"])
+    standings = onset.ranking(surveys)
+    if not standings:
+        raise InputError(f"{REPORTS}: no report yet in which a branch was late; run 'collapse repro'")
+    lines = [f"{'metric':22} {'score':>5}  {'studies':>7}  first, or not told apart from the first, in"]
+    lines += [f"{s.metric:22} {s.score:5.2f}  {len(s.studies):7}  {', '.join(s.first) or '–'}" for s in standings]
+    note = ("Lead times: generations between leaving the control band and late collapse, at one false-alarm rate.\n"
+            "Score: mean place in the studies' rankings; 0: first in each, 1: last in each.")
+    return "\n".join([note, "", *lines])
 
 
 if __name__ == "__main__":

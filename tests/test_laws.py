@@ -467,3 +467,30 @@ def test_a_study_judges_its_laws_from_its_records():
     assert cut["verdict"] == "undecided" and "to its last generation" in cut["evidence"]
     lines = laws.curves(one)["replace-ml", "fit_variance", ""]
     assert lines[8] == pytest.approx(0.9**8)
+
+
+def test_the_example_by_hand_runs_as_written():
+    import doctest
+
+    failed, tried = doctest.testfile(str(ROOT / "docs/laws.md"), module_relative=False)
+    assert tried >= 8 and failed == 0
+
+
+def test_the_science_starts_fast_and_alone():
+    import subprocess
+    import sys
+    import time
+
+    code = (
+        "import sys, collapse.laws.gaussian, collapse.loop, collapse.models.gaussian, collapse.regimes.replace\n"
+        "import collapse.sources.gaussian\n"
+        "print(*{m.partition('.')[0] for m in sys.modules} & {'prefect', 'dvc', 'great_expectations', 'pandas', "
+        "'scipy', 'sklearn', 'flows', 'tasks'})"
+    )
+    times = []
+    for _ in range(3):
+        begin = time.perf_counter()
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
+        times.append(time.perf_counter() - begin)
+        assert done.stdout.strip() == ""
+    assert min(times) < 1.5
