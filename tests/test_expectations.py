@@ -95,7 +95,7 @@ def test_control_without_a_calibration_says_what_to_do():
     from tasks.check import _limits
 
     table = {"kind": ["model"] * 3, "metric": ["w1_step"] * 3, "feature": [""] * 3, "value": [1.0, 2.0, 3.0]}
-    study = SimpleNamespace(path="studies/toy.yaml", replicates=1)
+    study = SimpleNamespace(path="studies/toy.yaml", replicates=1, measured=1)
     assert _limits(Gate("w1_step", max="control"), Bands(table), "model", study, 5, 1)[1] > 3
     assert _limits(Gate("modes_alive", min=0.5), Bands(table), "model", study, 5, 1) == (0.5, None)
     words = r"^studies/toy\.yaml: gates\.modes_alive asks for 'control', but .* has no 'modes_alive'; give a number"

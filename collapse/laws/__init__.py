@@ -15,18 +15,16 @@ if TYPE_CHECKING:
     from collapse.laws.base import Law
     from collapse.params import Study
 
-#: Files of this package that hold laws.
-FILES = ("categorical", "gaussian", "kde", "mean", "real", "regression")
-
 
 @cache
 def _laws() -> dict[str, type[Law]]:
     from importlib import import_module
+    from pkgutil import iter_modules
 
     from collapse.laws.base import Law
 
     found = {}
-    for name in FILES:
+    for _, name, _ in iter_modules(__path__):
         for item in vars(import_module(f"collapse.laws.{name}")).values():
             if isinstance(item, type) and issubclass(item, Law) and "kind" in vars(item):
                 found[item.kind] = item
