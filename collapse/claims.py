@@ -4,7 +4,7 @@ A claim is one of these sentences, word for word (``[…]`` may be left out, ``a
 
     SERIES leaves the control band [below|above] [by generation N]
     SERIES stays inside the control band [until generation N]
-    SERIES < SERIES|NUMBER [at generation N]        likewise >
+    SERIES < SERIES|NUMBER [at generation N]        likewise >; SERIES + NUMBER or SERIES - NUMBER on the right
     SERIES falls|rises [until generation N]
     SERIES amplifies|keeps|corrects its bias [around NUMBER] [from generation M] [until generation N]
     BRANCH reaches|avoids early|late|distorted [by generation N]
@@ -247,12 +247,13 @@ class Stays(Statement):
 
 @dataclass(frozen=True)
 class Compare(Statement):
-    """A series is below (or above) a number, or another series by paired differences, at one generation."""
+    """A series is below (or above) a number, or another series plus ``margin`` by paired differences."""
 
     left: Series
     sign: Literal["<", ">"]
     right: Series | float
     at: int
+    margin: float = 0.0
 
     def judge(self, records: Records) -> Finding:
         """Return holds if the interval of the (paired) difference lies wholly on the claimed side of 0."""
@@ -265,7 +266,7 @@ class Compare(Statement):
             columns.append(rows.loc[self.at].dropna())
         if isinstance(self.right, Series):
             both = columns[0].index.intersection(columns[1].index)  # paired by replicate
-            values, zero = (columns[0][both] - columns[1][both]).to_numpy(), 0.0
+            values, zero = (columns[0][both] - columns[1][both]).to_numpy(), self.margin
             centre = f"The {self.left.centre} paired difference {self.left} − {self.right}"
         else:
             values, zero = columns[0].to_numpy(), self.right
@@ -679,7 +680,10 @@ class _Sentence:
     def comparison(self, left: Series, sign: Literal["<", ">"]) -> Compare:
         right = self.series(left.median) if "." in self.next() and not _is_number(self.next()) else self.number()
         branches = [left.branch] + ([right.branch] if isinstance(right, Series) else [])
-        return Compare(left, sign, right, self.generation("at", *branches))
+        margin = 0.0
+        if isinstance(right, Series) and self.next() in ("+", "-"):
+            margin = (1 if self.take("a sign") == "+" else -1) * self.number()
+        return Compare(left, sign, right, self.generation("at", *branches), margin)
 
     def about_branch(self) -> Statement:
         branch = self.branch(self.take("a branch"))

@@ -19,6 +19,7 @@ from collapse.attribution import Factors, Ladder
 from collapse.claims import DESIGNS, Claim, Design, parse_claims
 from collapse.condition import Condition
 from collapse.errors import InputError, nearest
+from collapse.grid import Grid
 from collapse.metrics import facts
 from collapse.models.base import Model
 from collapse.regimes.base import Regime
@@ -40,10 +41,11 @@ MANDATORY = {
     "branches": "branches: {replace: {regime: replace}}",
     "gates": "gates: {}",
 }
-OPTIONAL = ("calibration", "tails", "claims", "measure", "factors", "ladder")
+OPTIONAL = ("calibration", "tails", "claims", "measure", "factors", "ladder", "grid")
 OVERRIDES = ("model", "rows", "generations", "gates", "seed")
 #: Shared by all branches, which start from one real node and are judged by one frame.
-SHARED = ("source", "replicates", "tails", "calibration", "measure", "factors", "ladder", "title", "claims", "branches")
+SHARED = ("source", "replicates", "tails", "calibration", "measure", "factors", "ladder", "grid", "title", "claims",
+          "branches")
 
 Action = Literal["record", "halt", "quarantine"]
 
@@ -123,6 +125,8 @@ class Study:
     #: A factorial of error sources, and a ladder of capacities.
     factors: Factors | None
     ladder: Ladder | None
+    #: Readings of one question over a grid of settings.
+    grid: Grid | None
     keys: frozenset[str]
 
     @property
@@ -277,6 +281,7 @@ def parse_study(data: Mapping[str, Any], name: str, path: Path) -> Study:
     parsed = parse_claims(claims, str(path), branches, known, laws.names())
     factors = Factors.parse(data["factors"], f"{path}: factors", branches, known) if "factors" in data else None
     ladder = Ladder.parse(data["ladder"], f"{path}: ladder", branches, known) if "ladder" in data else None
+    grid = Grid.parse(data["grid"], f"{path}: grid", branches, known) if "grid" in data else None
     for index, claim in enumerate(parsed):
         if isinstance(claim.statement, Design) and DESIGNS[claim.statement.text] not in data:
             raise InputError(f"{path}: claims[{index}]: '{claim.text}' speaks of {DESIGNS[claim.statement.text]}, and "
@@ -286,7 +291,7 @@ def parse_study(data: Mapping[str, Any], name: str, path: Path) -> Study:
     study = Study(name, path, data["title"], data["seed"], source, model, data["rows"], data["generations"],
                   data["replicates"], branches, gates, tails, parsed, calibration,
                   *_measure(path, data.get("measure", {}), data["replicates"]), factors, ladder,
-                  frozenset(data))
+                  grid, frozenset(data))
     laws.check(study)
     return study
 

@@ -13,8 +13,9 @@ import numpy as np
 
 from collapse import attribution, calibration
 from collapse import laws as closed_forms
-from collapse.claims import Bands, band_of, evaluate
+from collapse.claims import Bands, Records, band_of, evaluate
 from collapse.errors import InputError
+from collapse.grid import Judged
 from collapse.metrics.base import Fact
 from collapse.onset import Survey, survey
 from collapse.pool import Part, read_part
@@ -129,6 +130,7 @@ class Collected:
     survey: Survey
     factors: attribution.Attribution | None = None
     ladder: tuple[tuple[attribution.Rung, ...], int] | None = None
+    grid: Judged | None = None
 
     @cached_property
     def nodes(self) -> dict[str, NodeView]:
@@ -230,7 +232,8 @@ def collect(study: Any, nodes: Mapping[str, Place], records: Path, bands: Mappin
                      closed_forms.curves(study) if laws is None else laws, claims,
                      survey(table, known, study.branches, facts, controls),
                      *(of(study, table) if key is not None else None for of, key in
-                       ((attribution.factorial_of, study.factors), (attribution.ladder_of, study.ladder))))
+                       ((attribution.factorial_of, study.factors), (attribution.ladder_of, study.ladder))),
+                     None if study.grid is None else study.grid.judge(Records(table, stages, bands, cells)))
 
 
 # --------------------------------------------------------------------------------------------- nodes

@@ -191,7 +191,8 @@ def summary(collected: Collected) -> dict[str, Any]:
             "generations": study.generations, "replicates": study.replicates, "finding": finding(collected),
             "branches": branches, "claims": _tally(collected), "survey": collected.survey.plain(),
             "factors": None if collected.factors is None else collected.factors.plain(),
-            "ladder": None if collected.ladder is None else [_rounded(rung) for rung in collected.ladder[0]]}
+            "ladder": None if collected.ladder is None else [_rounded(rung) for rung in collected.ladder[0]],
+            "grid": None if collected.grid is None else collected.grid.plain()}
 
 
 def _rounded(item: Any) -> dict[str, Any]:
@@ -215,6 +216,10 @@ def text_summary(collected: Collected) -> str:
     lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
     lines.insert(1, "  ".join("─" * width for width in widths))
     claims = [f"{claim['verdict']:9}  {claim['claim']}" for claim in collected.claims]
+    if collected.grid is not None:
+        count = len(collected.grid.cells)
+        claims += ["", *(f"holds in {collected.grid.held(name)} of {count} cells  {name}"
+                         for name in collected.grid.readings)]
     note = "At the last generation: median over replicates (mean [95 % interval])."
     return "\n".join([collected.study.title, note, "", *lines, *([""] if claims else []), *claims]) + "\n"
 
