@@ -136,10 +136,10 @@ class Gaussian(Model):
         covariance, true = parameters["covariance"], truth["covariance"]
         if gap.shape[1] == 1:
             names = ("fit_mean", "fit_variance", "fit_log_det", "fit_error2", "fit_w2")
-            found = np.empty((len(names), len(gap)))
+            found = [np.empty(len(gap)) for _ in names]  # one by one: memory of this size is handed back and used again
             for start in range(0, len(gap), CACHED):  # over replicates that are still in the cache
                 here = slice(start, start + CACHED)
-                shift, variance, log_det, error2, w2 = found[:, here]
+                shift, variance, log_det, error2, w2 = (values[here] for values in found)
                 np.divide(gap[here, 0], np.sqrt(true[0, 0]), out=shift)
                 np.divide(covariance[here, 0, 0], true[0, 0], out=variance)
                 with np.errstate(divide="ignore"):  # a variance that underflows to 0 has log −∞
