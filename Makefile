@@ -6,7 +6,7 @@ STAMP := .venv/.stamp
 MAKEFLAGS += --no-print-directory
 
 .DEFAULT_GOAL := help
-.PHONY: help repro dvc ui paper bench test lint clean
+.PHONY: help repro dvc ui paper gallery bench test lint clean
 
 help:  ## List the targets
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 10
@@ -22,6 +22,9 @@ ui: $(STAMP)  ## Watch runs in the Prefect UI
 
 paper: $(STAMP)  ## Rebuild the laws of the literature, in a project of their own: paper/
 	@cd paper && export PATH="$(CURDIR)/$(BIN):$$PATH" && collapse plan && collapse repro && collapse ranking
+
+gallery: $(STAMP)  ## Rebuild the studies of images, tables and text, in a project of their own: gallery/
+	@cd gallery && export PATH="$(CURDIR)/$(BIN):$$PATH" && collapse plan && collapse repro && collapse report
 
 bench: $(STAMP)  ## Measure this machine
 	@$(BIN)/python -m benchmarks
