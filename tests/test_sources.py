@@ -214,7 +214,7 @@ def test_columns_are_chosen_dropped_and_labelled(folder):
     assert rows.schema.label.name == "code"
     assert rows.schema.label.categories == ("2", "9", "10")  # numbers in their order
     assert decoded(rows, "code") == ["10", "9", "9", "2"]
-    rows = source("table", path=path, drop=["ok"], as_category=["code"]).load()
+    rows = source("table", path=path, drop=["ok"], types={"code": "category"}).load()
     assert rows.schema.names == ("size", "colour", "code")
     assert rows.schema["code"].kind == "category"
     assert rows.schema.label is None
@@ -279,7 +279,7 @@ REFUSALS = {
     "unknown label": (CSV, {"label": "color"}, "source.label: t.csv has no column 'color'; did you mean 'colour'?"),
     "unknown column": (CSV, {"columns": ["siz"]}, "source.columns: t.csv has no column 'siz'; did you mean 'size'?"),
     "unknown drop": (CSV, {"drop": ["cod"]}, "source.drop: t.csv has no column 'cod'; did you mean 'code'?"),
-    "unknown as_category": (CSV, {"as_category": ["cod"]}, "source.as_category: t.csv has no column 'cod'"),
+    "unknown types": (CSV, {"types": {"cod": "category"}}, "source.types: t.csv has no column 'cod'"),
     "unknown counts": (CSV, {"counts": "cod"}, "source.counts: t.csv has no column 'cod'"),
     "bad counts": (CSV, {"counts": "size"}, "source.counts: t.csv: column 'size' must hold whole numbers"),
     "dropped label": (CSV, {"label": "ok", "drop": ["ok"]}, "source.drop: t.csv names 'ok', which is source.label"),
