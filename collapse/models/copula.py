@@ -34,7 +34,8 @@ class Copula(Model):
     A latent correlation is the one under which two binned normal latents have the covariance that their scores
     (conditional means of the latent) show: Σ_k a_k b_k ρ^k with the Hermite coefficients a, b of both step functions,
     solved for ρ. With values without ties it is the correlation of normal scores. Pairs with missing numbers count
-    where both are present. The matrix of such correlations need not be positive definite: its eigenvalues are raised to
+    where both are present; where gaps follow other columns this is the correlation of a selection, a little weak. The
+    matrix of such correlations need not be positive definite: its eigenvalues are raised to
     1e-4 and the diagonal is scaled back to one.
 
     What it cannot keep is the mechanism under study: one number per pair of columns. Structural zeros, hubs and
