@@ -54,6 +54,8 @@ STAGES = ("late", "distorted", "early", "healthy")
 FEW, CONFIDENCE = 30, 0.95
 #: Draws of the median of R fits that tell its distribution.
 DRAWS = 2**14
+#: Numbers that measuring holds for a row with numbers: its components and its place on every projection.
+SPACE = 48
 #: Numbers that the rows of one chunk of fits may hold.
 CHUNK = 2**24
 
@@ -268,7 +270,8 @@ def floor(
     pyarrow.Table
         Columns kind, replicate (int32), metric, feature, value; one row per kind, fit, metric and feature.
     """
-    most = max(rows, measured_rows) * max(schema.width, len(schema.columns))
+    held = max(schema.width, len(schema.columns), SPACE if schema.numeric else 0)
+    most = max(rows, measured_rows) * held
     chunk = int(np.clip(CHUNK // most, 1, BLOCK))
     found: list[tuple[str, int, list[Measurement]]] = []
     before: dict[str, Rows] = {}

@@ -5,18 +5,29 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 
+from collapse.errors import InputError
+
 Kind = Literal["number", "category", "image"]
+#: What a column is at rest. Dates are days and datetimes microseconds since 1970 (UTC); a boolean is a category.
+Type = Literal["number", "integer", "date", "datetime", "category", "boolean"]
+TYPES: tuple[str, ...] = get_args(Type)
+#: Numbers of these types are whole.
+WHOLE = frozenset({"integer", "date", "datetime"})
+#: The name of the missing value among the categories of a column that may lack one; at rest it is a null.
+NOTHING = "(missing)"
 
 
 @dataclass(frozen=True)
 class Column:
     """One column: a number, a category (codes into ``categories``) or an image of ``shape``.
 
-    ``role`` is ``feature`` or ``label``; a label is always a category.
+    ``role`` is ``feature`` or ``label``; a label is always a category. ``kind`` is what mathematics sees, ``type``
+    what lies on disk ('' : the same). A column with ``missing`` may lack values, a state of its own: NaN among numbers,
+    the last of ``categories`` (:data:`NOTHING`) among categories.
     """
 
     name: str
@@ -24,6 +35,8 @@ class Column:
     categories: tuple[str, ...] = ()
     shape: tuple[int, ...] = ()
     role: Literal["feature", "label"] = "feature"
+    type: Literal["", "integer", "date", "datetime", "boolean"] = ""
+    missing: bool = False
 
     @property
     def width(self) -> int:
@@ -32,13 +45,20 @@ class Column:
 
     def plain(self) -> dict[str, Any]:
         """Return plain data for JSON."""
-        return {"name": self.name, "kind": self.kind, "role": self.role, "categories": list(self.categories),
-                "shape": list(self.shape)}
+        facts = {"name": self.name, "kind": self.kind, "role": self.role, "categories": list(self.categories),
+                 "shape": list(self.shape)}
+        return facts | ({"type": self.type} if self.type else {}) | ({"missing": True} if self.missing else {})
+
+    @property
+    def says(self) -> str:
+        """Return the type in one word, and whether values may be missing."""
+        return (self.type or self.kind) + (", may be missing" if self.missing else "")
 
     @staticmethod
     def parse(data: dict[str, Any]) -> Column:
         """Return the column that :meth:`plain` described."""
-        return Column(data["name"], data["kind"], tuple(data["categories"]), tuple(data["shape"]), data["role"])
+        return Column(data["name"], data["kind"], tuple(data["categories"]), tuple(data["shape"]), data["role"],
+                      data.get("type", ""), data.get("missing", False))
 
 
 @dataclass(frozen=True)
@@ -70,6 +90,11 @@ class Schema:
         """Return the features that are categories (without the label)."""
         return tuple(c for c in self.columns if c.role == "feature" and c.kind == "category")
 
+    @cached_property
+    def gaps(self) -> tuple[Column, ...]:
+        """Return the number columns that may lack values."""
+        return tuple(c for c in self.columns if c.kind == "number" and c.missing)
+
     @property
     def width(self) -> int:
         """Return the number of numeric features d, pixels counted one by one."""
@@ -78,6 +103,33 @@ class Schema:
     def plain(self) -> list[dict[str, Any]]:
         """Return plain data for JSON."""
         return [column.plain() for column in self.columns]
+
+    def admit(self, found: Schema, where: str) -> None:
+        """Refuse rows of another schema than this frozen one.
+
+        Raises
+        ------
+        InputError
+            Naming the first column that is absent, new or of another type.
+        """
+        for column in self.columns:
+            if column.name not in found.names:
+                raise InputError(f"{where}: lacks the column '{column.name}', which was frozen at generation 0; put it "
+                                 f"back, or begin a new study")
+            other = found[column.name]
+            if other.says != column.says:
+                raise InputError(f"{where}: column '{column.name}' is {other.says}, but was frozen as {column.says} at "
+                                 f"generation 0; convert it, or begin a new study")
+            strange = sorted(set(other.categories) - set(column.categories))
+            if strange:
+                raise InputError(f"{where}: column '{column.name}' has the category '{strange[0]}', which is not among "
+                                 f"those frozen at generation 0; map it onto one of them, or begin a new study")
+        extra = [name for name in found.names if name not in self.names]
+        if extra:
+            raise InputError(f"{where}: has a column '{extra[0]}' that was not there at generation 0; drop it")
+        if found != self:
+            raise InputError(f"{where}: its columns or categories stand in another order than at generation 0; write "
+                             f"it again in the frozen order")
 
     @staticmethod
     def parse(data: Sequence[dict[str, Any]]) -> Schema:
@@ -89,7 +141,7 @@ class Schema:
 class Rows:
     """``n`` rows of each of ``R`` independent replicates.
 
-    ``values[name]`` has shape (R, n) for numbers (float64) and categories (int32 codes), and
+    ``values[name]`` has shape (R, n) for numbers (float64, NaN: missing) and categories (int32 codes), and
     (R, n, *shape) for images (float32). ``weights`` (n,) say how much each row counts in training; None: all alike.
     """
 
@@ -125,7 +177,10 @@ class Rows:
 
     @staticmethod
     def assemble(schema: Schema, matrix: np.ndarray | None, codes: dict[str, np.ndarray]) -> Rows:
-        """Return rows from a matrix (R, n, d) of the numeric features and codes (R, n) by column name."""
+        """Return rows from a matrix (R, n, d) of the numeric features and codes (R, n) by column name.
+
+        Numbers of a whole type are rounded: a model need not know that ages are whole.
+        """
         values: dict[str, np.ndarray] = {}
         start = 0
         for column in schema.columns:
@@ -136,6 +191,7 @@ class Rows:
             block = matrix[:, :, start : start + column.width]
             # Images are single precision in memory as on disk: a sample measured now equals one that is read again.
             kind = np.float32 if column.kind == "image" else np.float64
+            block = np.rint(block) if column.type in WHOLE else block
             values[column.name] = np.ascontiguousarray(block.reshape(*block.shape[:2], *column.shape), dtype=kind)
             start += column.width
         return Rows(schema, values)

@@ -87,9 +87,10 @@ def build(studies: Mapping[str, Study]) -> dict[str, Any]:
     reals, calibrations, generations, checks = {}, {}, {}, {}
     for study in studies.values():
         optional = {key: _key(study, name) for key, name in
-                    (("tails", "tails"), ("measure", "measure"), ("fits", "calibration"))}
+                    (("tails", "tails"), ("groups", "groups"), ("measure", "measure"), ("fits", "calibration"))}
         reals[study.real] = {"study": study.name, "source": registry.code("sources", study.source.kind),
-                             "data": _data(study), "tails": optional["tails"], "measure": optional["measure"]}
+                             "data": _data(study), "tails": optional["tails"], "groups": optional["groups"],
+                             "measure": optional["measure"]}
         for branch in (None, *(study.branches[name] for name in sorted(study.branches))):
             own = branch is not None and branch.own_floor
             if branch is None or own:
@@ -108,7 +109,7 @@ def build(studies: Mapping[str, Study]) -> dict[str, Any]:
         if branch is not None:
             generations[node.name] = {
                 "study": node.study, "branch": branch.name, "parent": node.parent, "real": study.real,
-                "tails": _key(study, "tails"), "measure": _key(study, "measure"),
+                "tails": _key(study, "tails"), "groups": _key(study, "groups"), "measure": _key(study, "measure"),
                 "model": registry.code("models", branch.model.kind),
                 "regime": registry.code("regimes", branch.regime.kind),
                 **_own(branch, {"own_model": "model", "own_rows": "rows", "own_seed": "seed"}), **_settings(branch),

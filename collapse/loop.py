@@ -16,6 +16,7 @@ from collapse.errors import InputError, NodeError, nearest
 from collapse.metrics import measure_all
 from collapse.metrics.base import Measurement
 from collapse.metrics.frame import Frame
+from collapse.metrics.partition import check_grouping
 from collapse.models.base import Model, Parameters
 from collapse.params import Branch, Study
 from collapse.pool import Part, Pool, RealData
@@ -88,7 +89,7 @@ def freeze(study: Study, reference: Rows, bank: Rows | None) -> Frame:
     rng = address(study, 0)
     beside = bank if bank is not None else study.source.draw(EXACT_ROWS, 1, rng.at("beside"))
     tails = tuple((tail.condition, tail.weight) for tail in study.tails)
-    return Frame.freeze(reference, beside, tails, study.rows, study.metrics)
+    return Frame.freeze(reference, beside, tails, study.rows, study.metrics, study.groups)
 
 
 #: Features beyond which the reference's moments are no truth to compare with.
@@ -101,7 +102,7 @@ def truth(source: Source, reference: Rows) -> dict[str, np.ndarray]:
     if known:
         return known
     found = {}
-    if 0 < reference.schema.width <= MOST_FEATURES:
+    if 0 < reference.schema.width <= MOST_FEATURES and not reference.schema.gaps:
         x = reference.matrix()[0]
         found = {"mean": x.mean(axis=0), "covariance": np.cov(x, rowvar=False).reshape(x.shape[1], x.shape[1])}
     for column in reference.schema.columns:
@@ -275,6 +276,12 @@ def check_study(study: Study) -> None:
         if mass == 0:
             raise InputError(f"{path}: tails[{index}].where: no reference row has '{tail.where}'; choose a region "
                              f"that real rows reach")
+    for index, names in enumerate(study.groups):
+        where = f"groups[{index}]" if len(study.groups) > 1 else "groups"
+        try:
+            check_grouping(names, parts.reference)
+        except InputError as error:
+            raise InputError(f"{path}: {where}: {error}") from None
     try:
         study.model.check(schema, study.rows)  # the calibration fits it, whatever the branches do
     except InputError as error:

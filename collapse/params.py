@@ -41,11 +41,11 @@ MANDATORY = {
     "branches": "branches: {replace: {regime: replace}}",
     "gates": "gates: {}",
 }
-OPTIONAL = ("calibration", "tails", "claims", "measure", "factors", "ladder", "grid")
+OPTIONAL = ("calibration", "tails", "groups", "claims", "measure", "factors", "ladder", "grid")
 OVERRIDES = ("model", "rows", "generations", "gates", "seed")
 #: Shared by all branches, which start from one real node and are judged by one frame.
-SHARED = ("source", "replicates", "tails", "calibration", "measure", "factors", "ladder", "grid", "title", "claims",
-          "branches")
+SHARED = ("source", "replicates", "tails", "groups", "calibration", "measure", "factors", "ladder", "grid", "title",
+          "claims", "branches")
 
 Action = Literal["record", "halt", "quarantine"]
 
@@ -116,6 +116,8 @@ class Study:
     branches: dict[str, Branch]
     gates: tuple[Gate, ...]
     tails: tuple[Tail, ...]
+    #: Groupings by the columns that they cross.
+    groups: tuple[tuple[str, ...], ...]
     claims: tuple[Claim, ...]
     calibration: int
     #: The metrics that are measured, by file; None: all that apply.
@@ -274,6 +276,7 @@ def parse_study(data: Mapping[str, Any], name: str, path: Path) -> Study:
     gates = _gates(path, "gates", data["gates"])
     branches = _branches(path, data, model, gates)
     tails = _tails(path, data.get("tails", []))
+    groups = _groups(path, data["groups"]) if "groups" in data else ()
     claims = data.get("claims", [])
     if not isinstance(claims, list):
         raise InputError(f"{path}: claims must be a list")
@@ -289,7 +292,7 @@ def parse_study(data: Mapping[str, Any], name: str, path: Path) -> Study:
     calibration = data.get("calibration", model.calibration)
     _whole(path, "calibration", calibration, 10)
     study = Study(name, path, data["title"], data["seed"], source, model, data["rows"], data["generations"],
-                  data["replicates"], branches, gates, tails, parsed, calibration,
+                  data["replicates"], branches, gates, tails, groups, parsed, calibration,
                   *_measure(path, data.get("measure", {}), data["replicates"]), factors, ladder,
                   grid, frozenset(data))
     laws.check(study)
@@ -430,6 +433,26 @@ def _tails(path: Path, raw: Any) -> tuple[Tail, ...]:
             raise InputError(f"{path}: {where}.{error}") from None
         tails.append(tail)
     return tuple(tails)
+
+
+def _groups(path: Path, raw: Any) -> tuple[tuple[str, ...], ...]:
+    """Return groupings: one of all columns, or, where a list stands among them, one of each item."""
+    if not isinstance(raw, list) or not raw:
+        raise InputError(f"{path}: groups must be a list of category columns, such as [sex, race]; or of groupings, such "
+                         f"as [[sex, race], occupation]")
+    items = raw if any(isinstance(item, list) for item in raw) else [raw]
+    found = []
+    for index, item in enumerate(items):
+        names = item if isinstance(item, list) else [item]
+        where = f"groups[{index}]" if len(items) > 1 else "groups"
+        if not names or not all(isinstance(name, str) for name in names):
+            raise InputError(f"{path}: {where} must name columns, such as [sex, race] (it is {item!r})")
+        if len(set(names)) < len(names):
+            raise InputError(f"{path}: {where} names a column twice; name each once")
+        if any(set(names) == set(other) for other in found):
+            raise InputError(f"{path}: {where} is the same grouping as an earlier one; drop it")
+        found.append(tuple(names))
+    return tuple(found)
 
 
 def _part(path: Path, where: str, group: str, raw: Any) -> Any:

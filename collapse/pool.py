@@ -15,7 +15,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from collapse.data import Column, Rows, Schema
+from collapse.data import NOTHING, WHOLE, Column, Rows, Schema
 from collapse.errors import InputError
 from collapse.rng import Rng
 from collapse.spec import canonical
@@ -242,13 +242,49 @@ def file_hash(path: Path) -> str:
 def content_hash(schema: Schema, counts: np.ndarray, values: dict[str, np.ndarray]) -> str:
     """Return the SHA-256 of the values in column order, whatever the file's layout.
 
-    Arrays are hashed as little-endian C-ordered bytes, categories as codes beside their list.
+    Arrays are hashed as little-endian C-ordered bytes, categories as codes beside their list. A missing number is one
+    NaN, whatever bits it came with; a missing category has a code of its own.
     """
-    state = hashlib.sha256(canonical({"schema": schema.plain(), "counts": counts.tolist()}).encode())
+    state = _begun(schema, counts)
     for column in schema.columns:
-        array = np.ascontiguousarray(values[column.name], dtype=_dtype(column))
-        state.update(array.data if array.size else b"")
+        _absorb(state, column, values[column.name])
     return state.hexdigest()
+
+
+def stored_content(path: Path, schema: Schema, counts: np.ndarray) -> str:
+    """Return the content hash of the rows that lie in a Parquet file, a row group of a column at a time.
+
+    Raises
+    ------
+    InputError
+        If the file is not readable, or its columns are not those of ``schema``.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    _check_types(path, schema)
+    state = _begun(schema, counts)
+    try:
+        with pq.ParquetFile(path) as file:
+            for column in schema.columns:
+                for group in range(file.num_row_groups):
+                    table = file.read_row_group(group, columns=[column.name], use_threads=False)
+                    _absorb(state, column, _numpy(column, table[column.name]))
+    except (pa.ArrowException, OSError, ValueError, KeyError, IndexError) as error:
+        raise InputError(f"{path}: cannot be read ({(str(error).splitlines() or [type(error).__name__])[0][:120]})") \
+            from None
+    return state.hexdigest()
+
+
+def _begun(schema: Schema, counts: np.ndarray) -> Any:
+    return hashlib.sha256(canonical({"schema": schema.plain(), "counts": counts.tolist()}).encode())
+
+
+def _absorb(state: Any, column: Column, values: np.ndarray) -> None:
+    array = np.ascontiguousarray(values, dtype=_dtype(column))
+    if column.kind == "number" and column.missing:
+        array = np.where(np.isnan(array), np.nan, array)
+    state.update(array.data if array.size else b"")
 
 
 def _dtype(column: Column) -> str:
@@ -285,7 +321,7 @@ def write_part(part: Part, path: Path, study: str) -> tuple[str, str]:
         "study": study,
     }
     table = pa.table(arrays, schema=pa.schema(fields, metadata={"collapse": canonical(note)}))
-    categories = [column.name for column in part.schema.columns if column.kind == "category"]
+    categories = [c.name for c in part.schema.columns if c.kind == "category" and c.type != "boolean"]
     pq.write_table(table, path, compression="zstd", use_dictionary=categories, row_group_size=1 << 17)
     sync(path)
     return content, file_hash(path)
@@ -295,11 +331,28 @@ def _arrow(column: Column, values: np.ndarray) -> Any:
     import pyarrow as pa
 
     values = np.ascontiguousarray(values, dtype=_dtype(column))
-    if column.kind == "category":
-        return pa.DictionaryArray.from_arrays(pa.array(values), pa.array(column.categories, pa.string()))
     if column.kind == "image":
         return pa.FixedShapeTensorArray.from_numpy_ndarray(values)
-    return pa.array(values)
+    empty = None
+    if column.missing:
+        empty = np.isnan(values) if column.kind == "number" else values == len(column.categories) - 1
+    if column.type == "boolean":
+        return pa.array(values == column.categories.index("True"), mask=empty)
+    if column.kind == "category":
+        names = column.categories[:-1] if column.missing else column.categories
+        return pa.DictionaryArray.from_arrays(pa.array(values, mask=empty), pa.array(names, pa.string()))
+    if column.type in WHOLE:
+        whole = np.where(empty, 0, values).astype(np.int64) if empty is not None else values.astype(np.int64)
+        return pa.array(whole.astype(np.int32) if column.type == "date" else whole, mask=empty).cast(arrow_type(column))
+    return pa.array(values, mask=empty)
+
+
+def arrow_type(column: Column) -> Any:
+    """Return what a number or boolean column is in Arrow."""
+    import pyarrow as pa
+
+    return {"": pa.float64(), "integer": pa.int64(), "date": pa.date32(), "datetime": pa.timestamp("us"),
+            "boolean": pa.bool_()}[column.type]
 
 
 def part_note(path: Path) -> dict[str, Any]:
@@ -333,19 +386,45 @@ def read_part(path: Path, hashes: tuple[str, str] | None = None) -> Part:
 def _read_values(path: Path, schema: Schema) -> dict[str, np.ndarray]:
     import pyarrow.parquet as pq
 
+    _check_types(path, schema)
     table = pq.read_table(path, columns=list(schema.names))
     return {column.name: _numpy(column, table[column.name]) for column in schema.columns}
 
 
+def _check_types(path: Path, schema: Schema) -> None:
+    """Refuse a file whose columns are not those of its own frozen schema."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    found = pq.read_schema(path)
+    for column in schema.columns:
+        if column.name not in found.names:
+            raise InputError(f"{path}: lacks the column '{column.name}', which was frozen at generation 0; put it back "
+                             f"from 'dvc checkout', or make the node again")
+        kind = found.field(column.name).type
+        dictionary = column.kind == "category" and column.type != "boolean"
+        if column.kind != "image" and not (pa.types.is_dictionary(kind) if dictionary else kind == arrow_type(column)):
+            raise InputError(f"{path}: column '{column.name}' is {kind}, but was frozen as {column.says} at generation "
+                             f"0; put the file back from 'dvc checkout', or make the node again")
+
+
 def _numpy(column: Column, chunked: Any) -> np.ndarray:
     array = chunked.combine_chunks()
-    if column.kind == "category":
-        codes = {name: code for code, name in enumerate(column.categories)}
-        order = np.array([codes[name] for name in array.dictionary.to_pylist()], dtype=np.int32)
-        return order[array.indices.to_numpy()] if len(order) else np.empty(0, dtype=np.int32)
     if column.kind == "image":
         return array.to_numpy_ndarray()
-    return array.to_numpy()
+    if column.kind == "number":
+        if column.type in WHOLE:
+            import pyarrow as pa
+
+            array = array.cast(pa.int32() if column.type == "date" else pa.int64())
+        return array.to_numpy(zero_copy_only=False).astype(np.float64, copy=False)  # a null is NaN
+    codes = {name: code for code, name in enumerate(column.categories)}
+    if column.type == "boolean":
+        order, index = np.array([codes["False"], codes["True"]]), array.cast("int8")
+    else:
+        order, index = np.array([codes[name] for name in array.dictionary.to_pylist()], dtype=int), array.indices
+    order = np.append(order, codes[NOTHING] if column.missing else 0).astype(np.int32)
+    return order[index.fill_null(len(order) - 1).to_numpy(zero_copy_only=False)]
 
 
 # ------------------------------------------------------------------------------------- pools on disk
@@ -359,11 +438,14 @@ def read_manifest(folder: Path) -> dict[str, Any]:
 def read_pool(folder: Path) -> Pool:
     """Return the pool that lies in ``folder``; part values are read lazily."""
     manifest = read_manifest(folder)
+    frozen = Schema.parse(manifest["schema"]) if "schema" in manifest else None
     parts = [
         replace(read_part(folder / f"{p['origin']}.parquet", (p["content"], p["file"])), weight=p.get("weight", 1.0),
                 stored=p.get("summaries", {}))
         for p in manifest["parts"]
     ]
+    for part in parts:
+        (frozen or parts[0].schema).admit(part.schema, str(part.path))
     return Pool(tuple(parts), manifest["seen"])
 
 

@@ -122,6 +122,8 @@ class Turn:
             "source": self.study.source.spec(),
             "study": self.study.name,
         }
+        if self.study.source.inferred:
+            about["schema"] = self.frame.schema.plain()
         if self.node.branch is None:
             return {**about, "real_inputs": list(self.study.source.real_inputs), "rows": self.study.rows,
                     "seed": list(loop.address(self.study, 0).address)}

@@ -88,7 +88,7 @@ MISTAKES = [
 def metrics_table() -> str:
     """The table of all metrics; a step is a remark on the metric that it belongs to."""
     lines = ["| metric | family | ideal | collapse | step | meaning | source |", "|---|---|---|---|---|---|---|"]
-    order = ["tails", "spread", "modes", "drift", "fidelity", "labels", "fit"]
+    order = ["tails", "spread", "modes", "drift", "fidelity", "labels", "groups", "fit"]
     known = [(name, fact) for name, fact in facts().items() if not name.endswith("_step")]
     for name, fact in sorted(known, key=lambda item: order.index(item[1].family)):
         cells = (f"`{name}`", fact.family, f"{fact.ideal:g}", fact.collapse, "yes" if fact.step else "",

@@ -8,8 +8,9 @@ import pytest
 from pydantic import ValidationError
 from scipy import stats
 
-from collapse.data import Rows
+from collapse.data import Column, Rows, Schema
 from collapse.errors import InputError
+from collapse.pool import Part, Pool, content_hash, read_part, read_pool, write_part, write_pool
 from collapse.registry import find
 from collapse.rng import Rng
 from collapse.sources.base import Source
@@ -214,7 +215,7 @@ def test_columns_are_chosen_dropped_and_labelled(folder):
     assert rows.schema.label.name == "code"
     assert rows.schema.label.categories == ("2", "9", "10")  # numbers in their order
     assert decoded(rows, "code") == ["10", "9", "9", "2"]
-    rows = source("table", path=path, drop=["ok"], as_category=["code"]).load()
+    rows = source("table", path=path, drop=["ok"], types={"code": "category"}).load()
     assert rows.schema.names == ("size", "colour", "code")
     assert rows.schema["code"].kind == "category"
     assert rows.schema.label is None
@@ -239,9 +240,9 @@ MISSING = "size,colour,label\n1,red,0\n,blue,1\n3,NA,0\n4,None,1\n5,?,0\n6,red,1
 def test_missing_values_are_refused_dropped_or_made_a_category(folder):
     path = write(folder, MISSING)
     with pytest.raises(InputError) as caught:
-        source("table", path=path).load()
+        source("table", path=path, missing="refuse").load()
     assert str(caught.value) == ("source.missing: t.csv has missing values (size 1, colour 1; 2 of 6 rows); "
-                                 "write missing: drop, or drop: [size, colour]")
+                                 "write missing: keep, missing: drop, or drop: [size, colour]")
     rows = source("table", path=path, missing="drop", label="label").load()
     assert rows["size"].tolist() == [[1, 4, 5, 6]]
     assert decoded(rows, "colour") == ["red", "None", "?", "red"]  # plain categories, as written
@@ -279,7 +280,7 @@ REFUSALS = {
     "unknown label": (CSV, {"label": "color"}, "source.label: t.csv has no column 'color'; did you mean 'colour'?"),
     "unknown column": (CSV, {"columns": ["siz"]}, "source.columns: t.csv has no column 'siz'; did you mean 'size'?"),
     "unknown drop": (CSV, {"drop": ["cod"]}, "source.drop: t.csv has no column 'cod'; did you mean 'code'?"),
-    "unknown as_category": (CSV, {"as_category": ["cod"]}, "source.as_category: t.csv has no column 'cod'"),
+    "unknown types": (CSV, {"types": {"cod": "category"}}, "source.types: t.csv has no column 'cod'"),
     "unknown counts": (CSV, {"counts": "cod"}, "source.counts: t.csv has no column 'cod'"),
     "bad counts": (CSV, {"counts": "size"}, "source.counts: t.csv: column 'size' must hold whole numbers"),
     "dropped label": (CSV, {"label": "ok", "drop": ["ok"]}, "source.drop: t.csv names 'ok', which is source.label"),
@@ -326,8 +327,7 @@ def test_table_refuses_values_that_are_neither_numbers_nor_text(folder):
     import pandas as pd
 
     pd.DataFrame({"a": [1, 2], "when": pd.to_datetime(["2020-01-01", "2020-01-02"])}).to_parquet(folder / "d.parquet")
-    with pytest.raises(InputError, match=r"column 'when' holds Timestamp values.*drop: \[when\]"):
-        source("table", path="d.parquet").load()
+    assert source("table", path="d.parquet").load().schema["when"].says == "date"
     pd.DataFrame({"a": [1, 2], "list": [[1], [2]]}).to_parquet(folder / "l.parquet")
     with pytest.raises(InputError, match=r"column 'list' holds \w+ values"):
         source("table", path="l.parquet").load()
@@ -338,7 +338,147 @@ def test_parquet_nan_is_missing(folder):
 
     pd.DataFrame({"a": [1.0, np.nan, 3.0], "b": ["x", "y", None]}).to_parquet(folder / "n.parquet")
     with pytest.raises(InputError, match=r"\(a 1, b 1; 2 of 3 rows\)"):
-        source("table", path="n.parquet").load()
+        source("table", path="n.parquet", missing="refuse").load()
+    rows = source("table", path="n.parquet").load()
+    np.testing.assert_array_equal(rows["a"], [[1, np.nan, 3]])
+    assert decoded(rows, "b") == ["x", "y", "(missing)"]
+
+
+TYPED = """name,age,score,born,seen,ok,zip,always
+ada,36,1.5,1815-12-10,2024-01-02T03:04:05.678901,True,00501,1
+bob,,2.0,1990-01-01,2024-01-02T03:04:06,,10001,2
+ada,41,,?,2024-05-01T00:00:00,False,00501,3
+cyd,29,3.25,2001-02-28,,True,?,4
+"""
+
+
+def test_the_schema_is_inferred_and_can_be_overridden(folder):
+    path = write(folder, TYPED)
+    schema = source("table", path=path, na=["?"], types={"zip": "category", "always": "number"}).load().schema
+    assert {c.name: c.says for c in schema.columns} == {
+        "name": "category", "age": "integer, may be missing", "score": "number, may be missing",
+        "born": "date, may be missing", "seen": "datetime, may be missing", "ok": "boolean, may be missing",
+        "zip": "category, may be missing", "always": "number"}
+    assert schema["zip"].categories == ("00501", "10001", "(missing)")  # as it is written, zeros and all
+    assert schema["ok"].categories == ("False", "True", "(missing)")
+    assert Schema.parse(schema.plain()) == schema
+    loaded = source("table", path=path, na=["?"]).load()
+    assert loaded["born"][0, 0] == (np.datetime64("1815-12-10") - np.datetime64("1970-01-01")).astype(int)
+    assert loaded["seen"][0, 0] == np.datetime64("2024-01-02T03:04:05.678901").astype("datetime64[us]").astype(int)
+    assert loaded.schema["zip"].says == "integer, may be missing"
+
+
+def test_a_schema_without_new_facts_is_described_as_before():
+    plain = Column("x", "number").plain()
+    assert plain == {"name": "x", "kind": "number", "role": "feature", "categories": [], "shape": []}
+    assert Column.parse(plain) == Column("x", "number")
+
+
+def test_parts_carry_native_types_and_read_back_exactly(folder):
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    rows = source("table", path=write(folder, TYPED), na=["?"]).load()
+    part = Part.of(rows, "t-real", 0, synthetic=False)
+    hashes = write_part(part, folder / "a.parquet", "t")
+    table = pq.read_table(folder / "a.parquet")
+    kinds = dict(zip(table.schema.names, table.schema.types, strict=True))
+    assert (kinds["age"], kinds["score"], kinds["born"], kinds["seen"], kinds["ok"]) == (
+        pa.int64(), pa.float64(), pa.date32(), pa.timestamp("us"), pa.bool_())
+    assert {name: table[name].null_count for name in ("age", "score", "born", "seen", "ok", "zip", "name")} == {
+        "age": 1, "score": 1, "born": 1, "seen": 1, "ok": 1, "zip": 1, "name": 0}
+    assert table["born"].to_pylist()[0].isoformat() == "1815-12-10"
+    back = read_part(folder / "a.parquet").rows()
+    assert back.schema == rows.schema
+    for name in rows.schema.names:
+        np.testing.assert_array_equal(back[name], rows[name])
+    assert write_part(Part.of(back, "t-real", 0, False), folder / "b.parquet", "t") == hashes
+    assert (folder / "a.parquet").read_bytes() == (folder / "b.parquet").read_bytes()
+
+
+def test_the_content_hash_sees_gaps_and_not_how_they_are_written():
+    schema = Schema((Column("x", "number", missing=True),))
+    strange = np.frombuffer(np.uint64(0x7FF8000000000123).tobytes(), dtype=np.float64)  # a NaN of other bits
+    one, two = (Rows(schema, {"x": np.array([[1.0, gap]])}) for gap in (np.nan, strange[0]))
+    other = Rows(schema, {"x": np.array([[1.0, 0.0]])})
+    hashes = [content_hash(schema, np.array([2]), {"x": rows["x"][0]}) for rows in (one, two, other)]
+    assert hashes[0] == hashes[1] != hashes[2]
+
+
+@pytest.mark.parametrize(("types", "line"), [
+    ({"name": "integer"}, "source.types: t.csv: column 'name' is not of type integer: it has 'ada'; mend the file, or "
+                          "write types: {name: category}"),
+    ({"score": "integer"}, "column 'score' is not of type integer: it has '1.5'"),
+    ({"name": "number"}, "column 'name' is not of type number: it has 'ada'"),
+    ({"age": "boolean"}, "column 'age' is not of type boolean: it has '36"),
+    ({"name": "date"}, "column 'name' is not of type date: it has 'ada'"),
+    ({"seen": "date"}, "column 'seen' is not of type date: it has '2024-01-02"),
+    ({"agee": "number"}, "source.types: t.csv has no column 'agee'; did you mean 'age'?"),
+])
+def test_types_that_do_not_fit_are_one_line(folder, types, line):
+    with pytest.raises(InputError) as caught:
+        source("table", path=write(folder, TYPED), na=["?"], types=types).load()
+    assert line in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_whole_numbers_that_no_float_holds_are_refused(folder):
+    path = write(folder, "id,x\n9007199254740993,1\n9007199254740995,2\n")
+    with pytest.raises(InputError, match=r"column 'id' has whole numbers beyond 2\^53.*types: \{id: category\}"):
+        source("table", path=path).load()
+
+
+LATER = {
+    "lacks a column": ("size,colour,ok\n1,red,True\n2,blue,False\n", "later.csv: lacks the column 'code', which was frozen"),
+    "a new type": (CSV.replace("-3", "three"), "later.csv: column 'size' is category, but was frozen as number at"),
+    "a new category": (CSV.replace("blue", "mauve"), "has the category 'mauve', which is not among those frozen"),
+    "a gap": (CSV.replace("-3", ""), "column 'size' is number, may be missing, but was frozen as number"),
+    "a new column": (CSV.replace("\n", ",1\n").replace("code,1", "code,more"), "has a column 'more' that was not there"),
+}
+
+
+@pytest.mark.parametrize("case", LATER)
+def test_a_later_table_must_have_the_frozen_schema(folder, case):
+    frozen = source("table", path=write(folder, CSV)).load().schema
+    text, line = LATER[case]
+    with pytest.raises(InputError) as caught:
+        source("table", path=write(folder, text, "later.csv")).read_as(frozen)
+    assert line in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_later_table_takes_the_frozen_order_and_codes(folder):
+    frozen = source("table", path=write(folder, CSV)).load().schema
+    later = source("table", path=write(folder, "code,ok,colour,size\n9,True,red,7\n9,False,green,8\n", "l.csv"))
+    rows = later.read_as(frozen)
+    assert rows.schema == frozen
+    assert decoded(rows, "colour") == ["red", "green"]
+
+
+def test_a_pool_of_another_schema_is_refused(folder):
+    rows = source("table", path=write(folder, CSV)).load()
+    write_pool(Pool.of(Part.of(rows, "t-real", 0, False)), folder / "pool", {"study": "t", "schema": rows.schema.plain()})
+    assert read_pool(folder / "pool").rows().n == 4
+    fewer = Rows(Schema(rows.schema.columns[:3]), {name: rows[name] for name in rows.schema.names[:3]})
+    (folder / "pool" / "t-real.parquet").unlink()
+    write_part(Part.of(fewer, "t-real", 0, False), folder / "pool" / "t-real.parquet", "t")
+    with pytest.raises(InputError, match=r"t-real\.parquet: lacks the column 'code', which was frozen at generation 0"):
+        read_pool(folder / "pool")
+
+
+def test_a_part_whose_file_was_changed_is_refused(folder):
+    import pyarrow.parquet as pq
+
+    rows = source("table", path=write(folder, CSV)).load()
+    write_part(Part.of(rows, "t-real", 0, False), folder / "p.parquet", "t")
+    table = pq.read_table(folder / "p.parquet")
+    pq.write_table(table.drop_columns(["code"]), folder / "fewer.parquet")
+    place = table.schema.get_field_index("code")
+    pq.write_table(table.set_column(place, "code", table["code"].cast("string")), folder / "text.parquet")
+    with pytest.raises(InputError, match="lacks the column 'code'"):
+        read_part(folder / "fewer.parquet").rows()
+    with pytest.raises(InputError, match="column 'code' is string, but was frozen as integer"):
+        read_part(folder / "text.parquet").rows()
 
 
 @pytest.mark.parametrize("settings", [{}, {"path": ""}, {"path": "t.csv", "missing": "ignore"},
@@ -364,7 +504,9 @@ def test_diamonds_and_penguins():
     rows = source("table", path="tabular/diamonds.csv").load()
     assert (rows.n, len(rows.schema.numeric), len(rows.schema.categorical)) == (53_940, 7, 3)
     with pytest.raises(InputError, match="11 of 344 rows"):
-        source("table", path="tabular/penguins.csv").load()
+        source("table", path="tabular/penguins.csv", missing="refuse").load()
+    assert [c.name for c in source("table", path="tabular/penguins.csv").load().schema.gaps] == [
+        "bill_length_mm", "bill_depth_mm", "flipper_length_mm", "body_mass_g"]
     rows = source("table", path="tabular/penguins.csv", label="species", missing="drop").load()
     assert rows.n == 333
     assert rows.schema.label.categories == ("Adelie", "Chinstrap", "Gentoo")

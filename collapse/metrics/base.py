@@ -22,7 +22,7 @@ class Fact:
     which collapse lies; ``meaning`` says what both ends mean, in one line; ``source`` cites the definition.
     """
 
-    family: Literal["spread", "modes", "drift", "tails", "fidelity", "labels", "fit"]
+    family: Literal["spread", "modes", "drift", "tails", "fidelity", "labels", "groups", "fit"]
     ideal: float
     collapse: Literal["below", "above", "either"]
     meaning: str

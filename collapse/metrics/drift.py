@@ -62,6 +62,13 @@ class Drift(Metric):
             "Kullback & Leibler 1951",
             step=True,
         ),
+        "missing_shift": Fact(
+            "drift", 0.0, "above",
+            "mean over columns that may lack values of the change of their missing share; 0.0: as often missing, 1.0: "
+            "always instead of never",
+            "Levin & Peres 2017, ch. 4 (the total variation of one event)",
+            step=True,
+        ),
         "category_tv": Fact(
             "drift", 0.0, "above",
             "mean over category columns of the total variation ½Σ|p − q|; 0.0: same shares, 1.0: disjoint",
@@ -85,7 +92,7 @@ def _distances(view: View, other: View, frame: Frame, names: tuple[str, ...]) ->
     """Yield every distance between two views; column by column too for the columns in ``names``."""
     parts = {column.name: tv for column, tv in _category_tv(view, other, frame)} if frame.schema.categorical else {}
     if frame.names:
-        shift = view.coordinates.mean(axis=1) - other.coordinates.mean(axis=1)  # (R, p)
+        shift = view.mean(_known(view)) - other.mean(_known(other))  # (R, p)
         yield Measurement("mean_shift", "", np.sqrt(np.square(shift).mean(axis=1)))
         marginal = wasserstein(view.ranked, other.ranked, 1)  # (R, p)
         yield Measurement("w1", "", marginal.mean(axis=1))
@@ -99,10 +106,19 @@ def _distances(view: View, other: View, frame: Frame, names: tuple[str, ...]) ->
         yield Measurement("mmd", "", kernel)
     if frame.names or frame.schema.categorical:
         yield Measurement("kl_bins", "", _kl(view, other, frame))
+    gaps = {name: np.abs(share - other.missing[name]) for name, share in view.missing.items()}
+    if gaps:
+        yield Measurement("missing_shift", "", across(np.broadcast_arrays(*gaps.values())))
+        if len(gaps) > 1 and names:
+            yield from (Measurement("missing_shift", name, gap) for name, gap in gaps.items())
     if parts:
         yield Measurement("category_tv", "", across(parts.values()))
         if len(parts) > 1 and names:
             yield from (Measurement("category_tv", name, tv) for name, tv in parts.items())
+
+
+def _known(view: View) -> np.ndarray:
+    return np.nan_to_num(view.coordinates) if (view.present < view.n).any() else view.coordinates
 
 
 def _slices(view: View, frame: Frame) -> np.ndarray:
@@ -110,7 +126,19 @@ def _slices(view: View, frame: Frame) -> np.ndarray:
 
 
 def wasserstein(a: np.ndarray, b: np.ndarray, power: int) -> np.ndarray:
-    """Return ∫|F_a⁻¹ − F_b⁻¹|^power, exactly, for sorted ``a`` (R, n, p) and ``b`` (R or 1, m, p): (R, p)."""
+    """Return ∫|F_a⁻¹ − F_b⁻¹|^power, exactly, for sorted ``a`` (R, n, p) and ``b`` (R or 1, m, p): (R, p).
+
+    NaN, which stand last, are left out.
+    """
+    gaps = np.isnan(a[:, -1:]).any(axis=(0, 1)) | np.isnan(b[:, -1:]).any(axis=(0, 1))  # (p,)
+    if gaps.any():
+        out = np.empty((len(a), a.shape[2]))
+        out[:, ~gaps] = wasserstein(a[:, :, ~gaps], b[:, :, ~gaps], power)
+        for r, place in np.ndindex(len(a), a.shape[2]):
+            if gaps[place]:
+                x, y = (rows[~np.isnan(rows)] for rows in (a[r, :, place], b[r if len(b) > 1 else 0, :, place]))
+                out[r, place] = wasserstein(x[None, :, None], y[None, :, None], power)[0, 0]
+        return out
     at, bt, weight = _levels(a.shape[1], b.shape[1])
     out = np.empty((len(a), a.shape[2]))
     for r, rows in enumerate(a):

@@ -11,6 +11,9 @@ chose it, and 8.5 % of other real rows). So 1.0 is what fresh real rows show.
   deviation; an image by one factor for all pixels; a category's one-hot codes by √(1 − Σp²)), then principal
   components, not whitened, so that distances stay those of the data. Up to 16 dimensions all are kept,
   beyond that those that hold 95 % of the variance, at most 16. Labels are no features.
+* **A missing number** sits at the reference mean of its column in the feature space, beside an indicator that carries a
+  unit of variance of its own. One-dimensional metrics look at the values that are there; where there is none at all,
+  the column sits at the reference mean.
 """
 
 from __future__ import annotations
@@ -26,6 +29,7 @@ from collapse.condition import Condition
 from collapse.data import Column, Rows, Schema
 from collapse.errors import InputError
 from collapse.metrics.neighbours import Balls, Near, thin
+from collapse.metrics.partition import Partition, Reach, reach
 from collapse.rng import Rng
 
 #: Share of the reference beyond each one-dimensional tail threshold, and in the rare categories of a column.
@@ -55,31 +59,37 @@ class Space:
 
     @staticmethod
     def fit(reference: Rows, columns: tuple[Column, ...]) -> Space:
-        """Return the space of the categories ``columns`` and all numeric features."""
+        """Return the space of all numeric features, the categories in ``columns`` and the gaps of its numbers."""
         mean, scale = _standard(reference)
         rows = reference.take(thinned(reference.n, FIT_ROWS)[None, :])
-        tables = {column.name: _table(column, rows[column.name][0]) for column in columns}
-        blocks = [(rows.matrix()[0] - mean) / scale, *(table[rows[name][0]] for name, table in tables.items())]
+        tables = {column.name: _table(_codes(rows, column.name)[0], max(len(column.categories), 2))
+                  for column in columns}
+        standard = (rows.matrix()[0] - mean) / scale
+        if rows.schema.gaps:
+            standard = np.nan_to_num(standard)
+        blocks = [standard, *(table[_codes(rows, name)[0]] for name, table in tables.items())]
         centred = np.concatenate(blocks, axis=1)  # (N, D + S)
         return Space(mean, scale, tables, _axes(centred - centred.mean(axis=0)))
 
     def standard(self, rows: Rows) -> np.ndarray:
-        """Return the numeric features with one unit of variance a column, (R, n, D)."""
-        return (rows.matrix() - self.mean) / self.scale
+        """Return the numeric features with one unit of variance a column, (R, n, D); the missing at the mean."""
+        standard = (rows.matrix() - self.mean) / self.scale
+        return np.nan_to_num(standard, copy=False) if rows.schema.gaps else standard
 
     def project(self, rows: Rows) -> np.ndarray:
         """Return the components of rows, (R, n, k)."""
         out = self.standard(rows) @ self.axes[: len(self.mean)]
         start = len(self.mean)
         for name, table in self.tables.items():
-            out = out + (table @ self.axes[start : start + table.shape[1]])[rows[name]]
+            out = out + (table @ self.axes[start : start + table.shape[1]])[_codes(rows, name)]
             start += table.shape[1]
         return out
 
 
 def _standard(rows: Rows) -> tuple[np.ndarray, np.ndarray]:
     matrix = rows.matrix()[0].astype(float)
-    mean, variance = matrix.mean(axis=0), matrix.var(axis=0)
+    mean, variance = (np.nanmean(matrix, axis=0), np.nanvar(matrix, axis=0)) if rows.schema.gaps else \
+        (matrix.mean(axis=0), matrix.var(axis=0))
     scale, start = np.ones_like(variance), 0
     for column in rows.schema.numeric:
         block = slice(start, start + column.width)
@@ -89,9 +99,14 @@ def _standard(rows: Rows) -> tuple[np.ndarray, np.ndarray]:
     return mean, scale
 
 
-def _table(column: Column, codes: np.ndarray) -> np.ndarray:
+def _codes(rows: Rows, name: str) -> np.ndarray:
+    """Return the codes of a category column, or of a number column whether a value is missing: (R, n)."""
+    return rows[name] if rows.schema[name].kind == "category" else np.isnan(rows[name]).astype(np.int32)
+
+
+def _table(codes: np.ndarray, categories: int) -> np.ndarray:
     """Return the centred and scaled one-hot place of every category, (categories, S)."""
-    counts = np.bincount(codes, minlength=len(column.categories))
+    counts = np.bincount(codes, minlength=categories)
     slot = np.minimum(np.argsort(np.argsort(-counts, kind="stable"), kind="stable"), SLOTS - 1)
     share = np.bincount(slot, weights=counts) / counts.sum()
     diversity = 1 - np.square(share).sum()
@@ -142,6 +157,10 @@ class View:
         self.coordinates = frame.coordinates(rows, self.numeric)  # (R, n, p)
         self.codes = {c.name: rows[c.name] for c in rows.schema.columns if c.kind == "category"}
         self.label = rows.label
+        #: The missing share of each column that may lack values, (R,).
+        self.missing = {c.name: (np.isnan(rows[c.name]) if c.kind == "number" else
+                                 rows[c.name] == len(c.categories) - 1).mean(axis=1)
+                        for c in rows.schema.columns if c.missing}
         self._frame = frame
 
     @cached_property
@@ -156,8 +175,22 @@ class View:
 
     @cached_property
     def ranked(self) -> np.ndarray:
-        """Return the coordinates, each sorted, (R, n, p)."""
+        """Return the coordinates, each sorted, the missing last, (R, n, p)."""
         return np.sort(self.coordinates, axis=1)
+
+    @cached_property
+    def present(self) -> np.ndarray:
+        """Return how many values each coordinate has, (R, p)."""
+        return self.n - np.isnan(self.coordinates).sum(axis=1)
+
+    def mean(self, values: np.ndarray) -> np.ndarray:
+        """Return the mean over the rows that have a value of ``values`` (R, n, p), 0 or False where they have none."""
+        return values.mean(axis=1) if not self._frame.schema.gaps else values.sum(axis=1) / self.present
+
+    @cached_property
+    def reach(self) -> Reach:
+        """Return which reference rows of each group the rows reach."""
+        return reach(self.space[:, self.pairs], self.near.reach, self._frame.members)
 
     def shares(self, name: str, categories: int) -> np.ndarray:
         """Return the share of every category of a column, (R, categories)."""
@@ -195,11 +228,15 @@ class Frame:
     rows: int
     #: The metrics that are measured, by file; None: all that apply.
     chosen: tuple[str, ...] | None = None
+    #: Groupings by the columns that they cross.
+    groups: tuple[tuple[str, ...], ...] = ()
+    #: All real rows there are beside the reference, R = 1.
+    every: Rows | None = None
     _views: WeakKeyDictionary[Rows, View] = field(default_factory=WeakKeyDictionary, repr=False)
 
     @staticmethod
     def freeze(reference: Rows, real: Rows, tails: tuple[tuple[Condition, float], ...] = (), rows: int = 0,
-               chosen: tuple[str, ...] | None = None) -> Frame:
+               chosen: tuple[str, ...] | None = None, groups: tuple[tuple[str, ...], ...] = ()) -> Frame:
         """Freeze everything on ``reference``; ``real`` is thinned to 10,000 rows.
 
         Raises
@@ -212,7 +249,7 @@ class Frame:
             if not condition.mask(reference).any():
                 raise InputError(f"tails.where: no row of the reference has {condition.text}; widen it")
         return Frame(reference, real.take(thinned(real.n, REAL_ROWS)[None, :]), tuple(tails), rows or reference.n,
-                     chosen)
+                     chosen, groups, real)
 
     @property
     def schema(self) -> Schema:
@@ -235,15 +272,15 @@ class Frame:
     @cached_property
     def space(self) -> Space:
         """Return the joint space of numbers, images and categories."""
-        if not self.schema.categorical or not self.schema.numeric:
-            return self.numeric
-        return Space.fit(self.reference, self.schema.categorical)
+        more = (*self.schema.categorical, *self.schema.gaps)
+        return Space.fit(self.reference, more) if more and self.schema.numeric else self.numeric
 
     @cached_property
     def _number_columns(self) -> list[tuple[int, str]]:
         """Return place and name of the number columns that vary in the reference."""
         found, start = [], 0
-        varies = np.ptp(self.reference.matrix()[0], axis=0) > 0
+        matrix = self.reference.matrix()[0]
+        varies = (np.nanmax(matrix, axis=0) > np.nanmin(matrix, axis=0)) if len(matrix.T) else []
         for column in self.schema.numeric:
             if column.kind == "number" and varies[start]:
                 found.append((start, column.name))
@@ -269,6 +306,8 @@ class Frame:
         places = [place for place, _ in self._number_columns]
         space = self.numeric
         out = (rows.matrix()[:, :, places] - space.mean[places]) / space.scale[places]
+        if self.schema.gaps:
+            out[np.broadcast_to(np.isnan(out).all(axis=1, keepdims=True), out.shape)] = 0.0
         return np.concatenate([out, numeric / self._component_scale], axis=2) if self._images else out
 
     @cached_property
@@ -280,13 +319,18 @@ class Frame:
     def edges(self) -> list[np.ndarray]:
         """Return the inner edges of the quantile bins of each coordinate; ties give fewer than 20 bins."""
         levels = np.arange(1, BINS) / BINS
-        return [np.unique(np.quantile(x, levels, method="inverted_cdf")) for x in self.own.coordinates[0].T]
+        return [np.unique(np.quantile(x[~np.isnan(x)], levels, method="inverted_cdf"))
+                for x in self.own.coordinates[0].T]
 
     def histogram(self, view: View) -> np.ndarray:
         """Return the rows in each bin of each coordinate, (R, p, 20); the bins of a tied column end early."""
         out = np.zeros((view.replicates, len(self.edges), BINS), dtype=int)
         for place, edges in enumerate(self.edges):
-            out[:, place] = counts(np.searchsorted(edges, view.coordinates[:, :, place], side="right"), BINS)
+            x = view.coordinates[:, :, place]
+            bins = np.searchsorted(edges, x, side="right")
+            if self.schema.gaps:
+                bins[np.isnan(x)] = BINS  # in none of them
+            out[:, place] = counts(bins, BINS + 1)[:, :BINS]
         return out
 
     @cached_property
@@ -319,7 +363,8 @@ class Frame:
     @cached_property
     def thresholds(self) -> np.ndarray:
         """Return the lower and upper tail threshold of each coordinate, (2, p)."""
-        return np.quantile(self.own.coordinates[0], [LEVEL, 1 - LEVEL], axis=0, method="inverted_cdf")
+        quantile = np.nanquantile if self.schema.gaps else np.quantile
+        return quantile(self.own.coordinates[0], [LEVEL, 1 - LEVEL], axis=0, method="inverted_cdf")
 
     @cached_property
     def rare(self) -> dict[str, np.ndarray]:
@@ -355,8 +400,8 @@ class Frame:
         """Return the share (R,) of rows in every side, stratum and rare set, by family and name."""
         out = {}
         # strict: the atom of a zero-inflated column is no tail
-        below = (view.coordinates < self.thresholds[0]).mean(axis=1)  # (R, n, p) -> (R, p)
-        above = (view.coordinates > self.thresholds[1]).mean(axis=1)
+        below = view.mean(view.coordinates < self.thresholds[0])  # (R, n, p) -> (R, p)
+        above = view.mean(view.coordinates > self.thresholds[1])
         for place, name in enumerate(self.names):
             out["side", f"{name}:low"], out["side", f"{name}:high"] = below[:, place], above[:, place]
         if self.space.axes.shape[1]:
@@ -364,6 +409,18 @@ class Frame:
         for name, members in self.rare.items():
             out["rare", f"rare:{name}"] = view.shares(name, len(members))[:, members].sum(axis=1)
         return out
+
+    # ------------------------------------------------------------------------------------------ groups
+
+    @cached_property
+    def partitions(self) -> tuple[Partition, ...]:
+        """Return the groupings of the study with what is frozen of their groups."""
+        return tuple(Partition.freeze(names, self.reference, self.real) for names in self.groups)
+
+    @cached_property
+    def members(self) -> list[np.ndarray]:
+        """Return the reference rows that stand for each measured group, in the feature space: (m, k) each."""
+        return [self.own.space[0, p.members[g]] for p in self.partitions for g in p.measured]
 
     # ------------------------------------------------------------------------- what real rows would show
 

@@ -10,6 +10,8 @@ import numpy as np
 from collapse.data import Rows, Schema
 from collapse.metrics.base import Fact, Measurement, Metric
 from collapse.metrics.frame import Frame, counts
+from collapse.metrics.groups import measured
+from collapse.metrics.partition import Reach
 from collapse.metrics.spread import entropy
 
 #: A class is alive while it keeps this part of its reference share.
@@ -50,8 +52,8 @@ class Labels(Metric):
         ),
         "tstr_accuracy": Fact(
             "labels", 1.0, "below",
-            "train on synthetic, test on real: accuracy on the reference of the nearest sample row's label; 1.0: "
-            "as if reality were known",
+            "train on synthetic, test on real: accuracy on the reference, and on the reference rows of each of the "
+            "study's groups, of the nearest sample row's label; 1.0: as if reality were known",
             "Esteban et al. 2017, arXiv 1706.02633",
         ),
         "class_recall": Fact(
@@ -91,10 +93,20 @@ class Labels(Metric):
         yield Measurement("label_agreement", "", (looks == said).mean(axis=1))
         right = np.take_along_axis(said, view.near.to_sample, axis=1) == real  # (R, N)
         yield Measurement("tstr_accuracy", "", right.mean(axis=1))
+        yield from self._by_group(said, view.reach, frame) if frame.groups else ()
         tested = np.intersect1d(present, real)
         recall = np.stack([right[:, real == code].mean(axis=1) for code in tested], axis=1)
         yield from _worst_and_parts("class_recall", recall, column.categories, tested)
         return counts(looks, len(column.categories)) / looks.shape[1]
+
+
+    def _by_group(self, said: np.ndarray, reach: Reach, frame: Frame) -> Iterator[Measurement]:
+        """Yield the accuracy on the reference rows that stand for each group; ``said`` (R, m) trains."""
+        assert frame.own.label is not None
+        real = np.concatenate([frame.own.label[0, p.members[g]] for p in frame.partitions for g in p.measured])  # (M,)
+        right = np.take_along_axis(said, reach.to_sample, axis=1) == real
+        for name, part in zip(measured(frame), np.split(right, reach.starts[1:], axis=1), strict=True):
+            yield Measurement("tstr_accuracy", name, part.mean(axis=1))
 
 
 def _worst_and_parts(

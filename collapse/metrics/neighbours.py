@@ -25,6 +25,7 @@ class Near:
     """What ``m`` sample rows and ``N`` reference rows are to each other, replicate by replicate."""
 
     depth: np.ndarray  # (R, m) distance of a sample row to its K-th nearest reference row: high where density is low
+    reach: np.ndarray  # (R, m) distance of a sample row to its K-th nearest other sample row
     hits: np.ndarray  # (R, m) reference balls that contain the sample row
     covered: np.ndarray  # (R, N) whether the ball of the reference row contains a sample row
     rare: np.ndarray  # (R, rare) whether the ball of the rare reference row contains a sample row as sparse as it
@@ -85,7 +86,7 @@ class Balls:
         own = _distances(rows, rows)  # (m, m)
         reach = _depth(rows, rows, own, K + 1)  # the row itself is its own nearest
         return Near(
-            depth=depth, hits=inside.sum(axis=1), covered=np.asarray(inside.any(axis=0)),
+            depth=depth, reach=reach, hits=inside.sum(axis=1), covered=np.asarray(inside.any(axis=0)),
             rare=(inside[:, self.rare] & self._as_sparse(depth)).any(axis=0),
             recalled=np.asarray((distance <= reach[:, None]).any(axis=0)),
             to_reference=distance.argmin(axis=1), to_sample=distance.argmin(axis=0),
@@ -102,7 +103,7 @@ class Balls:
         back = np.argsort(order, kind="stable")
         starts, ends = np.sort(ranked - reach), np.sort(ranked + reach)
         return Near(
-            depth=depth[back],
+            depth=depth[back], reach=reach[back],
             hits=(np.searchsorted(line["starts"], x, "right") - np.searchsorted(line["ends"], x, "left")),
             covered=np.searchsorted(ranked, right, "right") > np.searchsorted(ranked, left, "left"),
             rare=self._rare_on_a_line(ranked, depth),

@@ -67,9 +67,9 @@ class Spread(Metric):
 
 def _entropy_ratios(sample: Rows, frame: Frame) -> Iterator[tuple[str, np.ndarray]]:
     view = frame.view(sample)
-    histogram = frame.histogram(view) / view.n  # (R, p, bins)
+    histogram = frame.histogram(view) / view.present[:, :, None]  # (R, p, bins)
     for place, name in enumerate(frame.names):
-        own = entropy(frame.bins[place] / frame.reference.n)
+        own = entropy(frame.bins[place] / frame.own.present[0, place])
         if own > 0:
             yield name, entropy(histogram[:, place]) / own
     for column in frame.schema.categorical:

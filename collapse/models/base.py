@@ -8,6 +8,7 @@ from typing import ClassVar
 import numpy as np
 
 from collapse.data import Rows, Schema
+from collapse.errors import InputError
 from collapse.metrics.base import Fact, Measurement
 from collapse.pool import Pool, Summary
 from collapse.rng import Rng
@@ -31,17 +32,23 @@ class Model(Spec):
     summary: ClassVar[str | None] = None
     #: Whether rows may count differently in training (regime ``weighted``).
     weighs: ClassVar[bool] = False
+    #: Whether numbers may be missing. (A missing category is a category.)
+    gaps: ClassVar[bool] = False
     #: What :meth:`statistics` yields.
     facts: ClassVar[dict[str, Fact]] = {}
 
     def check(self, schema: Schema, n: int) -> None:
-        """Refuse data that the model cannot fit: ``n`` rows per replicate of ``schema``.
+        """Refuse data that the model cannot fit: ``n`` rows per replicate of ``schema``. A subclass adds to this.
 
         Raises
         ------
         InputError
             One line that says what the model needs.
         """
+        if schema.gaps and not self.gaps:
+            names = ", ".join(column.name for column in schema.gaps)
+            raise InputError(f"{self.kind} cannot take missing numbers, and {names} may be missing; write source.missing: "
+                             f"drop, drop the column, or take model kind copula")
 
     def learn(self, pool: Pool, rng: Rng) -> Parameters:
         """Fit R independent models to the R replicates of ``pool``: from its summaries, or else from its rows.

@@ -59,6 +59,7 @@ class Categorical(Model):
         return (f"smoothing to the frozen vocabulary ({self.smoothing:g})",) if self.smoothing else ()
 
     def check(self, schema: Schema, n: int) -> None:
+        super().check(schema, n)
         if schema.numeric:
             raise InputError(f"categorical models categories only, and {', '.join(c.name for c in schema.numeric)} "
                              f"holds numbers; leave it out, or take model kind gaussian, kde or gmm")

@@ -58,6 +58,7 @@ class Gaussian(Model):
         return () if self.variance is None else (f"the variance, known to be {self.variance:g}",)
 
     def check(self, schema: Schema, n: int) -> None:
+        super().check(schema, n)
         categories = [column.name for column in schema.columns if column.kind == "category"]
         if categories:
             raise InputError(f"gaussian models numbers only, and {', '.join(categories)} holds categories; "

@@ -56,6 +56,7 @@ class GMM(Model):
         return ("pixel range 0..1",) if self.clip else ()
 
     def check(self, schema: Schema, n: int) -> None:
+        super().check(schema, n)
         if schema.categorical:
             names = ", ".join(column.name for column in schema.categorical)
             raise InputError(f"gmm models numbers, images and a label, and {names} holds categories; "

@@ -47,6 +47,7 @@ class KDE(Model):
         raise ValueError(f"must be a number above 0, in the units of the data, or scott or silverman (it is {value!r})")
 
     def check(self, schema: Schema, n: int) -> None:
+        super().check(schema, n)
         if schema.width == 0:
             raise InputError("kde needs a numeric feature or an image, and there is none; take model kind categorical")
         if n < 2 and isinstance(self.bandwidth, str):

@@ -49,6 +49,7 @@ class Regression(Model):
         return (design,) if self.noise is None else (design, f"the noise, known to be {self.noise:g}")
 
     def check(self, schema: Schema, n: int) -> None:
+        super().check(schema, n)
         if self.target not in [column.name for column in schema.numeric]:
             raise InputError(f"regression.target: there is no column of numbers '{self.target}'; name the one "
                              f"to predict")

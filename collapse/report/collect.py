@@ -27,7 +27,7 @@ COLUMNS = ("node", "branch", "regime", "generation", "replicate", "metric", "fea
 #: Branches are drawn in these colours (Okabe and Ito 2008), control in grey; then again, dashed.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00")
 GREY = "#7d8590"
-FAMILIES = ("tails", "spread", "modes", "drift", "fidelity", "labels", "fit")
+FAMILIES = ("tails", "spread", "modes", "drift", "fidelity", "labels", "groups", "fit")
 
 
 class Place(Protocol):

@@ -19,6 +19,8 @@ class Source(Spec):
     """
 
     finite: ClassVar[bool] = True
+    #: Whether the schema is read off the data: it then stands in every manifest.
+    inferred: ClassVar[bool] = False
 
     #: What of reality the source hands to every later generation, for the manifest's ``real_inputs``.
     real_inputs: ClassVar[tuple[str, ...]] = ()

@@ -1,15 +1,16 @@
-"""A table of your own: Parquet or CSV, numbers and categories."""
+"""A table of your own: Parquet or CSV, its schema inferred once and frozen."""
 
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 import numpy as np
 from pydantic import Field
 
-from collapse.data import Column, Rows, Schema
+from collapse.data import NOTHING, WHOLE, Column, Rows, Schema, Type
 from collapse.errors import InputError, nearest
 from collapse.sources.base import Source
 
@@ -18,12 +19,20 @@ if TYPE_CHECKING:
 
 #: What a CSV field must read to count as missing. ('None', '?' and the like are plain categories.)
 MISSING = ("", "NA", "NaN", "nan", "null")
-#: The category that ``missing: category`` makes.
-NOTHING = "(missing)"
+#: Types that are numbers.
+KINDS = ("number", *sorted(WHOLE))
+#: What reads as a boolean where ``types`` says so.
+BOOLEANS = {"true": "True", "yes": "True", "1": "True", "1.0": "True",
+            "false": "False", "no": "False", "0": "False", "0.0": "False"}
+#: Text that is taken for a date or a time.
+ISO = re.compile(r"\d{4}-\d\d-\d\d([T ]\d\d:\d\d(:\d\d(\.\d{1,6})?)?)?(Z|[+-]\d\d:?\d\d)?$")
 
 
 class Table(Source):
-    """The rows of a Parquet or CSV file. Numbers stay numbers; text and booleans become categories.
+    """The rows of a Parquet or CSV file: numbers, whole numbers, dates and times, booleans and categories.
+
+    The schema is inferred once, from the whole file, and frozen at generation 0: types, category sets, and which
+    columns may lack values. It stands in every manifest of the study.
 
     Parameters
     ----------
@@ -33,44 +42,70 @@ class Table(Source):
         A column to treat as the class; whole numbers will do.
     columns, drop
         Columns to take (all by default), and columns to leave out. The label need not be in ``columns``.
-    as_category
-        Numeric columns to read as categories.
+    types
+        Column to type, where the file says another: number, integer, date, datetime, category or boolean. A category
+        keeps the text of a CSV file ('007').
     counts
         A column of whole numbers that says how many times each row stands; it is used up.
     max_categories
         The most categories that a column may have: more is usually a name or an identifier.
     missing
-        ``refuse`` a file with missing values, ``drop`` the rows that have one, or make them a ``category``
-        '(missing)' of their own (category columns only; numbers are still refused).
-        Missing are empty fields and NA, NaN, nan, null in CSV, nulls and NaN in Parquet.
+        ``keep`` missing values as a state of their own, ``refuse`` a file that has any, ``drop`` the rows that have one,
+        or make them a ``category`` '(missing)' like any other (category columns only; numbers are refused).
+    na
+        More texts that mean a missing value, such as '?', beside empty fields and NA, NaN, nan, null in CSV, nulls and
+        NaN in Parquet.
     separator
         What stands between the fields of a CSV file.
     """
 
     kind: ClassVar[str] = "table"
+    inferred: ClassVar[bool] = True
 
     path: Annotated[str, Field(min_length=1)]
     label: str | None = None
     columns: Annotated[list[str], Field(min_length=1)] | None = None
     drop: list[str] = Field(default=[])
-    as_category: list[str] = Field(default=[])
+    types: dict[str, Type] = Field(default={})
     counts: str | None = None
     max_categories: Annotated[int, Field(ge=2)] = 1000
-    missing: Literal["refuse", "drop", "category"] = "refuse"
+    missing: Literal["keep", "refuse", "drop", "category"] = "keep"
+    na: list[str] = Field(default=[])
     separator: Annotated[str, Field(min_length=1, max_length=1)] = ","
 
-    real_inputs: ClassVar[tuple[str, ...]] = ("category sets of the label and of the category columns (whole file)",)
+    real_inputs: ClassVar[tuple[str, ...]] = (
+        "types, and category sets of the label and of the category columns (whole file)",)
 
     def load(self) -> Rows:
-        frame = self._complete(self._chosen(self._read()))
+        found = self._rows(self._complete(self._chosen(self._read())))
+        self._refuse_constant(found)
+        return found
+
+    def _rows(self, frame: pd.DataFrame, frozen: Schema | None = None) -> Rows:
         columns: list[Column] = []
         values: dict[str, np.ndarray] = {}
-        for name in frame.columns:
+        names = [name for name in frozen.names if name in frame] if frozen else []
+        for name in [*names, *(name for name in frame.columns if name not in names)]:
             column, array = self._column(str(name), frame[name])
+            if name in names:
+                column, array = _as_frozen(frozen[name], column, array)
             columns.append(column)
             values[column.name] = array[None]  # (n,) -> (R = 1, n)
-        self._refuse_constant(values)
         return Rows(Schema(tuple(columns)), values)
+
+    def read_as(self, frozen: Schema) -> Rows:
+        """Return the file's rows in a schema that was frozen on another file: a later batch of the same data.
+
+        Category codes and columns take the frozen order; a category or missing value may be absent here.
+
+        Raises
+        ------
+        InputError
+            If a frozen column is absent, or there is a column, a type, a category or a gap that was not frozen.
+        """
+        found = self._rows(self._complete(self._chosen(self._read())), frozen)
+        frozen.admit(found.schema, self.path)
+        return found
 
     def locate(self) -> Path:
         """Return the file.
@@ -115,9 +150,12 @@ class Table(Source):
         import pyarrow.parquet as pq
 
         try:
-            return pq.read_table(path).to_pandas(ignore_metadata=True)
+            frame = pq.read_table(path).to_pandas(ignore_metadata=True)
         except (pa.ArrowException, OSError, ValueError) as error:
             raise self._bad("path", f"is not readable Parquet ({_first_line(error)})", "export it again") from None
+        texts = frame.select_dtypes(["object", "string", "category"]).columns
+        return frame.assign(**{name: frame[name].mask(frame[name].isin(self.na)) for name in texts}) if self.na \
+            else frame
 
     def _read_csv(self, path: Path) -> pd.DataFrame:
         import csv
@@ -127,8 +165,9 @@ class Table(Source):
         try:
             with open(path, encoding="utf-8-sig", newline="") as file:
                 header = next(csv.reader(file, delimiter=self.separator))
-                frame = pd.read_csv(file, sep=self.separator, header=None, keep_default_na=False,
-                                    na_values=list(MISSING), low_memory=False)
+                text = {place: "str" for place, name in enumerate(header) if self.types.get(name) == "category"}
+                frame = pd.read_csv(file, sep=self.separator, header=None, keep_default_na=False, dtype=text,
+                                    na_values=[*MISSING, *self.na], low_memory=False)
         except pd.errors.EmptyDataError:
             raise self._bad("path", "has no rows", "give a file with a header and rows") from None
         except (pd.errors.ParserError, csv.Error, UnicodeDecodeError, StopIteration, OSError) as error:
@@ -145,7 +184,7 @@ class Table(Source):
         """Return the columns asked for, in the order of ``columns`` or the file, each row as often as it counts."""
         names = list(frame.columns)
         for key, wanted in {"label": [self.label], "columns": self.columns, "drop": self.drop,
-                            "as_category": self.as_category, "counts": [self.counts]}.items():
+                            "types": list(self.types), "counts": [self.counts]}.items():
             for name in wanted or []:
                 if name is not None and name not in names:
                     raise self._bad(key, f"has no column '{name}'", nearest(name, names)[2:])
@@ -177,7 +216,7 @@ class Table(Source):
         """Return the frame without missing values, as ``missing`` says."""
         empty = frame.isna()
         per_column = {name: int(count) for name, count in empty.sum().items() if count}
-        if not per_column:
+        if not per_column or self.missing == "keep":
             return frame
         if self.missing == "drop":
             kept = frame[~empty.any(axis=1)]
@@ -186,7 +225,7 @@ class Table(Source):
                 raise self._bad("missing", "has a missing value in every row", f"write drop: [{widest}]")
             return kept.infer_objects()
         if self.missing == "category":
-            per_column = {name: count for name, count in per_column.items() if not self._is_category(name, frame[name])}
+            per_column = {name: n for name, n in per_column.items() if self._type(name, frame[name]) in KINDS}
             if not per_column:
                 return frame
         rows = int(empty.any(axis=1).sum())
@@ -194,53 +233,97 @@ class Table(Source):
         more = ", …" if len(per_column) > 5 else ""
         noun = "numeric values" if self.missing == "category" else "values"
         raise self._bad("missing", f"has missing {noun} ({shown}{more}; {rows} of {len(frame)} rows)",
-                        f"write missing: drop, or drop: [{', '.join(per_column)}]")
+                        f"write missing: keep, missing: drop, or drop: [{', '.join(per_column)}]")
 
-    # -------------------------------------------------------------------------------------- columns
+    # ---------------------------------------------------------------------------------------- columns
 
-    def _is_category(self, name: str, series: pd.Series) -> bool:
+    def _type(self, name: str, series: pd.Series) -> str:
+        """Return the column's type: what the study says, or else what the values are."""
         from pandas.api import types
 
-        return (name == self.label or name in self.as_category or types.is_bool_dtype(series)
-                or not types.is_numeric_dtype(series))
+        if name in self.types:
+            return self.types[name]
+        held = series.dropna()
+        if types.is_bool_dtype(series) or (len(held) and set(map(type, held)) <= {bool, np.bool_}):
+            return "boolean"
+        if name == self.label:
+            return "category"
+        if types.is_integer_dtype(series):
+            return "integer"
+        if types.is_float_dtype(series):
+            # a missing value turns whole numbers into floats on their way in
+            return "integer" if len(held) < len(series) and len(held) and (held % 1 == 0).all() else "number"
+        days = _days(held)
+        if days is None:
+            return "category"
+        return "date" if (days == days.dt.normalize()).all() else "datetime"
 
     def _column(self, name: str, series: pd.Series) -> tuple[Column, np.ndarray]:
-        from pandas.api import types
+        kind = self._type(name, series)
+        if kind in KINDS:
+            return self._number(name, series, kind)
+        return self._category(name, self._boolean(name, series) if kind == "boolean" else series, kind)
 
-        if not self._is_category(name, series):
-            return self._number(name, series)
-        plain = (types.is_numeric_dtype(series) or isinstance(series.dtype, self._category_type())
-                 or set(series.dropna().map(type)) <= {str, bool, np.bool_})
-        if not plain:
-            held = next(type(v).__name__ for v in series.dropna() if not isinstance(v, str | bool))
-            raise self._bad("columns", f"column '{name}' holds {held} values, neither numbers nor text",
-                            f"turn them into one or the other, or write drop: [{name}]")
-        return self._category(name, series)
-
-    @staticmethod
-    def _category_type() -> type[Any]:
+    def _number(self, name: str, series: pd.Series, kind: str) -> tuple[Column, np.ndarray]:
         import pandas as pd
 
-        return pd.CategoricalDtype
-
-    def _number(self, name: str, series: pd.Series) -> tuple[Column, np.ndarray]:
-        values = series.to_numpy(dtype=np.float64)
-        infinite = int((~np.isfinite(values)).sum())
+        missing = bool(series.isna().any())
+        if kind in ("date", "datetime"):
+            stamps = _days(series.dropna()) if name not in self.types else \
+                pd.to_datetime(series, format="ISO8601", errors="coerce", utc=True)
+            assert stamps is not None
+            if name in self.types:
+                self._fits(name, series, stamps.isna() & series.notna(), kind)
+            micro = stamps.reindex(series.index).dt.tz_localize(None).astype("datetime64[us]")
+            if kind == "date":
+                self._fits(name, series, micro.notna() & (micro != micro.dt.normalize()), kind)
+            values = micro.to_numpy().astype("datetime64[D]" if kind == "date" else "datetime64[us]")
+            values = np.where(np.isnat(values), np.nan, values.astype(np.int64).astype(np.float64))
+        else:
+            numbers = pd.to_numeric(series, errors="coerce") if name in self.types else series
+            self._fits(name, series, numbers.isna() & series.notna(), kind)
+            values = numbers.to_numpy(dtype=np.float64, na_value=np.nan)
+        infinite = int(np.isinf(values).sum())
         if infinite:
             raise self._bad("columns", f"column '{name}' has {infinite} infinite value{'s' * (infinite > 1)}",
                             f"mend them in the file, or write drop: [{name}]")
-        return Column(name, "number"), values
+        if kind == "integer":
+            self._fits(name, series, pd.Series(values % 1 > 0, series.index), kind)
+        if kind in WHOLE and len(values) and np.nanmax(np.abs(values), initial=0) > 2**53:
+            raise self._bad("columns", f"column '{name}' has whole numbers beyond 2^53, which are not exact as numbers",
+                            f"write types: {{{name}: category}}, or drop: [{name}]")
+        return Column(name, "number", type="" if kind == "number" else kind, missing=missing), values  # type: ignore
 
-    def _category(self, name: str, series: pd.Series) -> tuple[Column, np.ndarray]:
+    def _fits(self, name: str, series: pd.Series, wrong: pd.Series, kind: str) -> None:
+        """Refuse a type that some values do not have."""
+        if wrong.any():
+            text = str(series[wrong].iloc[0])
+            raise self._bad("types", f"column '{name}' is not of type {kind}: it has '{text[:40]}'",
+                            f"mend the file, or write types: {{{name}: category}}")
+
+    def _boolean(self, name: str, series: pd.Series) -> pd.Series:
+        """Return a column of 'True' and 'False'."""
+        texts = series.map(str, na_action="ignore").str.lower().map(BOOLEANS, na_action="ignore")
+        self._fits(name, series, texts.isna() & series.notna(), "boolean")
+        return texts
+
+    def _category(self, name: str, series: pd.Series, kind: str = "category") -> tuple[Column, np.ndarray]:
         """Return codes into the names that occur: numbers in their order, text by its letters, the missing last."""
         from pandas.api import types
 
+        if not (types.is_numeric_dtype(series) or isinstance(series.dtype, _category_type())):
+            strange = [type(v).__name__ for v in series.dropna() if not isinstance(v, str | bool | np.bool_ | int | float)]
+            if strange and name not in self.types and name != self.label:
+                raise self._bad("columns", f"column '{name}' holds {strange[0]} values, neither numbers nor text",
+                                f"turn them into one or the other, or write drop: [{name}]")
         numeric = types.is_numeric_dtype(series) and not types.is_bool_dtype(series)
         if types.is_float_dtype(series) and (series.dropna() % 1 == 0).all():
             series = series.astype("Int64")  # a missing value turned whole numbers into 0.0 and 1.0
         empty = series.isna()
         texts = series[~empty].map(str).to_numpy(dtype=object)
         names = sorted(set(texts), key=float if numeric else None)
+        if kind == "boolean" and names:
+            names = ["False", "True"]
         if empty.any():
             names = [name for name in names if name != NOTHING] + [NOTHING]
         if len(names) > self.max_categories:
@@ -250,10 +333,18 @@ class Table(Source):
         place = {text: code for code, text in enumerate(names)}
         codes = np.full(len(series), len(names) - 1, dtype=np.int32)
         codes[~empty.to_numpy()] = [place[text] for text in texts]
-        return Column(name, "category", tuple(names), role="label" if name == self.label else "feature"), codes
+        column = Column(name, "category", tuple(names), role="label" if name == self.label else "feature",
+                        type="boolean" if kind == "boolean" else "",
+                        missing=self.missing == "keep" and bool(empty.any()))
+        return column, codes
 
-    def _refuse_constant(self, values: dict[str, np.ndarray]) -> None:
-        constant = [name for name, array in values.items() if (array == array[:, :1]).all()]
+    def _refuse_constant(self, rows: Rows) -> None:
+        constant = []
+        for column in rows.schema.columns:
+            array = rows[column.name][0]
+            empty = np.isnan(array) if column.kind == "number" else np.zeros(len(array), dtype=bool)
+            if empty.all() or (not empty.any() and (array == array[0]).all()):
+                constant.append(column.name)
         if self.label in constant:
             raise self._bad("label", f"column '{self.label}' has a single value",
                             "name another column, or leave label out")
@@ -264,6 +355,43 @@ class Table(Source):
 
     def _bad(self, key: str, what: str, remedy: str) -> InputError:
         return InputError(f"source.{key}: {self.path}{':' * what.startswith('column ')} {what}; {remedy}")
+
+
+def _category_type() -> type[Any]:
+    import pandas as pd
+
+    return pd.CategoricalDtype
+
+
+def _days(held: pd.Series) -> pd.Series | None:
+    """Return values without gaps as timestamps in UTC, or None where they are no dates: ISO 8601 text, or dates."""
+    import datetime
+
+    import pandas as pd
+    from pandas.api import types
+
+    if types.is_datetime64_any_dtype(held):
+        return pd.to_datetime(held, utc=True)
+    if not len(held) or types.is_numeric_dtype(held) or isinstance(held.dtype, pd.CategoricalDtype):
+        return None
+    if not all(isinstance(v, datetime.date) or (isinstance(v, str) and ISO.match(v)) for v in held):
+        return None
+    stamps = pd.to_datetime(held, format="ISO8601", errors="coerce", utc=True)
+    return None if stamps.isna().any() else stamps
+
+
+def _as_frozen(frozen: Column, column: Column, array: np.ndarray) -> tuple[Column, np.ndarray]:
+    """Return a column in its frozen form, if it is of that form; else as it is, for :meth:`Schema.admit` to refuse."""
+    if column.missing and not frozen.missing or column.kind != frozen.kind:
+        return column, array
+    if column.kind == "number":
+        types = {column.type, frozen.type}
+        whole = column.type in WHOLE and frozen.type == ""  # whole numbers are numbers
+        return (frozen, array) if len(types) == 1 or whole else (column, array)
+    if set(column.categories) <= set(frozen.categories) and column.type == frozen.type:
+        place = np.array([frozen.categories.index(name) for name in column.categories], dtype=np.int32)
+        return frozen, place[array]
+    return column, array
 
 
 def _first_line(error: Exception) -> str:

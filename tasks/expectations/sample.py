@@ -1,4 +1,4 @@
-"""What the raw sample must be as a table: the frozen columns, all rows, no gaps.
+"""What the raw sample must be as a table: the frozen columns, all rows, no gaps but those frozen.
 
 A sample may hold images, which do not survive pandas, and millions of values. So Arrow counts, and the
 expectations judge the counts: one row per column of the table.
@@ -40,11 +40,11 @@ class ExpectCategoriesToBeKnown(gxe.ExpectColumnSumToBeBetween):
 
 
 class ExpectValuesToBeUsable(gxe.ExpectColumnSumToBeBetween):
-    """No value is null, NaN or infinite."""
+    """No value is NaN or infinite, and none is null but in a column that may lack values."""
 
     column: str = "unusable"
     max_value: float = 0
-    description: str = "No value is null, NaN or infinite"
+    description: str = "No value is NaN, infinite or null (but where values may be missing)"
 
 
 def profile(table: pa.Table, schema: Schema, replicates: int) -> pd.DataFrame:
@@ -62,8 +62,12 @@ def profile(table: pa.Table, schema: Schema, replicates: int) -> pd.DataFrame:
     ])
 
 
+_NAMES = {pa.float64(): "number", pa.int64(): "integer", pa.bool_(): "boolean", pa.date32(): "date",
+          pa.timestamp("us"): "datetime"}
+
+
 def _kind(column: Column) -> str:
-    return f"image {'x'.join(map(str, column.shape))}" if column.kind == "image" else column.kind
+    return f"image {'x'.join(map(str, column.shape))}" if column.kind == "image" else column.type or column.kind
 
 
 def _arrow_kind(kind: pa.DataType) -> str:
@@ -71,16 +75,17 @@ def _arrow_kind(kind: pa.DataType) -> str:
         return f"image {'x'.join(map(str, kind.shape))}"
     if pa.types.is_dictionary(kind):
         return "category"
-    return "number" if pa.types.is_float64(kind) else str(kind)
+    return _NAMES.get(kind, str(kind))
 
 
 def _count(values: pa.ChunkedArray, column: Column | None) -> dict[str, int]:
-    rows, unusable, unknown = len(values), values.null_count, 0
+    rows, unknown = len(values), 0
+    unusable = 0 if column is not None and column.missing else values.null_count
     if isinstance(values.type, pa.FixedShapeTensorType):
         pixels = pa.chunked_array([chunk.storage.flatten() for chunk in values.chunks], values.type.value_type)
         unusable += _non_finite(pixels)
     elif pa.types.is_floating(values.type):
-        unusable += _non_finite(values) - values.null_count
+        unusable += _non_finite(values.drop_null())
     elif pa.types.is_dictionary(values.type) and column is not None:
         unknown = sum(_unknown(chunk, set(column.categories)) for chunk in values.chunks)
     return {"rows": rows, "unusable": unusable, "unknown": unknown}
