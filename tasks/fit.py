@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 
+import numpy as np
+
 from collapse.pool import sync, write_text
 from tasks import work
 from tasks.turn import Turn
@@ -19,7 +21,8 @@ def fit(turn: Turn) -> None:
     turn.manifest = turn.describe()
     folder = turn.stage / "model"
     folder.mkdir()
-    save_file(turn.parameters, folder / "weights.safetensors")
+    # safetensors writes the memory of a transposed or reversed array as it lies there, in silence
+    save_file({k: np.ascontiguousarray(v) for k, v in turn.parameters.items()}, folder / "weights.safetensors")
     sync(folder / "weights.safetensors")
     about = {"model": turn.manifest["model"], "node": turn.node.name, "weights": turn.manifest["weights"]}
     write_text(folder / "model.json", json.dumps(about, indent=1, sort_keys=True) + "\n")

@@ -1,0 +1,334 @@
+"""Audits: clean data has no fault, and every way to damage or forge it is found where it was done."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from benchmarks.project import Project
+from collapse.errors import InputError
+from collapse.pool import Part, file_hash, part_note, read_part, write_part
+from collapse.provenance import merkle
+from collapse.rng import Rng
+
+STUDY = """\
+title: Audited
+seed: 5
+source: {kind: digits}
+model: {kind: gmm, pca: 5}
+rows: 60
+generations: 2
+replicates: 2
+calibration: 10
+measure: {only: [spread]}
+branches:
+  replace:    {regime: replace}
+  accumulate: {regime: accumulate}
+  subsample:  {regime: subsample}
+  anchor:     {regime: anchor, real: 0.1}
+  refresh:    {regime: refresh, real: 0.1}
+  rescue:     {from: replace, at: 1, regime: window, k: 2}
+gates: {}
+"""
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory, prefect_api):
+    """A study that was really run; tests work on copies."""
+    project = Project.make(tmp_path_factory.mktemp("audit") / "p", STUDY, prefect_api)
+    project.run("collapse", "repro")
+    return project
+
+
+@pytest.fixture
+def copy(made, tmp_path, monkeypatch):
+    """A copy of the project, which is the working directory."""
+    shutil.copytree(made.root, tmp_path / "p", symlinks=True, ignore=shutil.ignore_patterns("cache", ".git"))
+    monkeypatch.chdir(tmp_path / "p")
+    return Path()
+
+
+def audit(*arguments, **keys):
+    from flows import audit as auditing
+    from tasks import turn
+
+    turn._frozen.cache_clear()
+    return auditing.audit(*arguments, **keys)
+
+
+def flip(path: Path, at: int) -> None:
+    data = bytearray(path.read_bytes())
+    data[at] ^= 1
+    rewrite(path, bytes(data))
+
+
+def rewrite(path: Path, data: bytes) -> None:
+    """Write a new file: what is linked to the old one keeps its bytes."""
+    path.unlink()
+    path.write_bytes(data)
+
+
+def edit(path: Path, change) -> None:
+    manifest = json.loads(path.read_text())
+    change(manifest)
+    rewrite(path, (json.dumps(manifest, indent=1, sort_keys=True) + "\n").encode())
+
+
+def test_a_clean_study_verifies_and_says_what_it_is_made_of(copy):
+    report = audit("tiny")
+    assert report.sound and len(report.nodes) == 12 and report.authority == "self-consistent, unauthenticated"
+    made = {node.name: node.makeup for node in report.nodes}
+    assert made["tiny-real"].real_share == 1 and made["tiny-real"].depth == (0, 0)
+    assert made["tiny-accumulate-02"].real_share == pytest.approx(1 / 3)
+    # the second model saw half real rows (depth 0) and half of the first model's (depth 1)
+    assert made["tiny-accumulate-02"].depth == (pytest.approx((0 + 1 + 1.5) / 3), 2)
+    assert made["tiny-replace-02"].depth == (2, 2)
+    assert made["tiny-replace-02"].effective == pytest.approx((1 - 1 / 60) ** 3)
+    assert made["tiny-accumulate-02"].effective == pytest.approx(np.prod([1 - 1 / (60 * j**2) for j in (1, 2, 3)]))
+    assert made["tiny-anchor-02"].real == 12 and made["tiny-rescue-02"].depth == (1.5, 2)
+
+
+def test_one_node_is_walked_back_and_trained_again(copy):
+    report = audit("tiny-rescue-02", replay=2)
+    assert [node.name for node in report.nodes] == ["tiny-real", "tiny-replace-01", "tiny-rescue-02"]
+    assert report.sound and report.replayed == ["tiny-replace-01", "tiny-rescue-02"]
+
+
+def test_a_forged_model_is_found_by_training_again(copy):
+    from safetensors.numpy import load_file, save_file
+
+    from tasks.audit import Auditor
+
+    path = Path("data/tiny-replace-01/model/weights.safetensors")
+    weights = load_file(path)
+    weights["means"] = weights["means"] + 1e-9
+    path.unlink()
+    save_file(weights, path)
+    assert any("weights is not of the model" in f.what for f in audit("tiny-replace-01").faults)
+    from collapse import loop
+    from collapse.params import read_params, read_studies
+
+    edit(Path("data/tiny-replace-01/pool/_manifest.json"), lambda m: m.update(weights=loop.digest(weights)))
+    auditor = Auditor(read_studies(Path(), read_params(Path())))
+    assert [f.what for f in auditor.replay("tiny-replace-01")] == ["training again from the parent gives another model"]
+
+
+PARTS = ["tiny-real/pool/tiny-real", "tiny-accumulate-02/pool/tiny-accumulate-01", "tiny-subsample-02/pool/tiny-real",
+         "tiny-anchor-01/pool/tiny-real", "tiny-refresh-02/pool/tiny-refresh-02",
+         "tiny-replace-01/sample/tiny-replace-01", "tiny-real/bank/bank", "tiny-real/reference/reference"]
+
+
+def test_a_damaged_part_is_named(copy):
+    for part in PARTS:
+        path = Path("data") / f"{part}.parquet"
+        before = path.read_bytes()
+        third = len(before) // 3
+        for damaged in (before[:third] + bytes([before[third] ^ 1]) + before[third + 1 :], before[:-20], None):
+            path.unlink()
+            if damaged is not None:
+                path.write_bytes(damaged)
+            report = audit(part.split("/")[0])
+            assert any(fault.place == str(path) for fault in report.faults), (part, damaged and len(damaged))
+            path.write_bytes(before) if damaged is None else rewrite(path, before)
+    assert audit("tiny").sound
+
+
+@pytest.mark.parametrize(("change", "place"), [
+    ("swap", "data/tiny-accumulate-02/pool/tiny-accumulate-01.parquet"),
+    ("add", "data/tiny-replace-02/pool/tiny-extra.parquet"),
+    ("rows", "data/tiny-replace-02/pool/tiny-replace-02.parquet"),
+    ("relabel", "data/tiny-replace-02/pool/tiny-replace-02.parquet"),
+    ("forge", "data/tiny-replace-02/pool/tiny-replace-02.parquet"),
+    ("drop", "data/tiny-accumulate-02/pool/_manifest.json"),
+    ("keep", "data/tiny-replace-02/pool/_manifest.json"),
+    ("verdict", "data/records/tiny/tiny-replace-02.verdict.json"),
+    ("record", "data/records/tiny/tiny-replace-02.parquet"),
+    ("weights", "data/tiny-replace-02/model/weights.safetensors"),
+])
+def test_a_forgery_is_named(copy, change, place):
+    pool = Path("data/tiny-replace-02/pool")
+    manifest, part = pool / "_manifest.json", pool / "tiny-replace-02.parquet"
+    if change == "swap":
+        here = Path("data/tiny-accumulate-02/pool")
+        a, b = here / "tiny-accumulate-01.parquet", here / "tiny-accumulate-02.parquet"
+        first, second = a.read_bytes(), b.read_bytes()
+        rewrite(a, second)
+        rewrite(b, first)
+    elif change == "add":
+        shutil.copy(part, pool / "tiny-extra.parquet")
+    elif change == "rows":
+        edit(manifest, lambda m: m["parts"][0].update(rows=121))
+    elif change == "relabel":
+        edit(manifest, lambda m: m["parts"][0].update(kind="real"))
+    elif change == "forge":  # other rows, with all hashes of the manifest made to fit
+        forged(part, manifest)
+    elif change == "drop":  # a part that accumulate keeps is left out, consistently
+        here = Path("data/tiny-accumulate-02/pool")
+        edit(here / "_manifest.json", lambda m: m["parts"].pop(1))
+        (here / "tiny-accumulate-01.parquet").unlink()
+    elif change == "keep":  # real rows that replace does not keep
+        shutil.copy("data/tiny-real/pool/tiny-real.parquet", pool)
+        entry = json.loads(Path("data/tiny-real/pool/_manifest.json").read_text())["parts"][0]
+        edit(manifest, lambda m: m["parts"].insert(0, entry))
+    elif change == "verdict":
+        edit(Path(place), lambda v: v.update(outcome="quarantine"))
+    else:
+        flip(Path(place), 200)
+    node = place.split("/")[1] if "records" not in place else "tiny-replace-02"
+    assert place in {fault.place for fault in audit(node).faults}
+
+
+def forged(part: Path, manifest: Path) -> None:
+    held = read_part(part)
+    rows = held.rows().map(np.copy)
+    rows.values["image"][0, 0, 0, 0] += 0.25
+    part.unlink()
+    fake = replace(Part.of(rows, held.origin, held.generation, held.synthetic), model=held.model)
+    content, file = write_part(fake, part, "tiny")
+    edit(manifest, lambda m: m["parts"][-1].update(content=content, file=file))
+
+
+def test_only_a_root_tells_a_consistent_rewrite(copy, tmp_path):
+    from flows import audit as auditing
+
+    root, public = auditing.seal("tiny", tmp_path / "key.pem")
+    assert (tmp_path / "key.pem").stat().st_mode & 0o077 == 0
+    assert audit("tiny", root=root, signed_by=public).authority == "authenticated by its root and by a signature"
+    rewritten()
+    report = audit("tiny")
+    assert report.sound and report.authority == "self-consistent, unauthenticated"
+    report = audit("tiny", root=root)
+    assert not report.sound and "something was changed" in report.faults[0].what
+    report = audit("tiny-replace-02", signed_by=public)
+    assert not report.sound and "was signed" in report.faults[0].what
+    _, other = auditing.seal("tiny", tmp_path / "other.pem")  # whoever rewrote it can seal it, with another key
+    assert audit("tiny", signed_by=other).sound
+    assert "was not signed by that key" in audit("tiny", signed_by=public).faults[0].what
+
+
+def rewritten() -> None:
+    """Forge the last sample of a branch, and make sample, pool, manifest, records and lock agree with it."""
+    import pyarrow.parquet as pq
+    from ruamel.yaml import YAML
+
+    from tasks.audit import Auditor
+
+    pool, sample = Path("data/tiny-replace-02/pool"), Path("data/tiny-replace-02/sample")
+    manifest = pool / "_manifest.json"
+    forged(pool / "tiny-replace-02.parquet", manifest)
+    shutil.copy(pool / "tiny-replace-02.parquet", sample)
+    record = Path("data/records/tiny/tiny-replace-02.parquet")
+    table = pq.read_table(record)
+    note = {"manifest": json.loads(manifest.read_text()), "manifest_sha256": file_hash(manifest)}
+    record.unlink()
+    pq.write_table(table.replace_schema_metadata({"collapse": json.dumps(note)}), record)
+    auditor = Auditor({})
+    yaml = YAML(typ="safe")
+    lock = yaml.load(Path("dvc.lock"))
+    for out in lock["stages"]["generation@tiny-replace-02"]["outs"]:
+        out["md5"] = auditor._dvc(Path(out["path"]))
+    with open("dvc.lock", "w", encoding="utf-8") as file:
+        yaml.dump(lock, file)
+
+
+def scalars(value, way=()):
+    """Yield the way to every scalar of a manifest."""
+    if isinstance(value, dict):
+        for key in value:
+            yield from scalars(value[key], (*way, key))
+    elif isinstance(value, list) and value:
+        for place, item in enumerate(value):
+            yield from scalars(item, (*way, place))
+    else:
+        yield way
+
+
+def mutated(manifest, way, generator):
+    inner = manifest
+    for key in way[:-1]:
+        inner = inner[key]
+    old = inner[way[-1]]
+    inner[way[-1]] = (not old if isinstance(old, bool) else old + 1 if isinstance(old, int | float) else
+                      f"{old}x" if isinstance(old, str) and generator.random() < 0.5 else
+                      old[:-1] if isinstance(old, str) and old else "x")
+
+
+#: Fields of each manifest that are mutated, drawn once for ever.
+TRIED = 8
+
+
+@pytest.mark.parametrize("node", ["tiny-real", "tiny-subsample-02", "tiny-anchor-02"])
+def test_no_field_of_a_manifest_is_taken_on_trust(copy, node):
+    path = Path("data") / node / "pool" / "_manifest.json"
+    before = path.read_bytes()
+    generator = Rng("mutations", node).generator()
+    lock = Path("dvc.lock").read_bytes()
+    ways = list(scalars(json.loads(before)))
+    for place in generator.permutation(len(ways))[:TRIED]:
+        way = ways[place]
+        edit(path, lambda m, way=way: mutated(m, way, generator))
+        try:  # as if the record of DVC had been rewritten too
+            faults = [f for f in audit(node).faults if f.place not in (str(path.parent), "dvc.lock")]
+            assert any(node in fault.place for fault in faults), way
+        except InputError as error:
+            assert way == ("format",) and "newer" in str(error)
+        rewrite(path, before)
+    assert Path("dvc.lock").read_bytes() == lock
+
+
+def test_files_and_rows_are_traced(copy, tmp_path):
+    from flows import audit as auditing
+
+    part = tmp_path / "elsewhere.parquet"
+    shutil.copy("data/tiny-accumulate-02/pool/tiny-accumulate-01.parquet", part)
+    report = audit(str(part))
+    assert report.sound and report.nodes[-1].name == "tiny-accumulate-01"
+    runs = auditing.rows(part)
+    assert [(r["first"], r["last"], r["replicate"]) for r in runs] == [(0, 59, 0), (60, 119, 1)]
+    assert runs[0]["node"] == "tiny-accumulate-01" and runs[0]["model"] == part_note(part)["model"]
+    shutil.copytree("data/tiny-accumulate-02/pool", tmp_path / "pool")
+    assert audit(str(tmp_path / "pool")).sound
+    flip(tmp_path / "pool" / "tiny-real.parquet", 300)
+    assert not audit(str(tmp_path / "pool")).sound
+
+
+@pytest.mark.parametrize(("target", "words"), [
+    ("tiny-replace-2", "is neither a node nor a study of params.yaml, nor a file; did you mean 'tiny-replace-02'?"),
+    ("params.yaml", "not a readable Parquet file"),
+    ("tests", "holds no Parquet part"),
+])
+def test_what_cannot_be_audited_is_one_line(copy, target, words):
+    os.makedirs("tests", exist_ok=True)
+    with pytest.raises(InputError) as caught:
+        audit(target)
+    assert words in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_absent_data_and_newer_formats_are_one_line(copy):
+    path = Path("data/tiny-replace-02/pool/_manifest.json")
+    edit(path, lambda m: m.update(format=99))
+    with pytest.raises(InputError, match="has format 99, newer than"):
+        audit("tiny-replace-02")
+    shutil.rmtree("data/tiny-replace-02/pool")
+    with pytest.raises(InputError, match="run 'dvc pull'"):
+        audit("tiny-replace-02")
+
+
+def test_a_key_or_seal_that_is_not_there_is_one_line(copy):
+    with pytest.raises(InputError, match="not there; run 'collapse seal tiny --key FILE'"):
+        audit("tiny-replace-01", signed_by="0" * 64)
+    with pytest.raises(InputError, match="neither 64 hexadecimal digits nor a public key"):
+        audit("tiny-replace-01", signed_by="nonsense")
+
+
+def test_a_root_covers_names_and_hashes_in_any_order():
+    leaves = {f"f{i}": str(i) for i in range(7)}
+    assert merkle(leaves) == merkle(dict(reversed(leaves.items())))
+    assert len({merkle(leaves), merkle({**leaves, "f3": "x"}), merkle({k: v for k, v in leaves.items() if k != "f6"}),
+                merkle({("g" if k == "f0" else k): v for k, v in leaves.items()})}) == 4
