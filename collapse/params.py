@@ -43,7 +43,8 @@ MANDATORY = {
 OPTIONAL = ("calibration", "tails", "groups", "claims", "measure", "factors", "ladder")
 OVERRIDES = ("model", "rows", "generations", "gates", "seed")
 #: Shared by all branches, which start from one real node and are judged by one frame.
-SHARED = ("source", "replicates", "tails", "groups", "calibration", "measure", "factors", "ladder", "title", "claims", "branches")
+SHARED = ("source", "replicates", "tails", "groups", "calibration", "measure", "factors", "ladder", "title", "claims",
+          "branches")
 
 Action = Literal["record", "halt", "quarantine"]
 
@@ -433,8 +434,8 @@ def _tails(path: Path, raw: Any) -> tuple[Tail, ...]:
 def _groups(path: Path, raw: Any) -> tuple[tuple[str, ...], ...]:
     """Return groupings: one of all columns, or, where a list stands among them, one of each item."""
     if not isinstance(raw, list) or not raw:
-        raise InputError(f"{path}: groups must be a list of category columns, such as [sex, race]; or of groupings, such "
-                         f"as [[sex, race], occupation]")
+        raise InputError(f"{path}: groups must be a list of category columns, such as [sex, race]; or of groupings, "
+                         f"such as [[sex, race], occupation]")
     items = raw if any(isinstance(item, list) for item in raw) else [raw]
     found = []
     for index, item in enumerate(items):

@@ -218,6 +218,10 @@ class Density:
         z = (self.grid[:, None] - values[None, :]) / self.width
         return np.exp(-0.5 * z**2).mean(axis=1) / (self.width * np.sqrt(2 * np.pi))  # (80, n) -> (80,)
 
+    def peak(self, part: Part) -> float:
+        """Return the greatest density of a part."""
+        return float(self._density(_there(part, self.column)).max())
+
     def _line(self, density: np.ndarray) -> str:
         x = np.linspace(0, WIDTH, len(density))
         y = HEIGHT - 2 - (HEIGHT - 6) * np.minimum(density / self.top, 3)  # what rises above the frame is cut

@@ -53,13 +53,18 @@ def marginals(collected: Collected) -> list[Marginal]:
     found = []
     for (ratio, branch, metric, value), name in ranked[:WORST]:
         column = columns[name]
-        painter = Density(column, real) if column.kind == "number" else Bars(column, real)
-        shown = [Picture("real", "", painter.paint(real))]
+        drawn = [("real", "", real)]
         for view in collected.branches:
             last = next((node for node in reversed(view.nodes) if node.name in collected.samples), None)
             if last is not None:
-                shown.append(Picture(f"{view.name} {last.generation}", view.colour,
-                                     painter.paint(collected.samples[last.name])))
+                drawn.append((f"{view.name} {last.generation}", view.colour, collected.samples[last.name]))
+        painter: Density | Bars
+        if column.kind == "number":
+            painter = Density(column, real)
+            painter.top = 1.1 * max(painter.peak(part) for _, _, part in drawn)  # one scale in a row, nothing cut
+        else:
+            painter = Bars(column, real)
+        shown = [Picture(caption, colour, painter.paint(part)) for caption, colour, part in drawn]
         words = f"{metric} {value:.2g} under {branch}, {ratio:.3g} times that of real rows"
         found.append(Marginal(name, painter.kind, words, tuple(shown)))
     return found
@@ -123,6 +128,8 @@ class GroupMap:
     """One grouping: the smallest groups first. ``columns`` are the generations shown of each branch."""
 
     title: str
+    #: Of one column: its name need not stand before every category.
+    plain: bool
     columns: tuple[tuple[BranchView, tuple[int, ...]], ...]
     rows: tuple[GroupRow, ...]
     small: tuple[Small, ...]
@@ -139,13 +146,15 @@ def group_maps(collected: Collected) -> list[GroupMap]:
     columns = tuple((branch, _shown(branch)) for branch in collected.branches)
     found = []
     for grouping in collected.study.groups:
-        names = sorted((n for n in rows if _grouping(n, collected.study.groups) == grouping), key=lambda n: (rows[n], n))
+        own = (name for name in rows if _grouping(name, collected.study.groups) == grouping)
+        names = sorted(own, key=lambda name: (rows[name], name))
         large = [name for name in names if rows[name] >= LEAST_ROWS]
         small = tuple(Small(name, rows[name], tuple(_gone(collected, alive, name)))
                       for name in names if rows[name] < LEAST_ROWS)
-        shown = tuple(GroupRow(name, rows[name], tuple(_strip(shares, branch, name, picks) for branch, picks in columns))
-                      for name in large[:GROUPS])
-        found.append(GroupMap(" × ".join(grouping), columns, shown, small, len(large) - len(shown)))
+        strips = {name: tuple(_strip(shares, branch, name, picks) for branch, picks in columns)
+                  for name in large[:GROUPS]}
+        shown = tuple(GroupRow(name, rows[name], own) for name, own in strips.items())
+        found.append(GroupMap(" × ".join(grouping), len(grouping) == 1, columns, shown, small, len(large) - len(shown)))
     return found
 
 
@@ -179,7 +188,8 @@ def _shown(branch: BranchView) -> tuple[int, ...]:
 
 def _strip(shares: dict[tuple[str, str, int], float], branch: BranchView, name: str, picks: tuple[int, ...]) -> Strip:
     values = [shares.get((branch.name, name, g), np.nan) for g in picks]
-    cells = tuple(_cell(value, f"{name}, {branch.name}, generation {g}") for value, g in zip(values, picks, strict=True))
+    where = f"{name}, {branch.name}, generation"
+    cells = tuple(_cell(value, f"{where} {g}") for value, g in zip(values, picks, strict=True))
     return Strip(cells, f"{values[-1]:.2f}" if values and np.isfinite(values[-1]) else "–")
 
 
