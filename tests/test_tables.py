@@ -23,6 +23,7 @@ from collapse.metrics.drift import Drift, wasserstein
 from collapse.metrics.frame import BINS, Frame
 from collapse.metrics.groups import Groups
 from collapse.metrics.labels import Labels
+from collapse.metrics.neighbours import _mean_gap
 from collapse.metrics.partition import LEAST_ROWS, Partition
 from collapse.metrics.spread import Spread
 from collapse.metrics.validity import Validity
@@ -265,6 +266,8 @@ def test_w1_and_energy_equal_scipy_on_any_input(n, m, seed):
     x, y = np.round(rng.at("x").normal((n,)) * 3, 1), np.round(rng.at("y").normal((m,)) * 2 + 1, 1)  # with ties
     a, b = np.sort(x)[None, :, None], np.sort(y)[None, :, None]
     assert wasserstein(a, b, 1)[0, 0] == pytest.approx(stats.wasserstein_distance(x, y), abs=1e-12)
+    energy = 2 * _mean_gap(x, y) - _mean_gap(x, x) - _mean_gap(y, y)
+    assert energy == pytest.approx(stats.energy_distance(x, y) ** 2, abs=1e-9)
     with_gaps = np.concatenate([a, np.full((1, 3, 1), np.nan)], axis=1)
     assert wasserstein(with_gaps, b, 1)[0, 0] == pytest.approx(stats.wasserstein_distance(x, y), abs=1e-12)
 
