@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from collapse.data import Column, Rows, Schema
+from collapse.data import NOTHING, Column, Rows, Schema
 from collapse.errors import InputError, nearest
 
 _COMPARE: dict[str, Callable[[Any, Any], Any]] = {
@@ -22,6 +22,8 @@ _CLAUSE = re.compile(
         (?P<value>\[[^\[\]]*\]|'[^']*'|"[^"]*"|[^\s<>=!'"\[\],]+)\s*""",
     re.VERBOSE,
 )
+#: In what unit dates and times are numbers.
+_UNITS = {"date": "D", "datetime": "us"}
 _AND = re.compile(r"and\s+")
 
 
@@ -59,10 +61,15 @@ class Clause:
                 return column.categories.index(value)
             hint = nearest(value, column.categories)
             raise InputError(f"{where}: '{value}' is not a category of '{column.name}'{hint}")
+        if column.missing and value == NOTHING and self.op in ("==", "!="):
+            return np.nan
         try:
+            if column.type in _UNITS:
+                return float(np.datetime64(value, _UNITS[column.type]).astype(np.int64))
             return float(value)
         except ValueError:
-            text = f"{where}: '{value}' is not a number, and '{column.name}' is a column of numbers"
+            noun = column.type if column.type in _UNITS else "number"
+            text = f"{where}: '{value}' is not a {noun}, and '{column.name}' is a column of {noun}s"
             raise InputError(text) from None
 
 
@@ -118,7 +125,12 @@ class Condition:
         for clause in self.clauses:
             operands = clause.operands(rows.schema, self.text)
             values = rows[clause.column]
-            mask &= np.isin(values, operands) if clause.op == "in" else _COMPARE[clause.op](values, operands[0])
+            if clause.op == "in":
+                mask &= np.isin(values, operands)
+            elif np.isnan(operands[0]):
+                mask &= np.isnan(values) == (clause.op == "==")
+            else:
+                mask &= _COMPARE[clause.op](values, operands[0])
         return mask
 
 

@@ -438,8 +438,8 @@ def _tails(path: Path, raw: Any) -> tuple[Tail, ...]:
 def _groups(path: Path, raw: Any) -> tuple[tuple[str, ...], ...]:
     """Return groupings: one of all columns, or, where a list stands among them, one of each item."""
     if not isinstance(raw, list) or not raw:
-        raise InputError(f"{path}: groups must be a list of category columns, such as [sex, race]; or of groupings, such "
-                         f"as [[sex, race], occupation]")
+        raise InputError(f"{path}: groups must be a list of category columns, such as [sex, race]; or of groupings, "
+                         f"such as [[sex, race], occupation]")
     items = raw if any(isinstance(item, list) for item in raw) else [raw]
     found = []
     for index, item in enumerate(items):

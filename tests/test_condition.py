@@ -66,3 +66,21 @@ def test_errors_are_one_line_that_helps(text: str, says: str) -> None:
     assert str(error.value).startswith("studies/x.yaml: tails[0].where: ")
     assert says in str(error.value)
     assert "\n" not in str(error.value)
+
+
+def test_dates_and_gaps_are_compared_as_they_are_written():
+    schema = Schema((Column("born", "number", type="date", missing=True), Column("seen", "number", type="datetime"),
+                     Column("job", "category", ("clerk", "(missing)"), missing=True)))
+    day, hour = 24 * 3600 * 10**6, 3600 * 10**6
+    rows = Rows(schema, {"born": np.array([[0.0, 11000.0, np.nan]]), "seen": np.array([[0.0, day, day + hour]]),
+                         "job": np.array([[0, 1, 1]], dtype=np.int32)})
+    for text, expected in {
+        "born >= 2000-01-01": [0, 1, 0], "born == 1970-01-01": [1, 0, 0], "born == (missing)": [0, 0, 1],
+        "born != (missing)": [1, 1, 0], "seen > 1970-01-02": [0, 0, 1], "seen >= 1970-01-02T01:00": [0, 0, 1],
+        "job == (missing)": [0, 1, 1], "job == (missing) and born >= 2000-01-01": [0, 1, 0],
+    }.items():
+        assert Condition.parse(text, schema).mask(rows)[0].tolist() == [bool(x) for x in expected], text
+    with pytest.raises(InputError, match="'soon' is not a date, and 'born' is a column of dates"):
+        Condition.parse("born > soon", schema)
+    with pytest.raises(InputError, match=r"'\(missing\)' is not a datetime"):
+        Condition.parse("seen == (missing)", schema)

@@ -104,6 +104,39 @@ def test_control_without_a_calibration_says_what_to_do():
     assert "\n" not in str(e.value)
 
 
+
+TYPED = Schema((
+    Column("age", "number", type="integer", missing=True), Column("pay", "number"),
+    Column("born", "number", type="date"),
+    Column("ok", "category", ("False", "True", "(missing)"), type="boolean", missing=True),
+    Column("town", "category", ("x", "(missing)"), missing=True),
+))
+
+
+def test_gaps_are_allowed_where_they_were_frozen_and_types_are_native(tmp_path):
+    n = 20
+    values = {"age": np.where(np.arange(n) < 3, np.nan, np.arange(n)), "pay": np.arange(n) / 3,
+              "born": np.arange(n) * 1.0,
+              "ok": np.arange(n) % 3, "town": np.arange(n) % 2}
+    sample = Rows(TYPED, {c.name: values[c.name][None].astype(float if c.kind == "number" else np.int32)
+                          for c in TYPED.columns})
+    path = tmp_path / "t-replace-01.parquet"
+    write_part(Part.of(sample, "t-replace-01", 1, synthetic=True), path, "t")
+    one = {"measured": MEASURED.head(1), "schema": TYPED, "rows": n}
+    validation, _ = judged(path, **one)
+    assert validation["success"], validation
+    strict = Schema(tuple(replace(c, missing=c.name != "age" and c.missing) for c in TYPED.columns))
+    _, gates = judged(path, measured=MEASURED.head(1), schema=strict, rows=n)
+    assert not gates["nulls"]["success"] and gates["nulls"]["observed"] == 3
+    assert gates["schema"]["success"]
+    empty = rewritten(path, tmp_path, lambda t: t.set_column(1, "pay", pa.array([None, *values["pay"][1:]])))
+    assert not judged(empty, **one)[1]["nulls"]["success"]  # pay had none
+    nan = rewritten(path, tmp_path, lambda t: t.set_column(1, "pay", pa.array([np.nan, *values["pay"][1:]])))
+    assert not judged(nan, **one)[1]["nulls"]["success"]
+    text = rewritten(path, tmp_path, lambda t: t.set_column(0, "age", t["age"].cast(pa.float64())))
+    assert not judged(text, **one)[1]["schema"]["success"]
+
+
 def test_expectations_speak_of_the_family(sample):
     measured = MEASURED.assign(modes_alive=1.0, sliced_w2_step=0.1, precision=0.8)
     _, gates = judged(sample, *(Gate(metric, min=0.0) for metric in measured), measured=measured)

@@ -84,6 +84,8 @@ CASES = [
     pytest.param("gmm", {"components": 2, "covariance": "diag"}, labelled, id="gmm-two-diag"),
     pytest.param("gmm", {"pca": 3, "reg": 1e-4}, pictures, id="gmm-pca-images"),
     pytest.param("gmm", {"components": 3}, plane, id="gmm-unlabelled"),
+    pytest.param("copula", {}, labelled, id="copula"),
+    pytest.param("copula", {}, words, id="copula-words"),
 ]
 
 

@@ -87,7 +87,7 @@ def study_of(title: str, claims=CLAIMS) -> SimpleNamespace:
         name="digits", title=title, seed=7, rows=400, generations=GENERATIONS, replicates=REPLICATES,
         measured=REPLICATES,
         source=SimpleNamespace(kind="digits"), model=SimpleNamespace(kind="vae"), branches=branches,
-        claims=parse_claims(claims, "studies/digits.yaml", branches, FACTS), factors=None, ladder=None,
+        claims=parse_claims(claims, "studies/digits.yaml", branches, FACTS), factors=None, ladder=None, groups=(),
         floor=lambda branch: "calibration")
 
 

@@ -429,11 +429,13 @@ def test_whole_numbers_that_no_float_holds_are_refused(folder):
 
 
 LATER = {
-    "lacks a column": ("size,colour,ok\n1,red,True\n2,blue,False\n", "later.csv: lacks the column 'code', which was frozen"),
+    "lacks a column": ("size,colour,ok\n1,red,True\n2,blue,False\n",
+                       "later.csv: lacks the column 'code', which was frozen"),
     "a new type": (CSV.replace("-3", "three"), "later.csv: column 'size' is category, but was frozen as number at"),
     "a new category": (CSV.replace("blue", "mauve"), "has the category 'mauve', which is not among those frozen"),
     "a gap": (CSV.replace("-3", ""), "column 'size' is number, may be missing, but was frozen as number"),
-    "a new column": (CSV.replace("\n", ",1\n").replace("code,1", "code,more"), "has a column 'more' that was not there"),
+    "a new column": (CSV.replace("\n", ",1\n").replace("code,1", "code,more"),
+                     "has a column 'more' that was not there"),
 }
 
 
@@ -457,7 +459,8 @@ def test_a_later_table_takes_the_frozen_order_and_codes(folder):
 
 def test_a_pool_of_another_schema_is_refused(folder):
     rows = source("table", path=write(folder, CSV)).load()
-    write_pool(Pool.of(Part.of(rows, "t-real", 0, False)), folder / "pool", {"study": "t", "schema": rows.schema.plain()})
+    manifest = {"study": "t", "schema": rows.schema.plain()}
+    write_pool(Pool.of(Part.of(rows, "t-real", 0, False)), folder / "pool", manifest)
     assert read_pool(folder / "pool").rows().n == 4
     fewer = Rows(Schema(rows.schema.columns[:3]), {name: rows[name] for name in rows.schema.names[:3]})
     (folder / "pool" / "t-real.parquet").unlink()

@@ -1,4 +1,4 @@
-"""Mixed tables from end to end: the copula, groups, associations, gaps; against truths and independent implementations."""
+"""Mixed tables: the copula, groups, associations, gaps; against truths and independent implementations."""
 
 from __future__ import annotations
 
@@ -23,6 +23,7 @@ from collapse.metrics.drift import Drift, wasserstein
 from collapse.metrics.frame import BINS, Frame
 from collapse.metrics.groups import Groups
 from collapse.metrics.labels import Labels
+from collapse.metrics.neighbours import _mean_gap
 from collapse.metrics.partition import LEAST_ROWS, Partition
 from collapse.metrics.spread import Spread
 from collapse.metrics.validity import Validity
@@ -35,7 +36,8 @@ SCHEMA = Schema((
     Column("a", "number"), Column("b", "number"), Column("age", "number", type="integer"),
     Column("gain", "number", type="integer"), Column("pay", "number", missing=True),
     Column("born", "number", type="date", missing=True),
-    Column("grade", "category", ("A", "B", "C", "D")), Column("town", "category", ("x", "y", "z", "(missing)"), missing=True),
+    Column("grade", "category", ("A", "B", "C", "D")),
+    Column("town", "category", ("x", "y", "z", "(missing)"), missing=True),
     Column("ok", "category", ("False", "True"), type="boolean"),
     Column("label", "category", ("no", "yes"), role="label"),
 ))
@@ -113,7 +115,8 @@ def test_the_copula_keeps_dependence(fitted):
                 assert abs(found) == pytest.approx(6 / np.pi * np.arcsin(abs(rho) / 2), abs=0.035)
     for r in range(2):  # who is silent, and what the label follows
         for name in ("pay", "label"):
-            there = [np.isnan(values["pay"][r]) if name == "pay" else values["label"][r] == 1 for values in (rows, sample)]
+            there = [np.isnan(values["pay"][r]) if name == "pay" else values["label"][r] == 1
+                     for values in (rows, sample)]
             gap = [values["a"][r][mask].mean() - values["a"][r][~mask].mean()
                    for values, mask in zip((rows, sample), there, strict=True)]
             assert gap[0] > 0.5 and gap[1] == pytest.approx(gap[0], abs=0.12), name
@@ -159,7 +162,8 @@ def test_the_correlation_is_repaired_to_the_least_eigenvalue():
     assert repaired(sound) is sound
     # two equal columns, a mirrored one and a constant category of the vocabulary
     x = Rng("equal").normal((1, 500))
-    schema = Schema((Column("x", "number"), Column("y", "number"), Column("z", "number"), Column("c", "category", ("p", "q"))))
+    schema = Schema((Column("x", "number"), Column("y", "number"), Column("z", "number"),
+                     Column("c", "category", ("p", "q"))))
     rows = Rows(schema, {"x": x, "y": x.copy(), "z": -x, "c": np.zeros((1, 500), np.int32)})
     sample = Copula().sample(Copula().fit(rows, Rng(1)), schema, 500, Rng(2))
     assert stats.spearmanr(sample["x"][0], sample["z"][0]).statistic < -0.99
@@ -191,8 +195,8 @@ def test_a_copula_survives_its_own_collapse():
 @pytest.mark.parametrize("kind", ["kde", "gaussian", "gmm", "regression"])
 def test_models_that_cannot_take_gaps_say_which_and_what_to_do(kind):
     schema = Schema((Column("x", "number"), Column("y", "number", missing=True)))
-    with pytest.raises(InputError, match=f"^{kind} cannot take missing numbers, and y may be missing; write source.missing: "
-                                         "drop, drop the column, or take model kind copula$"):
+    with pytest.raises(InputError, match=f"^{kind} cannot take missing numbers, and y may be missing; write "
+                                         "source.missing: drop, drop the column, or take model kind copula$"):
         find("models", kind)().check(schema, 100)
     Copula().check(schema, 100)
     with pytest.raises(InputError, match="copula models numbers and categories, and image holds images"):
@@ -262,6 +266,8 @@ def test_w1_and_energy_equal_scipy_on_any_input(n, m, seed):
     x, y = np.round(rng.at("x").normal((n,)) * 3, 1), np.round(rng.at("y").normal((m,)) * 2 + 1, 1)  # with ties
     a, b = np.sort(x)[None, :, None], np.sort(y)[None, :, None]
     assert wasserstein(a, b, 1)[0, 0] == pytest.approx(stats.wasserstein_distance(x, y), abs=1e-12)
+    energy = 2 * _mean_gap(x, y) - _mean_gap(x, x) - _mean_gap(y, y)
+    assert energy == pytest.approx(stats.energy_distance(x, y) ** 2, abs=1e-9)
     with_gaps = np.concatenate([a, np.full((1, 3, 1), np.nan)], axis=1)
     assert wasserstein(with_gaps, b, 1)[0, 0] == pytest.approx(stats.wasserstein_distance(x, y), abs=1e-12)
 
@@ -329,7 +335,8 @@ def test_range_and_impossible_pairs_are_held_against_all_real_rows():
     sex = role.copy()
     sex[0, : n // 2] = 1  # a wife (role 0) may be either; a husband (role 1) is a man (1) always
     x = Rng("x").uniform((1, n))
-    schema = Schema((Column("x", "number"), Column("role", "category", ("wife", "husband")), Column("sex", "category", ("f", "m"))))
+    schema = Schema((Column("x", "number"), Column("role", "category", ("wife", "husband")),
+                     Column("sex", "category", ("f", "m"))))
     rows = Rows(schema, {"x": x, "role": role, "sex": sex})
     frame = Frame.freeze(rows.map(lambda v: v[:, ::2]), rows.map(lambda v: v[:, 1::2]), (), 4)
     low, high = x.min(), x.max()
@@ -354,7 +361,8 @@ def test_a_classifier_tells_what_differs_and_nothing_else():
     assert (value["turned"] > 0.5 + 4 * error).all()
     again = next(C2ST().measure(same.replicate(1), frame)).values
     assert again[0] == value["same"][1]  # deterministic, whatever runs beside it
-    assert not C2ST().applies(Schema((Column("image", "image", shape=(2, 2)), Column("a", "number"), Column("b", "number"))))
+    image = Column("image", "image", shape=(2, 2))
+    assert not C2ST().applies(Schema((image, Column("a", "number"), Column("b", "number"))))
 
 
 # ---------------------------------------------------------------------------------------------- groups
@@ -363,7 +371,8 @@ def test_a_classifier_tells_what_differs_and_nothing_else():
 def people(address: str, n: int, shares: tuple[float, ...] = (0.55, 0.3, 0.148, 0.002), replicates: int = 1) -> Rows:
     """A race with shares, a sex, two numbers that shift with race, and a label that race decides with them."""
     rng = Rng("people", address)
-    race = np.searchsorted(np.cumsum(shares)[:-1], rng.at("race").uniform((replicates, n)), side="right").astype(np.int32)
+    race = np.searchsorted(np.cumsum(shares)[:-1], rng.at("race").uniform((replicates, n)), side="right")
+    race = race.astype(np.int32)
     sex = (rng.at("sex").uniform((replicates, n)) < 0.5).astype(np.int32)
     x = rng.at("x").normal((replicates, n)) + 2 * race
     schema = Schema((Column("x", "number"), Column("y", "number"), Column("race", "category", ("p", "q", "r", "s")),
@@ -389,7 +398,8 @@ def test_groups_cross_and_the_small_ones_are_named_as_such():
     small = {name for name in names - {""} if found["group_support", name][0] < 1}
     assert "race=s" in small and "race=p" not in small
     assert found["group_support", "race=s"][0] * LEAST_ROWS == (reference["race"] == 3).sum()
-    assert not any(feature in small for metric, feature in found if metric in ("group_share", "group_recall", "group_tails"))
+    large = ("group_share", "group_recall", "group_tails")
+    assert not any(feature in small for metric, feature in found if metric in large)
     assert small == {feature for metric, feature in found if metric == "group_alive" and feature}
 
 
@@ -464,8 +474,8 @@ def test_every_metric_of_a_mixed_table_is_known_finite_and_its_replicates_own():
 
 
 def study(**changes):
-    base = {"title": "t", "seed": 1, "source": {"kind": "mixture"}, "model": {"kind": "gmm"}, "rows": 200, "generations": 2,
-            "replicates": 2, "gates": {}, "branches": {"replace": {"regime": "replace"}}}
+    base = {"title": "t", "seed": 1, "source": {"kind": "mixture"}, "model": {"kind": "gmm"}, "rows": 200,
+            "generations": 2, "replicates": 2, "gates": {}, "branches": {"replace": {"regime": "replace"}}}
     return parse_study({**base, **changes}, "s", Path("studies/s.yaml"))
 
 

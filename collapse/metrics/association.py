@@ -35,19 +35,19 @@ class Pairs:
 
 
 class Association(Metric):
-    """Dependence between pairs of columns, the label among them; images and columns of over 100 categories are left out.
+    """Dependence between pairs of columns, the label among them; images and columns of over 100 categories left out.
 
-    Numbers with numbers by Spearman's ρ, where both are present. Categories with categories by Cramér's V, corrected for
-    the bias of finite samples (Bergsma 2013), so that independence is 0 for many categories too; a missing category is a
-    category. Numbers with categories by the correlation ratio η of the ranks, corrected like ω² (Kelley 1935).
+    Numbers with numbers by Spearman's ρ, where both are present. Categories with categories by Cramér's V, corrected
+    for the bias of finite samples (Bergsma 2013), so that independence is 0 for many categories too; a missing category
+    is a category. Numbers with categories by the correlation ratio η of the ranks, corrected like ω² (Kelley 1935).
     """
 
     kind = "association"
     facts: ClassVar[dict[str, Fact]] = {
         "association_ratio": Fact(
             "spread", 1.0, "below",
-            "slope through the origin of the sample's associations on the reference's, over all pairs of columns; 1.0: as "
-            "strong, 0.0: independent columns, above: sharper than reality (none where the reference shows none)",
+            "slope through the origin of the sample's associations on the reference's, over all pairs of columns; 1.0: "
+            "as strong, 0.0: independent columns, above: sharper than reality (none where the reference shows none)",
             "Spearman 1904; Bergsma 2013; Kelley 1935",
         ),
         "correlation_shift": Fact(
@@ -65,8 +65,8 @@ class Association(Metric):
         ),
         "ratio_shift": Fact(
             "drift", 0.0, "above",
-            "mean over pairs of a number and a category of the change of the correlation ratio of ranks; 0.0: same, 1.0: "
-            "from independent to determined",
+            "mean over pairs of a number and a category of the change of the correlation ratio of ranks; 0.0: same, "
+            "1.0: from independent to determined",
             "Kelley 1935, PNAS 21:554",
             step=True,
         ),
@@ -155,7 +155,7 @@ def _cramers(codes: dict[str, np.ndarray], columns: list[Column]) -> np.ndarray:
 
 
 def cramer(a: np.ndarray, b: np.ndarray, rows: int, columns: int) -> float:
-    """Return the bias-corrected Cramér's V of codes ``a`` and ``b`` (n,) (Bergsma 2013, eq. 6); 0 where one is constant."""
+    """Return the bias-corrected Cramér's V of codes ``a``, ``b`` (n,) (Bergsma 2013, eq. 6), 0 if one is constant."""
     n = len(a)
     table = np.bincount(a.astype(np.int64) * columns + b, minlength=rows * columns).reshape(rows, columns)
     table = table[table.any(axis=1)][:, table.any(axis=0)].astype(float)

@@ -13,8 +13,8 @@ from collapse.metrics.base import Fact, Measurement, Metric
 from collapse.metrics.frame import Frame, thinned
 from collapse.rng import Rng
 
-#: Rows a side, folds, and trees of a forest and their least leaf.
-ROWS, FOLDS, TREES, LEAF = 1000, 2, 40, 4
+#: Rows a side, folds, trees of a forest, their least leaf, and the columns that a split tries.
+ROWS, FOLDS, TREES, LEAF, TRIED = 1000, 2, 40, 4, 16
 
 
 class C2ST(Metric):
@@ -29,7 +29,8 @@ class C2ST(Metric):
     facts: ClassVar[dict[str, Fact]] = {
         "c2st": Fact(
             "fidelity", 0.5, "above",
-            "held-out accuracy of a classifier that tells sample from reference; 0.5: indistinguishable, 1.0: told apart",
+            "held-out accuracy of a classifier that tells sample from reference; 0.5: indistinguishable, 1.0: told "
+            "apart",
             "Lopez-Paz & Oquab 2017, ICLR (arXiv 1610.06545); Geurts et al. 2006, Mach Learn 63:3",
         ),
     }
@@ -69,7 +70,7 @@ def accuracy(sample: np.ndarray, reference: np.ndarray) -> float:
     fold = np.concatenate([Rng("c2st", "fold", side).generator().permutation(len(sample)) % FOLDS for side in range(2)])
     right = 0
     for k in range(FOLDS):
-        forest = ExtraTreesClassifier(TREES, min_samples_leaf=LEAF, max_features=None, random_state=k, n_jobs=1)
+        forest = ExtraTreesClassifier(TREES, min_samples_leaf=LEAF, max_features=min(x.shape[1], TRIED), random_state=k)
         forest.fit(x[fold != k], y[fold != k])
         right += int((forest.predict(x[fold == k]) == y[fold == k]).sum())
     return right / len(y)

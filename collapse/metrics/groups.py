@@ -28,8 +28,8 @@ class Groups(Metric):
     facts: ClassVar[dict[str, Fact]] = {
         "group_share": Fact(
             "groups", 1.0, "below",
-            "a group's share of the sample over its share of real rows; 1.0: kept, 0.0: gone, 2.0: doubled; the whole is "
-            "the smallest",
+            "a group's share of the sample over its share of real rows; 1.0: kept, 0.0: gone, 2.0: doubled; the whole "
+            "is the smallest",
             "Wyllie et al. 2024, FAccT (arXiv 2403.07857)",
         ),
         "group_recall": Fact(
@@ -40,8 +40,8 @@ class Groups(Metric):
         ),
         "group_tails": Fact(
             "groups", 1.0, "below",
-            "share of a group's rows beyond the 10 % and 90 % quantiles of that group, mean over coordinates, over that "
-            "of real rows; 1.0: as wide within as it was, 0.0: no tails or no rows; the whole is the worst group",
+            "share of a group's rows beyond the 10 % and 90 % quantiles of that group, mean over coordinates, over "
+            "that of real rows; 1.0: as wide within as it was, 0.0: no tails or no rows; the whole is the worst group",
             "Shumailov et al. 2024, Nature 631, group by group",
         ),
         "group_alive": Fact(
@@ -52,8 +52,8 @@ class Groups(Metric):
         ),
         "group_support": Fact(
             "groups", 1.0, "either",
-            f"reference rows of a group over the {LEAST_ROWS} that measuring takes, the same at every node; below 1.0: too "
-            f"small to measure; the whole is the smallest group",
+            f"reference rows of a group over the {LEAST_ROWS} that measuring takes, the same at every node; below 1.0: "
+            f"too small to measure; the whole is the smallest group",
             "the standard error of a share of n rows is 1/√n of it",
         ),
     }
@@ -136,6 +136,6 @@ def _tails(place: int, codes: np.ndarray, coordinates: np.ndarray, frame: Frame)
         _KEPT[frame] = [_thresholds(partition, frame) for partition in frame.partitions]
     found = {}
     for name, (g, edges, mass) in _KEPT[frame][place].items():
-        beyond = [_beyond(rows[code == g], edges)[mass > 0].sum() for rows, code in zip(coordinates, codes, strict=True)]
-        found[name] = np.array(beyond) / mass.sum()
+        pairs = zip(coordinates, codes, strict=True)
+        found[name] = np.array([_beyond(rows[code == g], edges)[mass > 0].sum() for rows, code in pairs]) / mass.sum()
     return found

@@ -53,13 +53,12 @@ class Partition:
         crossed = [_cross(rows, columns)[0] for rows in (reference, real)]
         keys = np.unique(np.concatenate(crossed))
         own, other = (np.searchsorted(keys, codes) for codes in crossed)
-        sizes = [len(reference.schema[name].categories) for name in columns]
-        names = tuple(
-            ", ".join(f"{name}={reference.schema[name].categories[code]}" for name, code in zip(columns, codes, strict=True))
-            for codes in zip(*np.unravel_index(keys, sizes), strict=True))
-        size = len(keys)
-        return Partition(columns, names, keys, np.bincount(own, minlength=size), np.bincount(other, minlength=size), own,
-                         real.n)
+        crossing = [reference.schema[name] for name in columns]
+        codes = zip(*np.unravel_index(keys, [len(column.categories) for column in crossing]), strict=True)
+        names = tuple(", ".join(f"{column.name}={column.categories[code]}"
+                                for column, code in zip(crossing, group, strict=True)) for group in codes)
+        rows, found = (np.bincount(group, minlength=len(keys)) for group in (own, other))
+        return Partition(columns, names, keys, rows, found, own, real.n)
 
     @cached_property
     def shares(self) -> np.ndarray:
@@ -100,14 +99,15 @@ def reach(sample: np.ndarray, radii: np.ndarray, members: list[np.ndarray]) -> R
     from scipy.spatial.distance import cdist
 
     points = np.concatenate(members)
-    recalled, nearest_ = np.empty((len(sample), len(points)), dtype=bool), np.empty((len(sample), len(points)), dtype=int)
+    shape = (len(sample), len(points))
+    recalled, closest = np.empty(shape, dtype=bool), np.empty(shape, dtype=int)
     size = max(1, BLOCK // sample.shape[1])
     for r, rows in enumerate(sample):
         for start in range(0, len(points), size):
             distance = cdist(points[start : start + size], rows)
             recalled[r, start : start + size] = (distance <= radii[r]).any(axis=1)
-            nearest_[r, start : start + size] = distance.argmin(axis=1)
-    return Reach(recalled, nearest_, np.cumsum([0, *map(len, members)])[:-1])
+            closest[r, start : start + size] = distance.argmin(axis=1)
+    return Reach(recalled, closest, np.cumsum([0, *map(len, members)])[:-1])
 
 
 def check_grouping(columns: tuple[str, ...], reference: Rows) -> None:
@@ -116,7 +116,7 @@ def check_grouping(columns: tuple[str, ...], reference: Rows) -> None:
     Raises
     ------
     InputError
-        If a column is absent, holds no categories or has one value only, or if there are too many groups or rows too few.
+        If a column is absent, holds no categories or has one value only, or groups are too many or too small.
     """
     schema = reference.schema
     for name in columns:

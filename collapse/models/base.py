@@ -47,8 +47,8 @@ class Model(Spec):
         """
         if schema.gaps and not self.gaps:
             names = ", ".join(column.name for column in schema.gaps)
-            raise InputError(f"{self.kind} cannot take missing numbers, and {names} may be missing; write source.missing: "
-                             f"drop, drop the column, or take model kind copula")
+            raise InputError(f"{self.kind} cannot take missing numbers, and {names} may be missing; write "
+                             f"source.missing: drop, drop the column, or take model kind copula")
 
     def learn(self, pool: Pool, rng: Rng) -> Parameters:
         """Fit R independent models to the R replicates of ``pool``: from its summaries, or else from its rows.

@@ -25,8 +25,8 @@ class Copula(Model):
 
     * **Numbers**: the latent is ranked as the value is. Sampled numbers are interpolated between neighbouring training
       values; whole numbers, dates and times are training values themselves, so their types and atoms are kept.
-    * **Categories**, the label among them: one latent per column with ordinal cut points at the shares. A nominal column
-      has no order of its own, so it gets the one that tells most of the other columns: the first axis of the
+    * **Categories**, the label among them: one latent per column with ordinal cut points at the shares. A nominal
+      column has no order of its own, so it gets the one that tells most of the other columns: the first axis of the
       correspondence analysis of its categories against all other columns, fitted anew with every training set.
     * **Missing numbers** have a latent of their own that says whether there is a value, beside the latent of the value.
       A missing category is a category.
@@ -87,7 +87,8 @@ class Copula(Model):
                 latents.append(_Latent.of(here.astype(int), np.bincount(here, minlength=2), None))
                 latents.append(_Latent.of(index, count, here))
                 # padded by the last value, so that replicates stack: the count says how many are real
-                ranked = np.concatenate([ranked, np.full(len(values) - len(ranked), ranked[-1] if len(ranked) else 0.0)])
+                last = ranked[-1] if len(ranked) else 0.0
+                ranked = np.concatenate([ranked, np.full(len(values) - len(ranked), last)])
             else:
                 latents.append(_Latent.of(index, count, None))
             parameters[f"values.{column.name}"] = ranked

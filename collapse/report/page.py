@@ -12,7 +12,7 @@ import numpy as np
 
 from collapse.calibration import judged
 from collapse.pool import write_text
-from collapse.report import drawing, pictures
+from collapse.report import drawing, pictures, tables
 from collapse.report.collect import COLUMNS, FAMILIES, BranchView, Collected, NodeView
 
 #: Metrics that get a chart of their own, and series that the explorer offers.
@@ -41,6 +41,7 @@ def render(collected: Collected) -> str:
         c=collected, study=collected.study, question=question(collected), finding=finding(collected),
         summary=[_summary(collected, branch) for branch in collected.branches], headline=collected.headline,
         stages=STAGES, strips=_strips(collected), columns=_columns(collected), albums=pictures.albums(collected),
+        marginals=tables.marginals(collected), groups=tables.group_maps(collected), least=tables.LEAST_ROWS,
         gates=_gates(collected), drawing=Markup(drawing.lineage(collected)), about=_about(collected),
         legend=collected.branches, safe=Markup, tally=_tally(collected), data=Markup(_script(_curves(collected))),
         css=Markup(_asset("page.css")), js=Markup(_asset("page.js")), plotly=Markup(get_plotlyjs()))

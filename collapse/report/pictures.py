@@ -152,6 +152,12 @@ def _frozen(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return low - margin, high + margin
 
 
+def _there(part: Part, column: Column) -> np.ndarray:
+    """Return the values of a number column that are not missing."""
+    values = part.values[column.name]
+    return values[~np.isnan(values)]
+
+
 class Scatter:
     """Two columns against each other; of more than two, the first principal directions of the real rows."""
 
@@ -173,7 +179,8 @@ class Scatter:
         self.ghost = self._dots(real, "ghost")
 
     def _matrix(self, part: Part) -> np.ndarray:
-        return np.stack([part.values[column.name] for column in self.columns], axis=1)[:POINTS].astype(float)
+        values = np.stack([part.values[column.name] for column in self.columns], axis=1)[:POINTS].astype(float)
+        return values[~np.isnan(values).any(axis=1)]
 
     def _points(self, part: Part) -> np.ndarray:
         return (self._matrix(part) - self.centre) @ self.turn  # (n, d) -> (n, 2)
@@ -198,7 +205,7 @@ class Density:
 
     def __init__(self, column: Column, real: Part):
         self.column, self.title = column, column.name
-        values = real.values[column.name]
+        values = _there(real, column)
         low, high = _frozen(values)
         self.grid = np.linspace(low, high, 80)
         self.width = max(1.06 * float(values.std()) * len(values) ** -0.2, 1e-9)
@@ -206,8 +213,14 @@ class Density:
         self.top = 2.2 * float(self.real.max())
 
     def _density(self, values: np.ndarray) -> np.ndarray:
+        if not len(values):
+            return np.zeros(len(self.grid))
         z = (self.grid[:, None] - values[None, :]) / self.width
         return np.exp(-0.5 * z**2).mean(axis=1) / (self.width * np.sqrt(2 * np.pi))  # (80, n) -> (80,)
+
+    def peak(self, part: Part) -> float:
+        """Return the greatest density of a part."""
+        return float(self._density(_there(part, self.column)).max())
 
     def _line(self, density: np.ndarray) -> str:
         x = np.linspace(0, WIDTH, len(density))
@@ -216,7 +229,7 @@ class Density:
 
     def paint(self, part: Part) -> str:
         """Return one density over that of the real rows, in grey."""
-        line = self._line(self._density(part.values[self.column.name]))
+        line = self._line(self._density(_there(part, self.column)))
         body = (f'<path class="area" d="{line}L{WIDTH} {HEIGHT - 2}L0 {HEIGHT - 2}Z"/><path class="line" d="{line}"/>'
                 f'<path class="ghostline" d="{self._line(self.real)}"/>')
         return _svg("density", f"density of {self.column.name}", body)

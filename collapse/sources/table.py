@@ -50,8 +50,8 @@ class Table(Source):
     max_categories
         The most categories that a column may have: more is usually a name or an identifier.
     missing
-        ``keep`` missing values as a state of their own, ``refuse`` a file that has any, ``drop`` the rows that have one,
-        or make them a ``category`` '(missing)' like any other (category columns only; numbers are refused).
+        ``keep`` missing values as a state of their own, ``refuse`` a file that has any, ``drop`` the rows that have
+        one, or make them a ``category`` '(missing)' like any other (category columns only; numbers are refused).
     na
         More texts that mean a missing value, such as '?', beside empty fields and NA, NaN, nan, null in CSV, nulls and
         NaN in Parquet.
@@ -312,7 +312,8 @@ class Table(Source):
         from pandas.api import types
 
         if not (types.is_numeric_dtype(series) or isinstance(series.dtype, _category_type())):
-            strange = [type(v).__name__ for v in series.dropna() if not isinstance(v, str | bool | np.bool_ | int | float)]
+            plain = (str, bool, np.bool_, int, float)
+            strange = [type(v).__name__ for v in series.dropna() if not isinstance(v, plain)]
             if strange and name not in self.types and name != self.label:
                 raise self._bad("columns", f"column '{name}' holds {strange[0]} values, neither numbers nor text",
                                 f"turn them into one or the other, or write drop: [{name}]")
@@ -382,7 +383,7 @@ def _days(held: pd.Series) -> pd.Series | None:
 
 def _as_frozen(frozen: Column, column: Column, array: np.ndarray) -> tuple[Column, np.ndarray]:
     """Return a column in its frozen form, if it is of that form; else as it is, for :meth:`Schema.admit` to refuse."""
-    if column.missing and not frozen.missing or column.kind != frozen.kind:
+    if (column.missing and not frozen.missing) or column.kind != frozen.kind:
         return column, array
     if column.kind == "number":
         types = {column.type, frozen.type}
