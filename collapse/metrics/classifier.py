@@ -89,7 +89,7 @@ class Classifier:
 
 def _by_code(weight: np.ndarray, bias: np.ndarray, codes: np.ndarray, classes: int) -> tuple[np.ndarray, np.ndarray]:
     """Return the output layer with a unit per code: one for two classes becomes two, and an absent class never wins."""
-    if weight.shape[1] == 1:
+    if weight.shape[1] < len(codes):
         weight, bias = np.concatenate([-weight, weight], axis=1) / 2, np.concatenate([-bias, bias]) / 2
     out, lean = np.zeros((len(weight), classes)), np.full(classes, -np.inf)
     out[:, codes], lean[codes] = weight, bias
