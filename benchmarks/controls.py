@@ -1,4 +1,7 @@
-"""How often healthy generations are called healthy: control runs of the digits study that calibrated nothing."""
+"""How often healthy generations are called healthy: control runs that calibrated nothing.
+
+Of the study `digits`, or of the one named: STUDY=digits-gmm python -m benchmarks controls.
+"""
 
 from __future__ import annotations
 
@@ -16,12 +19,14 @@ from collapse.params import read_study
 from collapse.pool import Part
 from collapse.rng import Rng
 
-RUNS = 40
+#: Control runs of a model that is fitted in no time, whose studies calibrate with 200 fits; of a dear one fewer.
+RUNS, CHEAP = 40, 200
 
 
 def main() -> None:
     os.chdir(ROOT)
-    study = read_study(ROOT, "digits")
+    study = read_study(ROOT, os.environ.get("STUDY", "digits"))
+    runs = max(5, RUNS * min(study.model.calibration, CHEAP) // CHEAP)
     parts = loop.split(study.source, study.rows, study.replicates, loop.address(study, 0))
     frame = loop.freeze(study, parts.reference, parts.bank)
     real = loop.real_data(study, Part.of(parts.first, study.real, 0, synthetic=False), parts.bank)
@@ -31,7 +36,7 @@ def main() -> None:
     begin = time.perf_counter()
     nodes: Counter[str] = Counter()
     cells: Counter[str] = Counter()
-    for run in range(RUNS):
+    for run in range(runs):
         for generation in range(1, study.generations + 1):
             own = Rng("controls", run, generation)
             fitted = study.model.fit(real.draw(n, replicates, own.at("real")), own.at("fit"))
@@ -41,7 +46,7 @@ def main() -> None:
             nodes[node] += 1
             cells.update(alone)
     healthy, total = cells["healthy"], sum(cells.values())
-    print(f"  {RUNS} control runs × {study.generations} generations × {replicates} replicates, "
+    print(f"  {study.name}: {runs} control runs × {study.generations} generations × {replicates} replicates, "
           f"{time.perf_counter() - begin:.0f} s")
     others = dict(cells - Counter(healthy=healthy))
     print(f"  healthy cells  {healthy} of {total} ({100 * healthy / total:.2f} %)   others {others}")
