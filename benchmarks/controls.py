@@ -20,8 +20,9 @@ from collapse.params import Study, read_study
 from collapse.pool import Part
 from collapse.rng import Rng
 
-#: Control runs, unless a study's size makes that long: about so many rows are measured in all.
-RUNS, ROWS = 40, 3_000_000
+#: Control runs, unless a study's size makes that long: about so many rows are measured in all. Of a model that is dear to
+#: fit, whose studies calibrate with fewer than 200 fits, fewer.
+RUNS, ROWS, CHEAP = 40, 3_000_000, 200
 
 
 def main() -> None:

@@ -14,7 +14,7 @@ from typing import Any
 
 from collapse.errors import InputError, nearest
 
-_HIDDEN = {"base", "frame", "neighbours", "partition"}
+_HIDDEN = {"base", "classifier", "frame", "neighbours", "partition"}
 
 
 @cache

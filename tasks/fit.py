@@ -8,7 +8,7 @@ import numpy as np
 
 from collapse.pool import sync, write_text
 from tasks import work
-from tasks.turn import Turn
+from tasks.turn import WEIGHTS, Turn
 
 
 @work(name="fit")
@@ -17,12 +17,12 @@ def fit(turn: Turn) -> None:
     from safetensors.numpy import save_file
 
     branch = turn.branch
-    turn.parameters = branch.model.learn(turn.pool, turn.rng.at("fit"))
+    turn.parameters = branch.model.learn(turn.pool, turn.rng.at("fit"), turn.start)
     turn.manifest = turn.describe()
     folder = turn.stage / "model"
     folder.mkdir()
     # safetensors writes the memory of a transposed or reversed array as it lies there, in silence
-    save_file({k: np.ascontiguousarray(v) for k, v in turn.parameters.items()}, folder / "weights.safetensors")
-    sync(folder / "weights.safetensors")
+    save_file({k: np.ascontiguousarray(v) for k, v in turn.parameters.items()}, folder / WEIGHTS)
+    sync(folder / WEIGHTS)
     about = {"model": turn.manifest["model"], "node": turn.node.name, "weights": turn.manifest["weights"]}
     write_text(folder / "model.json", json.dumps(about, indent=1, sort_keys=True) + "\n")

@@ -21,7 +21,7 @@ from collapse.data import Column, Rows, Schema
 from collapse.errors import InputError
 from collapse.metrics.base import Fact
 from collapse.pool import Part, write_part
-from collapse.report import drawing, page, pictures
+from collapse.report import drawing, galleries, page, pictures
 from collapse.report.collect import Collected, collect
 from collapse.rng import Rng
 from collapse.spec import canonical, digest
@@ -403,7 +403,32 @@ def test_strips_put_each_class_in_its_place(collected):
     assert painter._choose(gone)[3] == -1
 
 
-@pytest.mark.parametrize(("sample", "kinds"), [(images, {"image"}), (plane, {"scatter", "bars"}), (line, {"density"})])
+def test_grids_show_each_class_as_often_as_there_are_rows_of_it(collected):
+    real = collected.samples["digits-real"]
+    painter = galleries.Grid(real.schema["image"], real)
+    shown = []
+    painter.tiles = lambda part, index: shown.append(index) or ""
+    painter.paint(real)
+    index, label = shown[0], real.values["label"]
+    assert index.shape == (galleries.DEEP, 10)
+    for code in range(10):
+        column = index[:, code]
+        assert (label[column[column >= 0]] == code).all()
+        assert (column >= 0).sum() == min(galleries.DEEP, (label == code).sum())
+    assert len(set(index[index >= 0])) == (index >= 0).sum()
+
+
+def test_a_cloud_puts_equal_images_on_equal_points_whatever_their_class(collected):
+    real = collected.samples["digits-real"]
+    cloud = galleries.Cloud(real.schema["image"], real)
+    points = cloud._points(real)
+    assert points.shape == (len(real.values["label"]), 2)
+    assert points.var(axis=0)[0] >= points.var(axis=0)[1] > 0
+    assert cloud.paint(real).count("<path ") == 1 + len(np.unique(real.values["label"]))
+
+
+@pytest.mark.parametrize(("sample", "kinds"), [(images, {"image", "grid", "scatter"}), (plane, {"scatter", "bars"}),
+                                               (line, {"density"})])
 def test_every_kind_of_data_has_its_picture(tmp_path, sample, kinds):
     found = pictures.albums(gather(tmp_path / "digits", sample=sample))
     assert {album.kind for album in found} == kinds

@@ -11,12 +11,16 @@ import zlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from html import escape
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from collapse.data import Column
 from collapse.pool import Part
 from collapse.report.collect import BranchView, Collected
+
+if TYPE_CHECKING:
+    from collapse.report.galleries import Cloud, Grid
 
 #: Frames per branch beside the real one, images per strip, points per scatter, bars per chart.
 FRAMES, STRIP, POINTS, BARS = 7, 12, 300, 8
@@ -47,7 +51,8 @@ def albums(collected: Collected) -> list[Album]:
     real = collected.samples.get(collected.real.name)
     if real is None:
         return []
-    return [album for branch in collected.branches for album in _branch(collected, branch, real)]
+    found = [list(_branch(collected, branch, real)) for branch in collected.branches]
+    return [album for same in zip(*found, strict=True) for album in same]  # one way of drawing after the other
 
 
 def _branch(collected: Collected, branch: BranchView, real: Part) -> Iterator[Album]:
@@ -55,17 +60,22 @@ def _branch(collected: Collected, branch: BranchView, real: Part) -> Iterator[Al
     picks = sorted(set(np.linspace(0, len(shown) - 1, min(FRAMES, len(shown))).round().astype(int).tolist()))
     parts = [("real", real)] + [(str(shown[i].generation), collected.samples[shown[i].name]) for i in picks]
     for painter in _painters(real):
-        frames = tuple(Frame(caption, painter.paint(part)) for caption, part in parts)
+        shown_here = parts if painter.kind != "grid" else [parts[0], *{p[0]: p for p in (parts[1], parts[-1])}.values()]
+        frames = tuple(Frame(caption, painter.paint(part)) for caption, part in shown_here)
         yield Album(branch.name, branch.colour, painter.kind, painter.title, frames)
 
 
-def _painters(real: Part) -> Iterator[Images | Scatter | Density | Bars]:
+def _painters(real: Part) -> Iterator[Images | Grid | Cloud | Scatter | Density | Bars]:
+    from collapse.report.galleries import Cloud, Grid
+
     columns = real.schema.columns
     images = [c for c in columns if c.kind == "image"]
     numbers = [c for c in columns if c.kind == "number"]
     categories = [c for c in columns if c.kind == "category" and c.role == "feature"]
     if images:
         yield Images(images[0], real)
+        yield Grid(images[0], real)
+        yield Cloud(images[0], real)
     if len(numbers) > 1:
         yield Scatter(numbers, real)
     elif numbers:
@@ -105,7 +115,18 @@ class Images:
 
     def paint(self, part: Part) -> str:
         """Return one strip."""
-        index = self._choose(part)
+        return self.tiles(part, self._choose(part)[None])
+
+    def tiles(self, part: Part, index: np.ndarray) -> str:
+        """Return the images of the rows ``index`` (rows, columns) as one picture; -1 leaves a place empty."""
+        lines = [self._line(part, row) for row in index]
+        space = np.full_like(lines[0][:2], 255)
+        picture = np.concatenate([piece for line in lines for piece in (line, space)])[: -len(space)]
+        data = base64.b64encode(png(picture)).decode()
+        return (f'<img class="strip{" ink" if self.ink else ""}" alt="{index.size} sampled images" '
+                f'width="{picture.shape[1]}" height="{picture.shape[0]}" src="data:image/png;base64,{data}">')
+
+    def _line(self, part: Part, index: np.ndarray) -> np.ndarray:
         pixels = part.values[self.column.name][np.maximum(index, 0)]  # (k, h, w[, 3])
         grey = np.clip((pixels - self.low) / ((self.high - self.low) or 1.0), 0, 1)
         grey[index < 0] = 0 if self.ink else 1
@@ -113,11 +134,8 @@ class Images:
         scale = max(1, round(40 / levels.shape[2]))
         levels = levels.repeat(scale, axis=1).repeat(scale, axis=2)
         gap = np.full_like(levels[:, :, : max(2, scale)], 255)
-        strip = np.concatenate([np.concatenate([tile, space], axis=1) for tile, space in zip(levels, gap, strict=True)],
-                               axis=1)[:, : -gap.shape[2]]
-        data = base64.b64encode(png(strip)).decode()
-        return (f'<img class="strip{" ink" if self.ink else ""}" alt="{len(index)} sampled images" '
-                f'width="{strip.shape[1]}" height="{strip.shape[0]}" src="data:image/png;base64,{data}">')
+        return np.concatenate([np.concatenate([tile, space], axis=1) for tile, space in zip(levels, gap, strict=True)],
+                              axis=1)[:, : -gap.shape[2]]
 
     def _choose(self, part: Part) -> np.ndarray:
         """Return row indices, -1 for a class that is gone: the same place holds the same class in every strip."""
