@@ -20,8 +20,8 @@ from collapse.params import Study, read_study
 from collapse.pool import Part
 from collapse.rng import Rng
 
-#: Control runs, unless a study's size makes that long: about so many rows are measured in all. Of a model that is dear to
-#: fit, whose studies calibrate with fewer than 200 fits, fewer.
+#: Control runs, unless a study's size makes that long: about so many rows are measured in all. Of a model that is dear
+#: to fit, whose studies calibrate with fewer than 200 fits, fewer.
 RUNS, ROWS, CHEAP = 40, 3_000_000, 200
 
 
@@ -44,7 +44,8 @@ def controls(study: Study, parts: loop.Split) -> None:
     schema, n, replicates = parts.reference.schema, study.rows, study.replicates
     rng = loop.address(study, 0).at("calibration")
     bands = Bands(floor(study.model, real, schema, n, n, study.calibration, frame, rng).to_pandas())
-    runs = max(4, min(RUNS, ROWS // (n * replicates * study.generations)))
+    most = RUNS * min(study.model.calibration, CHEAP) // CHEAP
+    runs = max(4, min(most, ROWS // (n * replicates * study.generations)))
     begin = time.perf_counter()
     nodes: Counter[str] = Counter()
     cells: Counter[str] = Counter()

@@ -36,7 +36,7 @@ from collapse.pool import (
     summary_path,
 )
 from collapse.provenance import Makeup, makeup
-from tasks.turn import Turn
+from tasks.turn import CLASSIFIER, WEIGHTS, Turn
 
 LOCK = Path("dvc.lock")
 #: Bytes that are hashed at once.
@@ -218,7 +218,7 @@ class Auditor:
         folder = turn.files.model
         if "halted" in manifest:
             return
-        weights, about = folder / "weights.safetensors", folder / "model.json"
+        weights, about = folder / WEIGHTS, folder / "model.json"
         try:
             from safetensors.numpy import load_file
 
@@ -423,7 +423,16 @@ class Auditor:
                 fault(path, f"holds other rows than the source gives the {name}")
             if said.get("file") != self.digests(path)[0] or said.get("content") != held or said.get("rows") != rows.n:
                 fault(about, f"does not say what the {name} is")
-            checked.leaves[str(path)] = self.digests(path)[0]
+            for file in sorted(folder.iterdir()):
+                checked.leaves[str(file)] = self.digests(file)[0]
+                if file.name not in (path.name, MANIFEST) and (file.name != CLASSIFIER or "classifier" not in said):
+                    fault(file, "does not belong here: added")
+            if "classifier" in said:
+                learned = folder / CLASSIFIER
+                if not learned.is_file():
+                    fault(learned, "is missing")
+                elif self.digests(learned)[0] != said["classifier"]:
+                    fault(learned, "is not the file that its manifest names: changed")
             checked.bytes += path.stat().st_size
 
     def _notes(self, files: Files, manifest: dict[str, Any], checked: Checked, fault: Callable[..., None]) -> None:
@@ -479,9 +488,9 @@ class Auditor:
         manifest = json.loads((files.pool / MANIFEST).read_text(encoding="utf-8"))
         if "halted" in manifest:
             return []
-        turn.parameters = turn.branch.model.learn(turn.pool, turn.rng.at("fit"))
+        turn.parameters = turn.branch.model.learn(turn.pool, turn.rng.at("fit"), turn.start)
         if loop.digest(turn.parameters) != manifest.get("weights"):
-            return [Fault(name, str(files.model / "weights.safetensors"),
+            return [Fault(name, str(files.model / WEIGHTS),
                           "training again from the parent gives another model")]
         rows = turn.branch.model.sample(turn.parameters, turn.real.first.schema, loop.sample_rows(turn.branch, study),
                                         turn.rng.at("sample"))

@@ -1,4 +1,4 @@
-"""Images in number: grids of each class, real beside synthetic, and clouds on the axes that real pixels vary in most."""
+"""Images in number: grids of each class, real beside synthetic, and clouds on the widest axes of real pixels."""
 
 from __future__ import annotations
 
