@@ -271,6 +271,10 @@ def check_study(study: Study) -> None:
     except InputError as error:
         raise InputError(f"{path}: {error}") from None
     schema = parts.reference.schema
+    for column in schema.gaps:
+        if np.isnan(parts.reference[column.name]).all():
+            raise InputError(f"{path}: source: column '{column.name}' is missing in all {parts.reference.n} reference "
+                             f"rows, so that nothing can be held against it; write drop: [{column.name}]")
     for index, tail in enumerate(study.tails):
         try:
             mass = tail.condition.mask(parts.reference).mean()

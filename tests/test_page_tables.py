@@ -11,7 +11,7 @@ from test_page import gather, own, study_of
 
 from collapse.data import Column, Rows, Schema
 from collapse.pool import Part
-from collapse.report import page, tables
+from collapse.report import page, pictures, tables
 from collapse.report.collect import Collected
 
 EVIL = "</td><script>alert(9)</script>"
@@ -105,3 +105,4 @@ def test_a_column_without_a_value_is_drawn(collected):
     values = {**table(SimpleNamespace(), 1.0).values, "age": np.full((1, 120), np.nan)}
     empty = Part.of(Rows(SCHEMA, values), "x", 1, synthetic=True)
     assert "nan" not in tables.Density(SCHEMA["age"], real).paint(empty)
+    assert "nan" not in pictures.Scatter([SCHEMA["age"], SCHEMA["pay"]], real).paint(empty)

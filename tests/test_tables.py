@@ -518,6 +518,20 @@ def test_groups_must_be_categories_of_the_data(groups, line):
     loop.check_study(study(groups=["label"]))
 
 
+def test_a_column_that_the_reference_never_has_is_refused(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    lines = [f"{i},{i % 7},{'' if i else 3}" for i in range(400)]
+    (tmp_path / "t.csv").write_text("\n".join(["a,b,rare", *lines]))
+    changes = {"source": {"kind": "table", "path": "t.csv"}, "model": {"kind": "copula"}, "rows": 100}
+    with pytest.raises(InputError, match=r"^studies/s\.yaml: source: column 'rare' is missing in all 120 reference"):
+        loop.check_study(study(**changes, seed=2))
+    lines = [f"{i},{i % 7},{'' if i % 3 else i}" for i in range(400)]
+    (tmp_path / "t.csv").write_text("\n".join(["a,b,rare", *lines]))
+    loop.check_study(study(**changes))
+    with pytest.raises(InputError, match=r"^studies/s\.yaml: model: kde cannot take missing numbers, and rare may be"):
+        loop.check_study(study(**{**changes, "model": {"kind": "kde"}}))
+
+
 def test_a_group_column_of_one_value_is_refused():
     from collapse.metrics.partition import check_grouping
 

@@ -70,7 +70,7 @@ def _painters(real: Part) -> Iterator[Images | Grid | Cloud | Scatter | Density 
 
     columns = real.schema.columns
     images = [c for c in columns if c.kind == "image"]
-    numbers = [c for c in columns if c.kind == "number"]
+    numbers = [c for c in columns if c.kind == "number" and len(_there(real, c))]
     categories = [c for c in columns if c.kind == "category" and c.role == "feature"]
     if images:
         yield Images(images[0], real)
@@ -183,6 +183,8 @@ class Scatter:
 
     def __init__(self, columns: list[Column], real: Part):
         self.columns = columns
+        #: Where a missing value is drawn: at the mean of the real rows, as in the feature space.
+        self.middle = {column.name: float(_there(real, column).mean()) for column in columns}
         matrix = self._matrix(real)
         self.centre, self.turn = np.zeros(len(columns)), np.eye(len(columns))[:, :2]
         self.title = " × ".join(column.name for column in columns[:2])
@@ -197,8 +199,9 @@ class Scatter:
         self.ghost = self._dots(real, "ghost")
 
     def _matrix(self, part: Part) -> np.ndarray:
-        values = np.stack([part.values[column.name] for column in self.columns], axis=1)[:POINTS].astype(float)
-        return values[~np.isnan(values).any(axis=1)]
+        values = [np.where(np.isnan(x), mean, x) for x, mean in
+                  ((part.values[column.name][:POINTS], self.middle[column.name]) for column in self.columns)]
+        return np.stack(values, axis=1).astype(float)
 
     def _points(self, part: Part) -> np.ndarray:
         return (self._matrix(part) - self.centre) @ self.turn  # (n, d) -> (n, 2)

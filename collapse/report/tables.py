@@ -48,7 +48,8 @@ def marginals(collected: Collected) -> list[Marginal]:
     real = collected.samples.get(collected.real.name)
     if real is None:
         return []
-    columns = {c.name: c for c in real.schema.columns if c.kind != "image" and c.role == "feature"}
+    columns = {c.name: c for c in real.schema.columns if c.kind != "image" and c.role == "feature"
+               and (c.kind == "category" or np.isfinite(real.values[c.name]).any())}
     ranked = sorted(((worst, name) for name in columns if (worst := _drift(collected, name))), reverse=True)
     found = []
     for (ratio, branch, metric, value), name in ranked[:WORST]:
