@@ -34,7 +34,8 @@ def main() -> None:
         project = Project.make(Path(folder) / "p", STUDY, name="neural")
         project.run("collapse", "repro", timeout=900)
         done = subprocess.run([sys.executable, __file__, NODE], cwd=project.root, capture_output=True, text=True,
-                              env=project.environment(), check=False)
+                              env=project.environment(PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS="120"),
+                              check=False)
         if done.returncode:
             raise SystemExit(done.stderr[-2000:])
         print(done.stdout, end="")

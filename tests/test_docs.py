@@ -58,6 +58,10 @@ MISTAKES = [
     (GMM, "{kind: gmm, covariance: round}"),
     (GMM, "{kind: gmm, pca: 65}"),
     (GMM, "{kind: gaussian}"),
+    (GMM, "{kind: vae, steps: 600, epochs: 60}"),
+    (GMM, "{kind: vae, latent: 65}"),
+    (GMM, "{kind: vae, width: 0}"),
+    (GMM, "{kind: flow, conditional: false}"),
     (REDRAW, "{regime: redraw, reel: 0.1}"),
     (REDRAW, "{regime: redraw}"),
     (REDRAW, "{regime: redraw, real: 1.5}"),
@@ -166,12 +170,23 @@ def test_studies_names_every_kind_with_all_its_settings(group):
     rows = dict(re.findall(r"^\| `(\w+)` \|(.*)$", tabled, re.MULTILINE))
     assert set(rows) == set(registry.names(group))
     for kind, row in rows.items():
-        where = text if kind == "table" else row
+        where = text if kind in {"table", "vae", "flow"} else row  # these have a table of their own
         for name, field in registry.find(group, kind).model_fields.items():
             assert f"`{name}`" in where, f"{kind}: {name}"
-            if isinstance(field.default, int | float) and not isinstance(field.default, bool) and kind != "table":
+            if isinstance(field.default, int | float) and not isinstance(field.default, bool) and where is row:
                 shown = re.search(rf"`{name}` \(`?([\d.e-]+)", row)
                 assert shown and float(shown[1]) == field.default, f"{kind}: {name}"
+
+
+def test_studies_names_the_defaults_of_neural_models():
+    from collapse.neural import STEPS, Neural
+
+    text = section("Models")
+    for name, field in Neural.model_fields.items():
+        if isinstance(field.default, int | float) and not isinstance(field.default, bool):
+            row, = re.findall(rf"^\| (`.*`{name}`.*|`{name}`.*)$", text, re.MULTILINE)[-1:]
+            assert re.search(rf"(?<![\d.]){field.default}(?![\d])", row), name
+    assert f"| `steps` | {STEPS} |" in text
 
 
 def test_studies_names_every_key():

@@ -116,3 +116,28 @@ def test_no_stage_has_a_dependency_twice():
         assert len(listed) == len(set(listed))
         assert not {lineage.NO_LIBRARY, lineage.NO_START} & set(listed)
         assert "${item.library}" in listed
+
+
+def test_a_node_reads_its_parents_weights_only_where_its_model_continues(tmp_path, monkeypatch):
+    import numpy as np
+    from safetensors.numpy import save_file
+
+    from tasks.turn import WEIGHTS, Turn
+
+    monkeypatch.chdir(tmp_path)
+    branches = {"fresh": {"regime": "replace"}, "keep": {"regime": "replace", "model": {"init": "continue"}},
+                "fork": {"from": "fresh", "at": 2, "regime": "replace", "model": {"init": "continue"}}}
+    known = study(branches=branches, model={"kind": "vae", "latent": 1})
+    nodes = lineage.nodes(known)
+    for name in nodes:
+        (tmp_path / "data" / name / "model").mkdir(parents=True)
+        if name != known.real:
+            save_file({"w": np.array([len(name), nodes[name].generation])}, f"data/{name}/model/{WEIGHTS}")
+
+    def start(name: str):
+        return Turn(known, nodes[name], tmp_path).start
+
+    assert start("s-keep-01") is None
+    assert start("s-fresh-03") is None
+    assert start("s-keep-03")["w"].tolist() == [len("s-keep-02"), 2]
+    assert start("s-fork-03")["w"].tolist() == [len("s-fresh-02"), 2]

@@ -46,9 +46,10 @@ class VAE(Neural):
         "fit_encoder_std": Fact("fit", 1.0, "below", "standard deviation of the encoder's means over training rows and "
                                 "latent axes; 1.0: as wide as the prior, 0.0: the code says nothing", _NOTEBOOK),
         "fit_elbo_real": Fact("fit", 0.0, "below", "bound on the log-likelihood of the reference, nats a row (at most "
-                              "2,000 of them); higher: reality is less surprising", _BOUND),
-        "fit_elbo_own": Fact("fit", 0.0, "either", "the same of the model's own raw sample; its distance above "
-                             "fit_elbo_real is how much likelier the model finds itself than reality", _BOUND),
+                              "2,000 of them); 0.0: a density of 1; lower: reality is more surprising", _BOUND),
+        "fit_elbo_own": Fact("fit", 0.0, "either", "the same of the model's own raw sample; as far as it lies above "
+                             "fit_elbo_real, the model finds itself likelier than reality; 0.0: a density of 1",
+                             _BOUND),
     }
     latent: Annotated[int, Field(ge=1, le=1024)] = 8
     beta: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 1.0

@@ -1,4 +1,4 @@
-"""Images in number: grids of each class, real beside synthetic, and clouds on the widest axes of real pixels."""
+"""Images in number: grids of each class, real beside synthetic, and clouds on the axes that real images vary in."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class Cloud(Scatter):
 
     def __init__(self, column: Column, real: Part):
         self.columns = [column]
-        self.title = "pixels, on the first two principal axes of the real images"
+        self.title = "on the first two principal axes of real pixels"
         pixels = self._matrix(real)
         self.centre = pixels.mean(axis=0)
         turn = np.linalg.svd(pixels - self.centre, full_matrices=False)[2][:2].T  # (d, 2)

@@ -60,8 +60,8 @@ def _branch(collected: Collected, branch: BranchView, real: Part) -> Iterator[Al
     picks = sorted(set(np.linspace(0, len(shown) - 1, min(FRAMES, len(shown))).round().astype(int).tolist()))
     parts = [("real", real)] + [(str(shown[i].generation), collected.samples[shown[i].name]) for i in picks]
     for painter in _painters(real):
-        shown_here = parts if painter.kind != "grid" else [parts[0], *{p[0]: p for p in (parts[1], parts[-1])}.values()]
-        frames = tuple(Frame(caption, painter.paint(part)) for caption, part in shown_here)
+        chosen = [parts[0], parts[-1]] if painter.kind == "grid" else parts
+        frames = tuple(Frame(caption, painter.paint(part)) for caption, part in chosen)
         yield Album(branch.name, branch.colour, painter.kind, painter.title, frames)
 
 
