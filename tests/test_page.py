@@ -19,6 +19,7 @@ import pytest
 from collapse.claims import parse_claims
 from collapse.data import Column, Rows, Schema
 from collapse.errors import InputError
+from collapse.grid import Grid
 from collapse.metrics.base import Fact
 from collapse.pool import Part, write_part
 from collapse.report import drawing, galleries, page, pictures
@@ -74,6 +75,13 @@ def level(branch: str, generation: int, metric: str) -> float:
     return 0.98 * np.exp(-fall * depth)
 
 
+GRID = {
+    "over": {"generation": [2, GENERATIONS]},
+    "readings": {"lost <i>tails</i>": "replace.tail_ratio < accumulate.tail_ratio at generation {generation}",
+                 "gained": "replace.tail_ratio > accumulate.tail_ratio + 0.5 at generation {generation}"},
+}
+
+
 def study_of(title: str, claims=CLAIMS) -> SimpleNamespace:
     def branch(first=1, from_=None, at=0, **spec):
         regime = SimpleNamespace(kind=spec["kind"], spec=lambda: spec)
@@ -87,7 +95,8 @@ def study_of(title: str, claims=CLAIMS) -> SimpleNamespace:
         name="digits", title=title, seed=7, rows=400, generations=GENERATIONS, replicates=REPLICATES,
         measured=REPLICATES,
         source=SimpleNamespace(kind="digits"), model=SimpleNamespace(kind="vae"), branches=branches,
-        claims=parse_claims(claims, "studies/digits.yaml", branches, FACTS), factors=None, ladder=None, groups=(),
+        claims=parse_claims(claims, "studies/digits.yaml", branches, FACTS), factors=None, ladder=None,
+        groups=(), grid=Grid.parse(GRID, "studies/digits.yaml: grid", branches, FACTS),
         floor=lambda branch: "calibration")
 
 
@@ -226,6 +235,19 @@ def embedded(html: str) -> dict:
 
 
 # ------------------------------------------------------------------------------------------ contents
+
+
+def test_every_cell_of_a_grid_is_shown(tmp_path):
+    study = study_of("A grid")
+    nodes = write_records(study, tmp_path / "records")
+    collected = collect(study, nodes, tmp_path / "records", facts=FACTS)
+    text = page.render(collected)
+    table = text[text.index('<section id="grid">'):]
+    table = table[: table.index("</section>")]
+    assert table.count("<tr>") == 3 and "lost &lt;i&gt;tails" in table and "<i>tails" not in text
+    assert "holds in 0 of 2" in table and [f.verdict for f in collected.grid.readings["gained"]] == ["fails", "fails"]
+    assert page.summary(collected)["grid"]["readings"]["gained"][1]["cell"] == {"generation": str(GENERATIONS)}
+    assert "of 2 cells  gained" in page.text_summary(collected)
 
 
 def test_page_has_every_section_once_and_in_order(html):
