@@ -44,8 +44,8 @@ if TYPE_CHECKING:
 
 #: Which metrics decide the stage, by what they speak of.
 STAGED: dict[str, tuple[str, ...]] = {
-    "tails": ("tail_ratio",),
-    "spread": ("variance_ratio", "entropy_ratio", "simpson_ratio"),
+    "tails": ("tail_ratio", "rare_token_ratio"),
+    "spread": ("variance_ratio", "entropy_ratio", "simpson_ratio", "token_entropy_ratio"),
     "modes": ("modes_alive", "label_entropy_ratio"),
 }
 #: From the gravest; a node is in the first whose signs it shows.
@@ -268,7 +268,7 @@ def floor(
     pyarrow.Table
         Columns kind, replicate (int32), metric, feature, value; one row per kind, fit, metric and feature.
     """
-    most = max(rows, measured_rows) * max(schema.width, len(schema.columns))
+    most = max(rows, measured_rows) * schema.cells
     chunk = int(np.clip(CHUNK // most, 1, BLOCK))
     found: list[tuple[str, int, list[Measurement]]] = []
     before: dict[str, Rows] = {}

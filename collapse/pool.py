@@ -24,7 +24,8 @@ FORMAT = 1
 MANIFEST = "_manifest.json"
 
 
-#: Sufficient statistics of a part: named arrays whose first axis is the replicate.
+#: Sufficient statistics of a part: named arrays whose first axis is the replicate, or what a model that overrides
+#: ``add`` and ``weigh`` makes of them (flat arrays, replicate after replicate, and how long each is).
 Summary = dict[str, np.ndarray]
 
 
@@ -242,7 +243,7 @@ def file_hash(path: Path) -> str:
 def content_hash(schema: Schema, counts: np.ndarray, values: dict[str, np.ndarray]) -> str:
     """Return the SHA-256 of the values in column order, whatever the file's layout.
 
-    Arrays are hashed as little-endian C-ordered bytes, categories as codes beside their list.
+    Arrays are hashed as little-endian C-ordered bytes, categories and tokens as codes beside their list.
     """
     state = hashlib.sha256(canonical({"schema": schema.plain(), "counts": counts.tolist()}).encode())
     for column in schema.columns:
@@ -252,7 +253,7 @@ def content_hash(schema: Schema, counts: np.ndarray, values: dict[str, np.ndarra
 
 
 def _dtype(column: Column) -> str:
-    return {"number": "<f8", "category": "<i4", "image": "<f4"}[column.kind]
+    return {"number": "<f8", "category": "<i4", "image": "<f4", "text": "<i4"}[column.kind]
 
 
 # ------------------------------------------------------------------------------------ Parquet, one way
@@ -270,9 +271,12 @@ def write_part(part: Part, path: Path, study: str) -> tuple[str, str]:
         arrays.append(pa.array(part.replicate))
         fields.append(pa.field("replicate", pa.int16(), nullable=False))
     for column in part.schema.columns:
+        if column.kind == "text":  # to read; the tokens are what counts, since a text can be cut in several ways
+            arrays.append(pa.array(column.decode(part.values[column.name]), pa.string()))
+            fields.append(pa.field(column.name, pa.string()))
         array = _arrow(column, part.values[column.name])
         arrays.append(array)
-        fields.append(pa.field(column.name, array.type))
+        fields.append(pa.field(stored_name(column), array.type))
     note = {
         "content": content,
         "counts": part.counts.tolist(),
@@ -299,7 +303,14 @@ def _arrow(column: Column, values: np.ndarray) -> Any:
         return pa.DictionaryArray.from_arrays(pa.array(values), pa.array(column.categories, pa.string()))
     if column.kind == "image":
         return pa.FixedShapeTensorArray.from_numpy_ndarray(values)
+    if column.kind == "text":
+        return pa.FixedSizeListArray.from_arrays(pa.array(values.ravel()), column.shape[0])
     return pa.array(values)
+
+
+def stored_name(column: Column) -> str:
+    """Return the name of the Parquet column that holds the values: of a text, beside what one reads, its tokens."""
+    return f"{column.name}_tokens" if column.kind == "text" else column.name
 
 
 def part_note(path: Path) -> dict[str, Any]:
@@ -333,8 +344,8 @@ def read_part(path: Path, hashes: tuple[str, str] | None = None) -> Part:
 def _read_values(path: Path, schema: Schema) -> dict[str, np.ndarray]:
     import pyarrow.parquet as pq
 
-    table = pq.read_table(path, columns=list(schema.names))
-    return {column.name: _numpy(column, table[column.name]) for column in schema.columns}
+    table = pq.read_table(path, columns=[stored_name(column) for column in schema.columns])
+    return {column.name: _numpy(column, table[stored_name(column)]) for column in schema.columns}
 
 
 def _numpy(column: Column, chunked: Any) -> np.ndarray:
@@ -345,6 +356,8 @@ def _numpy(column: Column, chunked: Any) -> np.ndarray:
         return order[array.indices.to_numpy()] if len(order) else np.empty(0, dtype=np.int32)
     if column.kind == "image":
         return array.to_numpy_ndarray()
+    if column.kind == "text":
+        return array.flatten().to_numpy().reshape(-1, *column.shape)
     return array.to_numpy()
 
 

@@ -14,7 +14,7 @@ from typing import Any
 
 from collapse.errors import InputError, nearest
 
-_HIDDEN = {"base", "frame", "neighbours"}
+_HIDDEN = {"base", "corpus", "frame", "neighbours", "ngrams"}
 
 
 @cache

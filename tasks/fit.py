@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 
-from collapse.pool import sync, write_text
+from collapse.layout import Files
+from collapse.pool import link, sync, write_text
 from tasks import work
 from tasks.turn import Turn
 
@@ -22,4 +23,7 @@ def fit(turn: Turn) -> None:
     save_file(turn.parameters, folder / "weights.safetensors")
     sync(folder / "weights.safetensors")
     about = {"model": turn.manifest["model"], "node": turn.node.name, "weights": turn.manifest["weights"]}
+    tokeniser = Files(turn.study.real, turn.study.name).bank / "tokeniser.json"
+    if tokeniser.exists():
+        link(tokeniser, folder / tokeniser.name)
     write_text(folder / "model.json", json.dumps(about, indent=1, sort_keys=True) + "\n")
