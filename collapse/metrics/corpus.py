@@ -56,13 +56,18 @@ class FrozenText:
     def _real(self) -> np.ndarray:
         return np.concatenate([self.reference, self.other])
 
+    @property
+    def blocks(self) -> int:
+        """Return how many real blocks there are."""
+        return len(self.reference) + len(self.other)
+
     @cached_property
     def shares(self) -> np.ndarray:
         """Return the share of each token in real text, (V,)."""
         return self.counts(self._real[None])[0] / self._real.size
 
     @cached_property
-    def _blocks(self) -> np.ndarray:
+    def _held_by(self) -> np.ndarray:
         """Return how many real blocks hold each token, (V,): tokens come in bursts, blocks are what is drawn."""
         found = np.zeros(self.size, dtype=np.int64)
         for block in np.array_split(self._real, max(1, len(self._real) // 4096)):
@@ -73,7 +78,7 @@ class FrozenText:
 
     def expected(self, n: int) -> np.ndarray:
         """Return the chance that each token is among ``n`` fresh real blocks, (V,)."""
-        return presence(self._blocks, len(self._real), n)
+        return presence(self._held_by, self.blocks, n)
 
     def bands(self, tokens: int) -> dict[str, np.ndarray]:
         """Return the bands of tokens by expected count in so many real ones, as masks (V,); empty ones are left out."""

@@ -7,6 +7,7 @@ position before the first token of a row is filled with a token of its own, :att
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -14,6 +15,8 @@ from collapse.errors import InputError
 
 #: Bits that a packed n-gram may take; the sign stays free.
 BITS = 63
+#: Contexts up to which a table says where they are.
+DENSE = 2**17
 
 
 @dataclass(frozen=True)
@@ -101,6 +104,23 @@ class Level:
     starts: np.ndarray  # (C + 1,) where the n-grams of a context begin
     steps: np.ndarray  # (N + 1,) running sum of the excess that is drawn from, from 0
     mass: np.ndarray  # (C,) Σ_w p(w|h)^(1/τ)
+    largest: int  # no context is above it
+
+    @cached_property
+    def _table(self) -> np.ndarray | None:
+        """Return the place of every possible context, −1 where there is none, if they are few."""
+        if self.largest >= DENSE:
+            return None
+        table = np.full(self.largest + 1, -1)
+        table[self.contexts] = np.arange(len(self.contexts))
+        return table
+
+    def context(self, keys: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return the places of contexts, and whether they are there."""
+        if self._table is None:
+            return find(self.contexts, keys)
+        place = self._table[keys]
+        return np.maximum(place, 0), place >= 0
 
 
 def find(known: np.ndarray, keys: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -171,7 +191,8 @@ class Smoothed:
             mass = np.add.reduceat(excess, starts) + back**self.power * mass
             excess = excess / np.repeat(mass, kinds)
         steps = np.concatenate([[0.0], np.cumsum(excess)])
-        return Level(table.keys, shares, contexts[starts], back, np.append(starts, len(shares)), steps, mass)
+        return Level(table.keys, shares, contexts[starts], back, np.append(starts, len(shares)), steps, mass,
+                     self.packing.mask(order - 1))
 
     def _below(self, keys: np.ndarray, contexts: np.ndarray, order: int) -> tuple[np.ndarray, np.ndarray]:
         """Return the lower order's p(w|h') of n-grams and Σ p^(1/τ) of contexts. Suffixes of the seen were seen."""
@@ -223,7 +244,7 @@ class Smoothed:
         found, left = np.empty(len(history), dtype=np.int64), np.arange(len(history))
         for order in range(self.packing.order, 0, -1):
             level = self.levels[order - 1]
-            context, known = find(level.contexts, history[left] & self.packing.mask(order - 1))
+            context, known = level.context(history[left] & self.packing.mask(order - 1))
             begin, end = level.steps[level.starts[context]], level.steps[level.starts[context + 1]]
             own = np.where(known, end - begin, 0.0)
             u = uniform[left]

@@ -15,7 +15,7 @@ from collapse.metrics.frame import Frame
 from collapse.metrics.ngrams import different, hashed
 
 #: Blocks that are compared pair by pair, and blocks that are compressed.
-PAIRS, COMPRESSED = 12, 500
+PAIRS, COMPRESSED = 8, 400
 
 
 class Repetition(Metric):

@@ -40,12 +40,13 @@ class Vocabulary(Metric):
 
     def measure(self, sample: Rows, frame: Frame) -> Iterator[Measurement]:
         text = frozen(frame)
-        tokens = text.tokens(sample)
+        m = min(sample.n, text.blocks)  # more blocks than are at hand would have tokens that nobody has counted
+        tokens = text.tokens(sample)[:, :m]
         found = text.counts(tokens)  # (R, V)
         members, mass = text.rare
         if mass >= LEAST:
             yield Measurement("rare_token_ratio", "", found[:, members].sum(axis=1) / tokens[0].size / mass)
-        alive, expected = found > 0, text.expected(sample.n)
+        alive, expected = found > 0, text.expected(m)
         yield Measurement("vocabulary_coverage", "", alive.sum(axis=1) / expected.sum())
         few = (text.shares > 0) & (text.shares * tokens[0].size < COMMON)
         if expected[few].sum() > 0:

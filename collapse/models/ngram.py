@@ -42,7 +42,7 @@ class Ngram(Model):
     """
 
     kind: ClassVar[str] = "ngram"
-    calibration: ClassVar[int] = 40
+    calibration: ClassVar[int] = 30
     summary: ClassVar[str | None] = "ngrams"
     facts: ClassVar[dict[str, Fact]] = LANGUAGE_FACTS
 
