@@ -16,6 +16,7 @@ from collapse.data import Rows, Schema
 from collapse.errors import InputError, NodeError, nearest
 from collapse.metrics import measure_all
 from collapse.metrics.base import Measurement
+from collapse.metrics.classifier import Classifier, applies
 from collapse.metrics.frame import Frame
 from collapse.models.base import Model, Parameters
 from collapse.params import Branch, Study
@@ -92,12 +93,12 @@ def real_data(study: Study, first: Part, bank: Rows | None) -> RealData:
     return RealData(study.real, first, study.source.draw, exact=True)
 
 
-def freeze(study: Study, reference: Rows, bank: Rows | None) -> Frame:
-    """Return the frozen frame in which every sample of the study is measured."""
+def freeze(study: Study, reference: Rows, bank: Rows | None, stored: Classifier | None = None) -> Frame:
+    """Return the frozen frame in which every sample is measured; ``stored`` is its classifier of images."""
     rng = address(study, 0)
     beside = bank if bank is not None else study.source.draw(EXACT_ROWS, 1, rng.at("beside"))
     tails = tuple((tail.condition, tail.weight) for tail in study.tails)
-    return Frame.freeze(reference, beside, tails, study.rows, study.metrics)
+    return Frame.freeze(reference, beside, tails, study.rows, study.metrics, stored)
 
 
 #: Features beyond which the reference's moments are no truth to compare with.
@@ -122,9 +123,11 @@ def truth(source: Source, reference: Rows) -> dict[str, np.ndarray]:
     return found
 
 
-def fitted(model: Model, parameters: Parameters, reference: Rows, source: Source, n: int) -> list[Measurement]:
-    """Return what the fitted models say of themselves, beside the truth."""
-    return list(model.statistics(parameters, reference.schema, truth(source, reference), n))
+def fitted(model: Model, parameters: Parameters, sample: Rows, reference: Rows, source: Source, n: int,
+           rng: Rng) -> list[Measurement]:
+    """Return what the fitted models say of themselves, beside the truth, and of their sample and of the reference."""
+    return [*model.statistics(parameters, reference.schema, truth(source, reference), n),
+            *model.inspect(parameters, sample, reference, rng)]
 
 
 # ------------------------------------------------------------------------------------------- in memory
@@ -187,7 +190,7 @@ def run(source: Source, model: Model, regime: Regime, rows: int, generations: in
     paths: dict[tuple[str, str], np.ndarray] = {}
     for t in range(1, generations + 1):
         here, made = Rng(seed, name, t), f"run-{t:04d}"
-        parameters = model.learn(pool, here.at("fit"))
+        parameters = model.learn(pool, here.at("fit"), parameters if t > 1 else None)
         for found in model.statistics(parameters, schema, facts, rows):
             if record is None or found.metric in record:
                 path = paths.setdefault((found.metric, found.feature), np.empty((generations, replicates)))
@@ -313,7 +316,8 @@ def _check_gates(study: Study, parts: Split) -> None:
     sets = {"gates": study.gates, **{f"branches.{b.name}.gates": b.gates for b in study.branches.values()}}
     if not any(sets.values()):
         return
-    frame = freeze(study, parts.reference, parts.bank)
+    blank = Classifier.blank(parts.reference.schema) if applies(parts.reference.schema) else None
+    frame = freeze(study, parts.reference, parts.bank, blank)  # what is measured does not hang on what it has learned
     measured = {item.metric for item in measure_all(parts.first, None, frame) if item.feature == ""}
     for where, gates in sets.items():
         for gate in gates:

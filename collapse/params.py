@@ -385,6 +385,9 @@ def _check_fork(path: Path, name: str, branch: Branch, branches: dict[str, Branc
     if not stem.first <= branch.at <= stem.last:
         raise InputError(f"{path}: {where}.at is {branch.at}, but '{stem.name}' has generations "
                          f"{stem.first} to {stem.last}; choose one of them")
+    if branch.model.continues and not branch.model.follows(stem.model):
+        raise InputError(f"{path}: {where}.model.init is continue, and '{stem.name}' has a model of another kind or "
+                         f"shape; give both one shape, or take init: fresh")
 
 
 def _gates(path: Path, where: str, raw: Any) -> tuple[Gate, ...]:

@@ -26,12 +26,16 @@ _SETTINGS = {
     "OMP_NUM_THREADS": "1",
     "OPENBLAS_NUM_THREADS": "1",
     "MKL_NUM_THREADS": "1",
+    # One order of sums on a GPU too.
+    "CUBLAS_WORKSPACE_CONFIG": ":4096:8",
 }
 if platform.machine() in {"x86_64", "AMD64"}:
     # Kernels for AVX-512 round otherwise than those for AVX2.
     _SETTINGS |= {
         "OPENBLAS_CORETYPE": "Haswell",
         "ATEN_CPU_CAPABILITY": "avx2",
+        "ONEDNN_MAX_CPU_ISA": "AVX2",
+        "MKL_CBWR": "AVX2",
         "NPY_DISABLE_CPU_FEATURES": "X86_V4 AVX512_ICL AVX512_SPR",
     }
 

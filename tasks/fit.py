@@ -7,7 +7,7 @@ import json
 from collapse.layout import Files
 from collapse.pool import link, sync, write_text
 from tasks import work
-from tasks.turn import Turn
+from tasks.turn import WEIGHTS, Turn
 
 
 @work(name="fit")
@@ -16,12 +16,12 @@ def fit(turn: Turn) -> None:
     from safetensors.numpy import save_file
 
     branch = turn.branch
-    turn.parameters = branch.model.learn(turn.pool, turn.rng.at("fit"))
+    turn.parameters = branch.model.learn(turn.pool, turn.rng.at("fit"), turn.start)
     turn.manifest = turn.describe()
     folder = turn.stage / "model"
     folder.mkdir()
-    save_file(turn.parameters, folder / "weights.safetensors")
-    sync(folder / "weights.safetensors")
+    save_file(turn.parameters, folder / WEIGHTS)
+    sync(folder / WEIGHTS)
     about = {"model": turn.manifest["model"], "node": turn.node.name, "weights": turn.manifest["weights"]}
     tokeniser = Files(turn.study.real, turn.study.name).bank / "tokeniser.json"
     if tokeniser.exists():

@@ -33,8 +33,8 @@ def measure(turn: Turn) -> dict[str, float]:
     previous = turn.previous.first(count).head(rows) if turn.node.parent is not None else None
     found = measure_all(turn.rows.first(count).head(rows), previous, turn.frame)
     if turn.parameters:
-        found += loop.fitted(turn.branch.model, turn.parameters, turn.frame.reference, turn.study.source,
-                             turn.branch.rows)
+        found += loop.fitted(turn.branch.model, turn.parameters, turn.rows, turn.frame.reference, turn.study.source,
+                             turn.branch.rows, turn.rng.at("inspect"))
     manifest = turn.stage / "pool" / MANIFEST
     note = {"manifest": json.loads(manifest.read_text()), "manifest_sha256": file_hash(manifest)}
     write_measurements(found, turn.staged_record("parquet"), note)

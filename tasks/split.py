@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 
 from collapse import loop
-from collapse.pool import MANIFEST, Part, Pool, write_part, write_pool, write_text
+from collapse.pool import MANIFEST, Part, Pool, file_hash, sync, write_part, write_pool, write_text
 from tasks import work
-from tasks.turn import Turn
+from tasks.turn import CLASSIFIER, Turn
 
 
 @work(name="split")
@@ -33,6 +33,10 @@ def split(turn: Turn) -> None:
             note |= {"content": content, "file": file}
         else:
             note |= {"source": study.source.spec(), "fresh": "exact"}
+        if name == "reference" and turn.frame.classifier is not None:
+            turn.frame.classifier.save(folder / CLASSIFIER)
+            sync(folder / CLASSIFIER)
+            note["classifier"] = file_hash(folder / CLASSIFIER)
         write_text(folder / MANIFEST, json.dumps(note, indent=1, sort_keys=True) + "\n")
     for name, text in parts.files.items():
         write_text(turn.stage / "bank" / name, text)

@@ -11,11 +11,17 @@ from collapse import lineage, loop
 from collapse.data import Rows
 from collapse.layout import Files
 from collapse.lineage import Node
+from collapse.metrics.classifier import Classifier
 from collapse.metrics.frame import Frame
 from collapse.models.base import Parameters
 from collapse.params import Branch, Study, read_params, read_study
 from collapse.pool import MANIFEST, Pool, RealData, file_hash, put, read_manifest, read_part, read_pool
 from collapse.rng import Rng
+
+#: What a node learned, in its folder ``model``.
+WEIGHTS = "weights.safetensors"
+#: The classifier of real images, in the folder of the reference.
+CLASSIFIER = "classifier.safetensors"
 
 
 @cache
@@ -26,7 +32,8 @@ def _frozen(study: str, text: str, manifest: str) -> tuple[Study, Rows | None, F
     reference = read_part(files.reference / "reference.parquet").rows()
     bank = files.bank / "bank.parquet"
     rows = read_part(bank).rows() if bank.exists() else None
-    return loaded, rows, loop.freeze(loaded, reference, rows)
+    learned = files.reference / CLASSIFIER
+    return loaded, rows, loop.freeze(loaded, reference, rows, Classifier.load(learned) if learned.exists() else None)
 
 
 def frozen(study: str) -> tuple[Study, Rows | None, Frame]:
@@ -101,6 +108,15 @@ class Turn:
         if verdict(self.parent)["outcome"] != "quarantine":
             return pool
         return pool.without(self.parent.node, read_manifest(self.parent.pool)["rows"])
+
+    @property
+    def start(self) -> Parameters | None:
+        """Return what the parent learned, where the model continues from it; generation 1 has nothing to continue."""
+        if not self.branch.model.continues or self.parent.node == self.study.real:
+            return None
+        from safetensors.numpy import load_file
+
+        return load_file(self.parent.model / WEIGHTS)
 
     @cached_property
     def previous(self) -> Rows:

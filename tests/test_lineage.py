@@ -96,3 +96,23 @@ def test_a_stale_map_is_refused_with_the_remedy(tmp_path):
     (tmp_path / "lineage.yaml").write_text("old: true\n")
     with pytest.raises(InputError, match=r"does not match.*run 'collapse plan'"):
         lineage.check_current(tmp_path, {"s": study()})
+
+
+def test_a_model_that_continues_depends_on_its_parents_model():
+    branches = {"fresh": {"regime": "replace"}, "keep": {"regime": "replace", "model": {"init": "continue"}}}
+    built = lineage.build({"s": study(branches=branches, model={"kind": "vae", "latent": 1})})["generations"]
+    assert {name: item["start"] for name, item in built.items() if item["branch"] == "keep"} == {
+        "s-keep-01": lineage.NO_START, "s-keep-02": "data/s-keep-01/model", "s-keep-03": "data/s-keep-02/model",
+        "s-keep-04": "data/s-keep-03/model"}
+    assert {item["start"] for item in built.values() if item["branch"] == "fresh"} == {lineage.NO_START}
+    assert {item["library"] for item in built.values()} == {"collapse/neural.py"}
+
+
+def test_no_stage_has_a_dependency_twice():
+    """DVC refuses that; the files that fill empty slots must stand nowhere else."""
+    stages = yaml.safe_load(Path("dvc.yaml").read_text())["stages"]
+    for name in ("generation", "calibrate"):
+        listed = [str(d) for d in stages[name]["do"]["deps"]]
+        assert len(listed) == len(set(listed))
+        assert not {lineage.NO_LIBRARY, lineage.NO_START} & set(listed)
+        assert "${item.library}" in listed

@@ -1,6 +1,9 @@
 """Sources of real data: what they draw or read, and what they refuse."""
 
+import gzip
+import hashlib
 import os
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +15,7 @@ from collapse.data import Rows
 from collapse.errors import InputError
 from collapse.registry import find
 from collapse.rng import Rng
+from collapse.sources import mnist
 from collapse.sources.base import Source
 
 DATA = os.environ.get("COLLAPSE_DATA_DIR")
@@ -140,6 +144,116 @@ def test_zipf_takes_shares_of_your_own():
 def test_zipf_refusals(settings, line):
     with pytest.raises(ValidationError, match=line):
         source("zipf", **settings)
+
+
+# ------------------------------------------------------------------------------------------ mnist
+
+
+def bytes_of(n: int = 12, side: int = 5) -> tuple[np.ndarray, np.ndarray]:
+    g = np.random.default_rng(1)
+    return g.integers(0, 256, (n, side, side), dtype=np.uint8), (np.arange(n) % 10).astype(np.uint8)
+
+
+def npz(path: Path, **arrays: np.ndarray) -> str:
+    images, labels = bytes_of()
+    np.savez(path, **{"train_images": images, "train_labels": labels, "test_images": images[:3],
+                      "test_labels": labels[:3], **arrays})
+    return str(path)
+
+
+def idx(folder: Path, prefix: str, images: np.ndarray, labels: np.ndarray, zipped: bool) -> None:
+    for kind, array in (("images-idx3", images), ("labels-idx1", labels)):
+        data = bytes([0, 0, 8, array.ndim]) + np.array(array.shape, ">u4").tobytes() + array.tobytes()
+        name = f"{prefix}-{kind}-ubyte"
+        (folder / (f"{name}.gz" if zipped else name)).write_bytes(gzip.compress(data) if zipped else data)
+
+
+def test_mnist_reads_npz_and_idx_alike_and_by_its_place(tmp_path, monkeypatch):
+    images, labels = bytes_of()
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "data" / "mnist").mkdir(parents=True)
+    npz(tmp_path / "data" / "mnist" / "mnist.npz")
+    monkeypatch.setenv("COLLAPSE_DATA_DIR", str(tmp_path / "data"))
+    rows = source("mnist").load()
+    assert (rows.replicates, rows.n, rows["image"].dtype, rows["image"].shape[2:]) == (1, 12, np.float32, (5, 5))
+    np.testing.assert_array_equal(np.round(rows["image"][0] * 255), images)
+    np.testing.assert_array_equal(rows.label[0], labels)
+    for zipped in (True, False):
+        folder = tmp_path / f"idx{zipped}"
+        folder.mkdir()
+        idx(folder, "train", images, labels, zipped)
+        idx(folder, "t10k", images[:3], labels[:3], zipped)
+        same = source("mnist", path=folder.name).load()
+        for name in rows.values:
+            np.testing.assert_array_equal(same[name], rows[name])
+        assert len(source("mnist", path=folder.name, part="all").files()) == 4
+    assert source("mnist", part="all").load().n == 15
+    assert source("mnist", limit=7, labelled=False).load().schema.names == ("image",)
+    assert source("mnist", limit=7).load().n == 7
+    assert [path.name for path in source("mnist").files()] == ["mnist.npz"]
+
+
+@pytest.mark.parametrize(("arrays", "message"), [
+    ({"train_images": np.zeros((12, 25), np.uint8)}, r"images of shape \(12, 25\) and type uint8 .*must be uint8 of"),
+    ({"train_images": np.zeros((12, 5, 5))}, r"has images of shape \(12, 5, 5\) and type float64"),
+    ({"train_labels": np.zeros((12, 10), np.uint8)}, r"labels of shape \(12, 10\) and type uint8 .*one for each of"),
+    ({"train_labels": np.zeros(11, np.uint8)}, "one for each of the 12 images"),
+    ({"train_labels": np.full(12, 11, np.uint8)}, "labels from 11 to 11 .*; they must be 0 to 9"),
+    ({"train_images": np.array([None] * 12)}, "not a readable npz file without pickle"),
+])
+def test_mnist_refuses_arrays_of_wrong_rank_or_type(tmp_path, arrays, message):
+    path = npz(tmp_path / "bad.npz", **arrays)
+    with pytest.raises(InputError, match=message) as caught:
+        source("mnist", path=path).load()
+    assert "\n" not in str(caught.value)
+
+
+def test_mnist_refuses_files_that_are_not_what_they_should_be(tmp_path, monkeypatch):
+    monkeypatch.delenv("COLLAPSE_DATA_DIR", raising=False)
+    with pytest.raises(InputError, match=r"not there \(looked .*COLLAPSE_DATA_DIR, which is not set\); give the path"):
+        source("mnist").files()
+    (tmp_path / "text.npz").write_text("no")
+    with pytest.raises(InputError, match="not a readable npz file"):
+        source("mnist", path=str(tmp_path / "text.npz")).load()
+    np.savez(tmp_path / "other.npz", x=np.zeros(3))
+    with pytest.raises(InputError, match="has no array train_images; name its arrays"):
+        source("mnist", path=str(tmp_path / "other.npz")).load()
+    with pytest.raises(InputError, match="holds no train-images-idx3-ubyte, gzipped or not"):
+        source("mnist", path=str(tmp_path)).files()
+    images, labels = bytes_of()
+    idx(tmp_path, "train", images, labels, zipped=False)
+    whole = (tmp_path / "train-images-idx3-ubyte").read_bytes()
+    for data, message in ((whole[:-1], "not as long as its header says"), (b"GIF8" + whole, "not an idx file"),
+                          (b"\0\0\x0d\3" + whole[4:], "not an idx file of unsigned bytes")):
+        (tmp_path / "train-images-idx3-ubyte").write_bytes(data)
+        with pytest.raises(InputError, match=message):
+            source("mnist", path=str(tmp_path)).load()
+
+
+def test_mnist_is_fetched_only_where_a_study_asks_and_only_by_its_hash(tmp_path, monkeypatch):
+    import pooch
+
+    monkeypatch.delenv("COLLAPSE_DATA_DIR", raising=False)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(pooch, "os_cache", lambda name: tmp_path / name)
+    away = tmp_path / "mirror"
+    away.mkdir()
+    idx(away, "train", *bytes_of(), zipped=True)
+    idx(away, "t10k", *bytes_of(), zipped=True)
+    monkeypatch.setattr(mnist, "MIRROR", "mirror://")
+    monkeypatch.setattr(pooch.core, "choose_downloader", lambda url, progressbar=False: lambda url, out, p: shutil.copy(
+        away / url.rpartition("/")[2], out))
+    with pytest.raises(InputError, match=r"download: train-images-idx3-ubyte\.gz could not be fetched .*hash"):
+        source("mnist", download=True).load()
+    monkeypatch.setattr(mnist, "ORIGINAL", {p.name: hashlib.sha256(p.read_bytes()).hexdigest() for p in away.iterdir()})
+    assert source("mnist", download=True).load().n == 12
+
+
+@needs_data
+def test_mnist_as_published():
+    rows = source("mnist", limit=1000).load()
+    assert rows["image"].shape == (1, 1000, 28, 28)
+    assert rows.label[0][:5].tolist() == [5, 0, 4, 1, 9]
 
 
 # ----------------------------------------------------------------------------------------- digits

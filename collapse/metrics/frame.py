@@ -7,6 +7,8 @@ chose it, and 8.5 % of other real rows). So 1.0 is what fresh real rows show.
 
 * **Coordinates** are what one-dimensional metrics look at: each number column in reference standard
   deviations under its own name; images through their components ``pc1``, ``pc2``, … .
+* **Learned features** of labelled images: the last hidden layer of a small classifier of the other real rows
+  (:mod:`collapse.metrics.classifier`), for the metrics of :mod:`collapse.metrics.images` alone.
 * **Feature space**: every column carries one unit of variance (a number is divided by its standard
   deviation; an image by one factor for all pixels; a category's one-hot codes by √(1 − Σp²)), then principal
   components, not whitened, so that distances stay those of the data. Up to 16 dimensions all are kept,
@@ -25,6 +27,7 @@ import numpy as np
 from collapse.condition import Condition
 from collapse.data import Column, Rows, Schema
 from collapse.errors import InputError
+from collapse.metrics import classifier as images
 from collapse.metrics.neighbours import Balls, Near, thin
 from collapse.rng import Rng
 
@@ -195,11 +198,13 @@ class Frame:
     rows: int
     #: The metrics that are measured, by file; None: all that apply.
     chosen: tuple[str, ...] | None = None
+    #: The classifier of images that generation 0 stored; None: learned here, when first asked for.
+    stored: images.Classifier | None = None
     _views: WeakKeyDictionary[Rows, View] = field(default_factory=WeakKeyDictionary, repr=False)
 
     @staticmethod
     def freeze(reference: Rows, real: Rows, tails: tuple[tuple[Condition, float], ...] = (), rows: int = 0,
-               chosen: tuple[str, ...] | None = None) -> Frame:
+               chosen: tuple[str, ...] | None = None, stored: images.Classifier | None = None) -> Frame:
         """Freeze everything on ``reference``; ``real`` is thinned to 10,000 rows.
 
         Raises
@@ -212,7 +217,7 @@ class Frame:
             if not condition.mask(reference).any():
                 raise InputError(f"tails.where: no row of the reference has {condition.text}; widen it")
         return Frame(reference, real.take(thinned(real.n, REAL_ROWS)[None, :]), tuple(tails), rows or reference.n,
-                     chosen)
+                     chosen, stored)
 
     @property
     def schema(self) -> Schema:
@@ -238,6 +243,13 @@ class Frame:
         if not self.schema.categorical or not self.schema.numeric:
             return self.numeric
         return Space.fit(self.reference, self.schema.categorical)
+
+    @cached_property
+    def classifier(self) -> images.Classifier | None:
+        """Return the classifier whose last hidden layer is the feature space of labelled images, if there are any."""
+        if not images.applies(self.schema):
+            return None
+        return self.stored or images.Classifier.fit(self.real)
 
     @cached_property
     def _number_columns(self) -> list[tuple[int, str]]:

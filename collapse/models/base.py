@@ -33,6 +33,17 @@ class Model(Spec):
     weighs: ClassVar[bool] = False
     #: What :meth:`statistics` yields.
     facts: ClassVar[dict[str, Fact]] = {}
+    #: The module beside its own file that shapes the model's bytes, relative to the project.
+    library: ClassVar[str | None] = None
+
+    @property
+    def continues(self) -> bool:
+        """Return whether a fit starts from what the generation before learned."""
+        return False
+
+    def follows(self, other: Model) -> bool:
+        """Return whether a fit may start from what ``other`` learned."""
+        return type(other) is type(self)
 
     def check(self, schema: Schema, n: int) -> None:
         """Refuse data that the model cannot fit: ``n`` rows per replicate of ``schema``.
@@ -43,8 +54,10 @@ class Model(Spec):
             One line that says what the model needs.
         """
 
-    def learn(self, pool: Pool, rng: Rng) -> Parameters:
+    def learn(self, pool: Pool, rng: Rng, parent: Parameters | None = None) -> Parameters:
         """Fit R independent models to the R replicates of ``pool``: from its summaries, or else from its rows.
+
+        ``parent`` is what the generation before learned, for a model that :attr:`continues`; None at generation 1.
 
         Raises
         ------
@@ -116,4 +129,8 @@ class Model(Spec):
         n
             Rows of a generation.
         """
+        return iter(())
+
+    def inspect(self, parameters: Parameters, sample: Rows, reference: Rows, rng: Rng) -> Iterator[Measurement]:
+        """Yield what the R fitted models say of rows: of their own raw sample, and of real ones never trained on."""
         return iter(())

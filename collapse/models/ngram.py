@@ -10,25 +10,12 @@ from pydantic import Field
 
 from collapse.data import Rows, Schema
 from collapse.errors import InputError
+from collapse.language import LIBRARY, PERPLEXITIES, only_text, perplexities
 from collapse.metrics.base import Fact, Measurement
 from collapse.metrics.ngrams import Counts, Packing, Smoothed
 from collapse.models.base import Model, Parameters
 from collapse.pool import Summary
 from collapse.rng import Rng
-
-#: Facts of every language model.
-LANGUAGE_FACTS: dict[str, Fact] = {
-    "fit_perplexity": Fact(
-        "fit", 1.0, "above",
-        "perplexity of the fitted model on held-out real text, per token: exp of the mean −log p; 1.0: it knows every "
-        "next token, the size of the vocabulary: it knows nothing",
-        "Jelinek et al. 1977, J Acoust Soc Am 62:S63; Shumailov et al. 2024, Nature 631"),
-    "fit_word_perplexity": Fact(
-        "fit", 1.0, "above",
-        "perplexity of the fitted model on held-out real text per word (between white space), which does not depend on "
-        "the tokeniser; 1.0: it knows every next word",
-        "Mielke 2019, Can you compare perplexity across different segmentations?"),
-}
 
 
 class Ngram(Model):
@@ -44,7 +31,8 @@ class Ngram(Model):
     kind: ClassVar[str] = "ngram"
     calibration: ClassVar[int] = 30
     summary: ClassVar[str | None] = "ngrams"
-    facts: ClassVar[dict[str, Fact]] = LANGUAGE_FACTS
+    library: ClassVar[str | None] = LIBRARY
+    facts: ClassVar[dict[str, Fact]] = PERPLEXITIES
 
     order: Annotated[int, Field(ge=1, le=16)] = 3
     smoothing: Literal["kneser-ney", "witten-bell"] = "kneser-ney"
@@ -123,18 +111,3 @@ def _each(summary: Mapping[str, np.ndarray]) -> list[Counts]:
     ends = np.cumsum(summary["sizes"])
     return [Counts(summary["keys"][end - size : end], summary["counts"][end - size : end])
             for size, end in zip(summary["sizes"], ends, strict=True)]
-
-
-def only_text(schema: Schema, kind: str) -> None:
-    """Refuse data that is not one text column (InputError)."""
-    others = [column.name for column in schema.columns if column.kind != "text"]
-    if len(schema.texts) != 1 or others:
-        held = f"{', '.join(others)} is none" if others else f"there are {len(schema.texts)}"
-        raise InputError(f"{kind} models one column of text, and {held}; take source kind text, pydoc or wikitext")
-
-
-def perplexities(loss: np.ndarray, schema: Schema, reference: np.ndarray) -> Iterator[Measurement]:
-    """Yield the perplexities, per token and per word, of mean losses (R,) in nats a token on ``reference`` (n, L)."""
-    words = sum(len(text.split()) for text in schema.texts[0].decode(reference))
-    yield Measurement("fit_perplexity", "", np.exp(loss))
-    yield Measurement("fit_word_perplexity", "", np.exp(loss * reference.size / max(1, words)))

@@ -61,7 +61,7 @@ class Regression(Model):
             raise InputError(f"regression needs {max(d, 1) + 1} rows or more for {d} coefficients, and has {n}; "
                              f"raise rows")
 
-    def learn(self, pool: Pool, rng: Rng) -> Parameters:
+    def learn(self, pool: Pool, rng: Rng, parent: Parameters | None = None) -> Parameters:
         found = super().learn(pool, rng)
         if self.design == "same":
             found["design"] = self._features(pool.parts[-1].rows())
