@@ -275,7 +275,7 @@ def floor(
     for number, start in enumerate(range(0, fits, chunk)):
         size, here = min(chunk, fits - start), rng.at("chunk", number)
         pools = real.draw(rows, size, here.at("pool"))
-        made = model.sample(model.fit(pools, here.at("fit")), schema, measured_rows, here.at("sample"))
+        made = model.make(model.fit(pools, here.at("fit")), schema, measured_rows, here.at("sample"), lambda p=pools: p)
         for kind, sample in (("model", made), ("real", real.draw(measured_rows, size, here.at("real")))):
             found.append((kind, start + size, _measure(sample, before.get(kind), frame)))
             before[kind] = sample.replicate(size - 1).map(np.copy)

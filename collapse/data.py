@@ -25,6 +25,8 @@ class Column:
     categories: tuple[str, ...] = ()
     shape: tuple[int, ...] = ()
     role: Literal["feature", "label"] = "feature"
+    #: The token between the documents of a text.
+    end: int = 0
 
     @property
     def width(self) -> int:
@@ -43,13 +45,15 @@ class Column:
 
     def plain(self) -> dict[str, Any]:
         """Return plain data for JSON."""
-        return {"name": self.name, "kind": self.kind, "role": self.role, "categories": list(self.categories),
-                "shape": list(self.shape)}
+        facts = {"name": self.name, "kind": self.kind, "role": self.role, "categories": list(self.categories),
+                 "shape": list(self.shape)}
+        return facts | ({"end": self.end} if self.kind == "text" else {})
 
     @staticmethod
     def parse(data: dict[str, Any]) -> Column:
         """Return the column that :meth:`plain` described."""
-        return Column(data["name"], data["kind"], tuple(data["categories"]), tuple(data["shape"]), data["role"])
+        return Column(data["name"], data["kind"], tuple(data["categories"]), tuple(data["shape"]), data["role"],
+                      data.get("end", 0))
 
 
 @dataclass(frozen=True)

@@ -198,7 +198,7 @@ def run(source: Source, model: Model, regime: Regime, rows: int, generations: in
         if t < generations:
             at = here.at("sample")
             sample = _free(model, parameters, schema, rows, replicates, at, made, t) if rows_free else \
-                Part.of(model.sample(parameters, schema, rows, at), made, t, synthetic=True)
+                Part.of(model.make(parameters, schema, rows, at, first.rows), made, t, synthetic=True)
             pool = regime.next_pool(pool, sample, real, here.at("regime"))
     return Run({key: path.T for key, path in paths.items()}, parameters, pool)
 

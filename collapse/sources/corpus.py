@@ -74,7 +74,7 @@ class Corpus(Source):
         tokeniser = tokenisers.make(self.tokeniser, bank, self.vocabulary)
         if self.tokeniser == "characters" and self.unknown == "refuse":
             self._refuse_unknown(bank, reference)
-        schema = Schema((Column(TEXT, "text", tokeniser.vocabulary, (self.block,)),))
+        schema = Schema((Column(TEXT, "text", tokeniser.vocabulary, (self.block,), end=tokeniser.end),))
         rows, tokens = [], []
         for documents, what in ((bank, "the text to train on"), (reference, "the text held out")):
             stream = tokeniser.encode(documents)
