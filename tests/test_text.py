@@ -27,6 +27,7 @@ from collapse.models.ngram import Ngram
 from collapse.pool import Part, Pool, content_hash, read_part, write_part
 from collapse.regimes.accumulate import Accumulate
 from collapse.regimes.replace import Replace
+from collapse.report.texts import Texts, _apart, figures
 from collapse.rng import Rng
 from collapse.sources.pydoc import _documents
 from collapse.sources.text import Text
@@ -487,3 +488,33 @@ def test_self_bleu_is_that_of_the_library():
     texts = ["a b c d e f", "a b c x y z", "q r s t u v"]
     by_hand = [sacrebleu.sentence_bleu(t, [o for o in texts if o is not t], tokenize="none").score for t in texts]
     assert self_bleu(texts) == pytest.approx(np.mean(by_hand) / 100)
+
+
+# ----------------------------------------------------------------------------------------------------- page
+
+
+def test_text_on_the_page_is_escaped_and_the_end_of_a_document_is_a_mark():
+    column = Column("text", "text", ("<|end|>", "<b>", "&"), (4,), end=0)
+    rows = Rows(Schema((column,)), {"text": np.array([[[1, 0, 2, 0]]], dtype=np.int32)})
+    part = Part.of(rows, "s-real", 0, synthetic=False)
+    html = Texts(column, part).paint(part)
+    assert html.replace('<i title="end of a document">¶</i>', "|") == "<p>&lt;b&gt;|&amp;|</p>"
+
+
+def test_labels_of_curves_keep_apart():
+    places = _apart([160.0, 161.0, 162.0, 20.0, 21.0])
+    assert np.diff(sorted(places)).min() >= 11 - 1e-9 and max(places) <= 164 and min(places) == 20
+
+
+def test_the_page_has_two_charts_for_every_branch_of_a_text_study(frame):
+    import pandas as pd
+
+    samples = {t: rows_of(markov(400, 20, seed=t), 8) for t in (1, 2)}
+    found = [{"branch": "replace", "metric": m.metric, "feature": m.feature, "generation": t, "value": v}
+             for t, rows in samples.items() for m in measure_all(rows, None, frame) for v in m.values]
+    branch = type("Branch", (), {"name": "replace", "colour": "#123456", "first": 1, "last": 2})
+    collected = type("Collected", (), {"table": pd.DataFrame(found), "branches": [branch]})
+    (figure,) = figures(collected)
+    assert figure.likelihood.count('class="line"') == 2 and 'class="area"' in figure.likelihood
+    assert figure.survival.count('class="line"') == len(frozen(frame).bands(8000))
+    assert "nan" not in figure.likelihood + figure.survival

@@ -16,7 +16,7 @@ ORDER = 3
 #: Expected counts around which rare tokens are watched, and from which they are common.
 EXPECTED, COMMON = (1, 2, 5, 10, 20), 50
 #: Bins of the perplexity of blocks.
-BINS = 24
+BINS = 32
 #: Tokens of an n-gram that is looked for in real text.
 COPIED = 8
 
@@ -111,7 +111,7 @@ class FrozenText:
     def edges(self) -> np.ndarray:
         """Return the inner edges of the bins of perplexity: even in its logarithm, beyond real blocks on both sides."""
         low, high = np.quantile(self.usual, [0.005, 0.995])
-        return np.geomspace(max(1.0, low / 6), 2 * high, BINS - 1)
+        return np.geomspace(max(1.0, low / 6), max(2 * high, min(20 * high, 4.0 * self.size)), BINS - 1)
 
     @cached_property
     def known(self) -> np.ndarray:

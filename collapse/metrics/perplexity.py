@@ -40,6 +40,10 @@ class Perplexity(Metric):
             "fidelity", 0.0, "either",
             "share of sampled blocks with a perplexity from the named value to the next, under the same trigram model",
             _SOURCE),
+        "reference_share": Fact(
+            "fidelity", 0.0, "either",
+            "the same of held-out real blocks, which is the same for all nodes: what perplexity_share is held against",
+            _SOURCE),
     }
 
     def applies(self, schema: Schema) -> bool:
@@ -53,5 +57,7 @@ class Perplexity(Metric):
         yield Measurement("perplexity_tail", "low", (found < low).mean(axis=1) / LEVEL)
         yield Measurement("perplexity_tail", "high", (found > high).mean(axis=1) / LEVEL)
         shares = occurrences(np.searchsorted(text.edges, found, side="right"), BINS) / sample.n
+        real = occurrences(np.searchsorted(text.edges, text.usual[None], side="right"), BINS)[0] / len(text.usual)
         for place, edge in enumerate([0.0, *text.edges]):
             yield Measurement("perplexity_share", f"{edge:.4g}", shares[:, place])
+            yield Measurement("reference_share", f"{edge:.4g}", np.full(len(shares), real[place]))

@@ -17,6 +17,7 @@ import numpy as np
 from collapse.data import Column
 from collapse.pool import Part
 from collapse.report.collect import BranchView, Collected
+from collapse.report.texts import Texts
 
 #: Frames per branch beside the real one, images per strip, points per scatter, bars per chart.
 FRAMES, STRIP, POINTS, BARS = 7, 12, 300, 8
@@ -33,7 +34,7 @@ class Frame:
 
 @dataclass(frozen=True)
 class Album:
-    """The pictures of one branch. ``kind`` is image, scatter, density or bars."""
+    """The pictures of one branch. ``kind`` is image, scatter, density, bars or text."""
 
     branch: str
     colour: str
@@ -52,14 +53,15 @@ def albums(collected: Collected) -> list[Album]:
 
 def _branch(collected: Collected, branch: BranchView, real: Part) -> Iterator[Album]:
     shown = [n for n in branch.nodes if n.name in collected.samples]
-    picks = sorted(set(np.linspace(0, len(shown) - 1, min(FRAMES, len(shown))).round().astype(int).tolist()))
-    parts = [("real", real)] + [(str(shown[i].generation), collected.samples[shown[i].name]) for i in picks]
     for painter in _painters(real):
+        most = min(getattr(painter, "frames", FRAMES), len(shown))
+        picks = sorted(set(np.linspace(0, len(shown) - 1, most).round().astype(int).tolist()))
+        parts = [("real", real)] + [(str(shown[i].generation), collected.samples[shown[i].name]) for i in picks]
         frames = tuple(Frame(caption, painter.paint(part)) for caption, part in parts)
         yield Album(branch.name, branch.colour, painter.kind, painter.title, frames)
 
 
-def _painters(real: Part) -> Iterator[Images | Scatter | Density | Bars]:
+def _painters(real: Part) -> Iterator[Images | Scatter | Density | Bars | Texts]:
     columns = real.schema.columns
     images = [c for c in columns if c.kind == "image"]
     numbers = [c for c in columns if c.kind == "number"]
@@ -72,6 +74,8 @@ def _painters(real: Part) -> Iterator[Images | Scatter | Density | Bars]:
         yield Density(numbers[0], real)
     if categories:
         yield Bars(categories[0], real)
+    for column in real.schema.texts:
+        yield Texts(column, real)
 
 
 # --------------------------------------------------------------------------------------------- images
