@@ -8,7 +8,8 @@ in length, and a budget of tokens would not be exact.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -142,11 +143,12 @@ def ready_made(name: str) -> Tokeniser:
     from transformers import AutoTokenizer
 
     try:
-        loaded = AutoTokenizer.from_pretrained(name, trust_remote_code=False)
+        with quiet():
+            loaded = AutoTokenizer.from_pretrained(name, trust_remote_code=False)
         library = loaded.backend_tokenizer
     except (OSError, ValueError, AttributeError) as error:
         raise InputError(f"source.tokeniser: '{name}' is none of {', '.join(KINDS)} and cannot be loaded "
-                         f"({str(error).splitlines()[0][:120]})") from None
+                         f"({str(error).splitlines()[0][:120]}); give a local folder") from None
     if loaded.eos_token_id is None:
         raise InputError(f"source.tokeniser: {name} names no end of text (eos_token); take another one")
     library.no_truncation()
@@ -154,6 +156,25 @@ def ready_made(name: str) -> Tokeniser:
     library.encode_special_tokens = True
     hashed = f", sha256 {file_hash(folder / 'tokenizer.json')[:12]}" if folder.is_dir() else ""
     return _finished(library, loaded.eos_token_id, f"ready-made ({folder.name}{hashed})")
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Keep the advice, retries and progress bars of the libraries of pretrained models off the screen."""
+    from huggingface_hub.utils import logging as hub
+    from transformers.utils import logging as library
+
+    before, bars, hub_before = library.get_verbosity(), library.is_progress_bar_enabled(), hub.get_verbosity()
+    library.set_verbosity_error()
+    library.disable_progress_bar()
+    hub.set_verbosity_error()
+    try:
+        yield
+    finally:
+        library.set_verbosity(before)
+        hub.set_verbosity(hub_before)
+        if bars:
+            library.enable_progress_bar()
 
 
 def _finished(library: Tokenizer, end: int, kind: str) -> Tokeniser:

@@ -20,6 +20,7 @@ from collapse.models.base import Model, Parameters
 from collapse.neural import place, settled
 from collapse.pool import Pool
 from collapse.rng import Rng
+from collapse.tokenisers import quiet, ready_made
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -163,8 +164,6 @@ class Transformer(Model):
                              f"{needed}; lower source.block")
         own = len(column.categories)
         if (folder / "tokenizer.json").is_file():
-            from collapse.tokenisers import ready_made
-
             if ready_made(name).vocabulary != column.categories:
                 raise InputError(f"transformer: model.pretrained: {name} has another vocabulary than the data; write "
                                  f"source: {{tokeniser: {name}}}")
@@ -211,7 +210,7 @@ class Transformer(Model):
         from transformers import AutoModelForCausalLM
 
         config = self._config(schema.texts[0])
-        with torch.random.fork_rng(devices=[]), _quiet():
+        with torch.random.fork_rng(devices=[]), quiet():
             if start is None and self.pretrained is not None and self.init != "fresh":
                 try:
                     net = AutoModelForCausalLM.from_pretrained(self.pretrained, use_safetensors=True,
@@ -453,19 +452,3 @@ def _first(name: str, shape: tuple[int, ...], layers: int, rng: np.random.Genera
         return np.ones(shape, dtype=np.float32)
     less = math.sqrt(2 * layers) if name.endswith(("c_proj.weight", "o_proj.weight", "down_proj.weight")) else 1.0
     return rng.standard_normal(shape, dtype=np.float32) * np.float32(FIRST / less)
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep the library's progress bars and advice off the screen."""
-    from transformers.utils import logging
-
-    before, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
-    logging.set_verbosity_error()
-    logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        logging.set_verbosity(before)
-        if bars:
-            logging.enable_progress_bar()
