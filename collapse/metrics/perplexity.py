@@ -38,11 +38,13 @@ class Perplexity(Metric):
             _SOURCE),
         "perplexity_share": Fact(
             "fidelity", 0.0, "either",
-            "share of sampled blocks with a perplexity from the named value to the next, under the same trigram model",
+            "share of sampled blocks with a perplexity from the named value to the next, under the same trigram model; "
+            "0.0: none, 1.0: all",
             _SOURCE),
         "reference_share": Fact(
             "fidelity", 0.0, "either",
-            "the same of held-out real blocks, which is the same for all nodes: what perplexity_share is held against",
+            "the same of held-out real blocks, the same for all nodes: what perplexity_share is held against; 0.0: "
+            "none, 1.0: all",
             _SOURCE),
     }
 

@@ -59,8 +59,8 @@ class Transformer(Model):
     facts: ClassVar[dict[str, Fact]] = PERPLEXITIES | {
         "fit_train_perplexity": Fact(
             "fit", 1.0, "either",
-            "perplexity of the model on its own training set, mean loss of the last tenth of its steps; far below "
-            "fit_perplexity: it has learned its training set by heart, or that set is easier than real text",
+            "perplexity of the model on its own training set, mean loss of the last tenth of its steps; 1.0: it "
+            "knows every token; far below fit_perplexity: learned by heart, or easier than real text",
             "Jelinek et al. 1977, J Acoust Soc Am 62:S63"),
     }
 
