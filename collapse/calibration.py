@@ -23,7 +23,7 @@ and yet may differ in 3/f of fresh fits (rule of three). One replicate alone is 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import cache, cached_property
 from typing import TYPE_CHECKING, Any
@@ -44,8 +44,8 @@ if TYPE_CHECKING:
 
 #: Which metrics decide the stage, by what they speak of.
 STAGED: dict[str, tuple[str, ...]] = {
-    "tails": ("tail_ratio",),
-    "spread": ("variance_ratio", "entropy_ratio", "simpson_ratio"),
+    "tails": ("tail_ratio", "token_alive"),
+    "spread": ("variance_ratio", "entropy_ratio", "simpson_ratio", "token_entropy_ratio"),
     "modes": ("modes_alive", "label_entropy_ratio"),
 }
 #: From the gravest; a node is in the first whose signs it shows.
@@ -270,7 +270,7 @@ def floor(
     pyarrow.Table
         Columns kind, replicate (int32), metric, feature, value; one row per kind, fit, metric and feature.
     """
-    held = max(schema.width, len(schema.columns), SPACE if schema.numeric else 0)
+    held = max(schema.cells, len(schema.columns), SPACE if schema.numeric else 0)
     most = max(rows, measured_rows) * held
     chunk = int(np.clip(CHUNK // most, 1, BLOCK))
     found: list[tuple[str, int, list[Measurement]]] = []
@@ -278,20 +278,22 @@ def floor(
     for number, start in enumerate(range(0, fits, chunk)):
         size, here = min(chunk, fits - start), rng.at("chunk", number)
         pools = real.draw(rows, size, here.at("pool"))
-        made = model.sample(model.fit(pools, here.at("fit")), schema, measured_rows, here.at("sample"))
+        made = model.make(model.fit(pools, here.at("fit")), schema, measured_rows, here.at("sample"), lambda p=pools: p)
         for kind, sample in (("model", made), ("real", real.draw(measured_rows, size, here.at("real")))):
-            found.append((kind, start + size, _measure(sample, before.get(kind), frame)))
+            training = (lambda p=pools: p) if kind == "model" else None
+            found.append((kind, start + size, _measure(sample, before.get(kind), frame, training)))
             before[kind] = sample.replicate(size - 1).map(np.copy)
     return _table(found)
 
 
-def _measure(sample: Rows, before: Rows | None, frame: Frame) -> list[Measurement]:
+def _measure(sample: Rows, before: Rows | None, frame: Frame,
+             training: Callable[[], Rows] | None) -> list[Measurement]:
     """Measure fits and their steps; ``before`` is the fit before the first of them."""
     from collapse.metrics import measure_all
 
     last = sample.replicate(sample.replicates - 1) if before is None else before
     shifted = {name: np.concatenate([last[name], array[:-1]]) for name, array in sample.values.items()}
-    found = measure_all(sample, Rows(sample.schema, shifted), frame)
+    found = measure_all(sample, Rows(sample.schema, shifted), frame, training)
     if before is None:
         found = [replace(m, values=m.values[1:]) if m.metric.endswith("_step") else m for m in found]
     return found

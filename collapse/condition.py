@@ -49,8 +49,9 @@ class Clause:
         if self.column not in schema.names:
             raise InputError(f"{where}: '{self.column}' is not a column{nearest(self.column, schema.names)}")
         column = schema[self.column]
-        if column.kind == "image":
-            raise InputError(f"{where}: '{self.column}' is an image; compare a number or a category")
+        if column.kind in ("image", "text"):
+            article = "an image" if column.kind == "image" else "a text"
+            raise InputError(f"{where}: '{self.column}' is {article}; compare a number or a category")
         if column.kind == "category" and self.op not in ("==", "!=", "in"):
             raise InputError(f"{where}: '{self.column}' is a category; compare it with ==, != or in, not {self.op}")
         return [self._operand(column, value, where) for value in self.values]

@@ -11,7 +11,7 @@ import numpy as np
 
 from collapse.errors import InputError
 
-Kind = Literal["number", "category", "image"]
+Kind = Literal["number", "category", "image", "text"]
 #: What a column is at rest. Dates are days and datetimes microseconds since 1970 (UTC); a boolean is a category.
 Type = Literal["number", "integer", "date", "datetime", "category", "boolean"]
 TYPES: tuple[str, ...] = get_args(Type)
@@ -23,11 +23,12 @@ NOTHING = "(missing)"
 
 @dataclass(frozen=True)
 class Column:
-    """One column: a number, a category (codes into ``categories``) or an image of ``shape``.
+    """One column: a number, a category (codes into ``categories``), an image of ``shape``, or a text.
 
     ``role`` is ``feature`` or ``label``; a label is always a category. ``kind`` is what mathematics sees, ``type``
     what lies on disk ('' : the same). A column with ``missing`` may lack values, a state of its own: NaN among numbers,
-    the last of ``categories`` (:data:`NOTHING`) among categories.
+    the last of ``categories`` (:data:`NOTHING`) among categories. A text is ``shape[0]`` tokens, codes into
+    ``categories``: the vocabulary, each token's UTF-8 bytes read as Latin-1 (a token may be part of a character).
     """
 
     name: str
@@ -37,17 +38,30 @@ class Column:
     role: Literal["feature", "label"] = "feature"
     type: Literal["", "integer", "date", "datetime", "boolean"] = ""
     missing: bool = False
+    #: The token between the documents of a text.
+    end: int = 0
 
     @property
     def width(self) -> int:
-        """Return how many numbers a row of this column holds (0 for a category)."""
-        return {"number": 1, "category": 0, "image": int(np.prod(self.shape, dtype=int))}[self.kind]
+        """Return how many numbers a row of this column holds (0 for a category and for a text)."""
+        return {"number": 1, "image": int(np.prod(self.shape, dtype=int))}.get(self.kind, 0)
+
+    @cached_property
+    def pieces(self) -> list[bytes]:
+        """Return the bytes that each token of a text stands for."""
+        return [token.encode("latin-1") for token in self.categories]
+
+    def decode(self, tokens: np.ndarray) -> list[str]:
+        """Return the texts of ``tokens`` (n, L). What is not UTF-8 shows as U+FFFD."""
+        pieces = self.pieces
+        return [b"".join([pieces[t] for t in row]).decode("utf-8", "replace") for row in tokens.tolist()]
 
     def plain(self) -> dict[str, Any]:
         """Return plain data for JSON."""
         facts = {"name": self.name, "kind": self.kind, "role": self.role, "categories": list(self.categories),
                  "shape": list(self.shape)}
-        return facts | ({"type": self.type} if self.type else {}) | ({"missing": True} if self.missing else {})
+        more = {"type": self.type} if self.type else {"end": self.end} if self.kind == "text" else {}
+        return facts | more | ({"missing": True} if self.missing else {})
 
     @property
     def says(self) -> str:
@@ -58,7 +72,7 @@ class Column:
     def parse(data: dict[str, Any]) -> Column:
         """Return the column that :meth:`plain` described."""
         return Column(data["name"], data["kind"], tuple(data["categories"]), tuple(data["shape"]), data["role"],
-                      data.get("type", ""), data.get("missing", False))
+                      data.get("type", ""), data.get("missing", False), data.get("end", 0))
 
 
 @dataclass(frozen=True)
@@ -83,7 +97,7 @@ class Schema:
     @cached_property
     def numeric(self) -> tuple[Column, ...]:
         """Return the features that are numbers or images."""
-        return tuple(c for c in self.columns if c.role == "feature" and c.kind != "category")
+        return tuple(c for c in self.columns if c.role == "feature" and c.kind in ("number", "image"))
 
     @cached_property
     def categorical(self) -> tuple[Column, ...]:
@@ -95,10 +109,20 @@ class Schema:
         """Return the number columns that may lack values."""
         return tuple(c for c in self.columns if c.kind == "number" and c.missing)
 
+    @cached_property
+    def texts(self) -> tuple[Column, ...]:
+        """Return the features that are texts."""
+        return tuple(c for c in self.columns if c.kind == "text")
+
     @property
     def width(self) -> int:
         """Return the number of numeric features d, pixels counted one by one."""
         return sum(column.width for column in self.numeric)
+
+    @property
+    def cells(self) -> int:
+        """Return how many values a row holds: pixels and tokens are counted one by one."""
+        return sum(int(np.prod(column.shape, dtype=int)) for column in self.columns)
 
     def plain(self) -> list[dict[str, Any]]:
         """Return plain data for JSON."""
@@ -142,7 +166,8 @@ class Rows:
     """``n`` rows of each of ``R`` independent replicates.
 
     ``values[name]`` has shape (R, n) for numbers (float64, NaN: missing) and categories (int32 codes), and
-    (R, n, *shape) for images (float32). ``weights`` (n,) say how much each row counts in training; None: all alike.
+    (R, n, *shape) for images (float32) and texts (int32 tokens). ``weights`` (n,) say how much each row counts in
+    training; None: all alike.
     """
 
     schema: Schema
@@ -179,12 +204,13 @@ class Rows:
     def assemble(schema: Schema, matrix: np.ndarray | None, codes: dict[str, np.ndarray]) -> Rows:
         """Return rows from a matrix (R, n, d) of the numeric features and codes (R, n) by column name.
 
-        Numbers of a whole type are rounded: a model need not know that ages are whole.
+        Numbers of a whole type are rounded: a model need not know that ages are whole. The codes of a text are its
+        tokens, (R, n, L).
         """
         values: dict[str, np.ndarray] = {}
         start = 0
         for column in schema.columns:
-            if column.kind == "category":
+            if column.kind in ("category", "text"):
                 values[column.name] = np.asarray(codes[column.name], dtype=np.int32)
                 continue
             assert matrix is not None

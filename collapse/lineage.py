@@ -11,6 +11,7 @@ from collapse import registry
 from collapse.errors import InputError, nearest
 from collapse.params import Branch, Study
 from collapse.pool import file_hash
+from collapse.spec import digest
 
 PATH = Path("lineage.yaml")
 #: A key that every study has, for slots with nothing to watch.
@@ -150,7 +151,8 @@ def _settings(branch: Branch) -> dict[str, str]:
 def _data(study: Study) -> str:
     """Return the hash of the files that a source is read from: other data, another plan."""
     try:
-        return ",".join(file_hash(path) for path in study.source.files()) or "none"
+        hashes = [file_hash(path) for path in study.source.files()]
+        return digest(hashes) if len(hashes) > 1 else ",".join(hashes) or "none"
     except InputError as error:
         raise InputError(f"{study.path}: {error}") from None
 

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
@@ -45,10 +46,13 @@ class Split:
     reference: Rows
     bank: Rows | None
     first: Rows
+    #: What a source that divides itself found, and files to keep beside the bank, name → text.
+    found: dict[str, Any] = field(default_factory=dict)
+    files: dict[str, str] = field(default_factory=dict)
 
 
 def split(source: Source, rows: int, replicates: int, rng: Rng) -> Split:
-    """Split a source into reference, bank and first pool, stratified where it is labelled.
+    """Split a source into reference, bank and first pool: as it divides itself, or stratified where it is labelled.
 
     Raises
     ------
@@ -58,6 +62,11 @@ def split(source: Source, rows: int, replicates: int, rng: Rng) -> Split:
     if not source.finite:
         reference = source.draw(EXACT_ROWS, 1, rng.at("reference"))
         return Split(reference, None, source.draw(rows, replicates, rng.at("first")))
+    own = source.divide(HELD_OUT, rng.at("split"))
+    if own is not None:
+        check_size(source, own.bank.n + own.reference.n, own.bank.n, own.reference.n, rows)
+        first = own.bank.take(rng.at("first").choice(own.bank.n, rows, replicates))
+        return Split(own.reference, own.bank, first, own.found, own.files)
     real = source.load()
     order = rng.generator("split").permutation(real.n)
     groups = np.zeros(real.n, dtype=int) if real.label is None else real.label[0]
@@ -74,8 +83,8 @@ def check_size(source: Source, total: int, bank: int, reference: int, rows: int)
     """Refuse a source that is too small for the split."""
     if reference < LEAST_REFERENCE or rows > bank:
         need = max(round(LEAST_REFERENCE / HELD_OUT), round(rows / (1 - HELD_OUT)))
-        raise InputError(f"source '{source.kind}' has {total} rows, {bank} of them for training; rows: {rows} needs "
-                         f"{need} in all: lower rows to {bank} or less, or use more data")
+        raise InputError(f"source '{source.kind}' has {total} {source.unit}, {bank} of them for training; rows: {rows} "
+                         f"needs {need} in all: lower rows to {bank} or less, or use more data")
 
 
 def real_data(study: Study, first: Part, bank: Rows | None) -> RealData:
@@ -110,6 +119,8 @@ def truth(source: Source, reference: Rows) -> dict[str, np.ndarray]:
         if column.kind == "category":
             shares = np.bincount(reference[column.name][0], minlength=len(column.categories)) / reference.n
             found[f"shares.{column.name}"] = shares
+        elif column.kind == "text":
+            found[f"text.{column.name}"] = reference[column.name][0]
     return found
 
 
@@ -188,7 +199,7 @@ def run(source: Source, model: Model, regime: Regime, rows: int, generations: in
         if t < generations:
             at = here.at("sample")
             sample = _free(model, parameters, schema, rows, replicates, at, made, t) if rows_free else \
-                Part.of(model.sample(parameters, schema, rows, at), made, t, synthetic=True)
+                Part.of(model.make(parameters, schema, rows, at, first.rows), made, t, synthetic=True)
             pool = regime.next_pool(pool, sample, real, here.at("regime"))
     return Run({key: path.T for key, path in paths.items()}, parameters, pool)
 
@@ -313,10 +324,12 @@ def check_study(study: Study) -> None:
 
 def _check_gates(study: Study, parts: Split) -> None:
     """Refuse a gate on a metric that this data does not have."""
+    sets = {"gates": study.gates, **{f"branches.{b.name}.gates": b.gates for b in study.branches.values()}}
+    if not any(sets.values()):
+        return
     blank = Classifier.blank(parts.reference.schema) if applies(parts.reference.schema) else None
     frame = freeze(study, parts.reference, parts.bank, blank)  # what is measured does not hang on what it has learned
     measured = {item.metric for item in measure_all(parts.first, None, frame) if item.feature == ""}
-    sets = {"gates": study.gates, **{f"branches.{b.name}.gates": b.gates for b in study.branches.values()}}
     for where, gates in sets.items():
         for gate in gates:
             if gate.metric.removesuffix("_step") not in measured:

@@ -24,7 +24,8 @@ FORMAT = 1
 MANIFEST = "_manifest.json"
 
 
-#: Sufficient statistics of a part: named arrays whose first axis is the replicate.
+#: Sufficient statistics of a part: named arrays whose first axis is the replicate, or what a model that overrides
+#: ``add`` and ``weigh`` makes of them (flat arrays, replicate after replicate, and how long each is).
 Summary = dict[str, np.ndarray]
 
 
@@ -242,8 +243,8 @@ def file_hash(path: Path) -> str:
 def content_hash(schema: Schema, counts: np.ndarray, values: dict[str, np.ndarray]) -> str:
     """Return the SHA-256 of the values in column order, whatever the file's layout.
 
-    Arrays are hashed as little-endian C-ordered bytes, categories as codes beside their list. A missing number is one
-    NaN, whatever bits it came with; a missing category has a code of its own.
+    Arrays are hashed as little-endian C-ordered bytes, categories and tokens as codes beside their list. A missing
+    number is one NaN, whatever bits it came with; a missing category has a code of its own.
     """
     state = _begun(schema, counts)
     for column in schema.columns:
@@ -268,8 +269,9 @@ def stored_content(path: Path, schema: Schema, counts: np.ndarray) -> str:
         with pq.ParquetFile(path) as file:
             for column in schema.columns:
                 for group in range(file.num_row_groups):
-                    table = file.read_row_group(group, columns=[column.name], use_threads=False)
-                    _absorb(state, column, _numpy(column, table[column.name]))
+                    name = stored_name(column)
+                    table = file.read_row_group(group, columns=[name], use_threads=False)
+                    _absorb(state, column, _numpy(column, table[name]))
     except (pa.ArrowException, OSError, ValueError, KeyError, IndexError) as error:
         raise InputError(f"{path}: cannot be read ({(str(error).splitlines() or [type(error).__name__])[0][:120]})") \
             from None
@@ -288,7 +290,7 @@ def _absorb(state: Any, column: Column, values: np.ndarray) -> None:
 
 
 def _dtype(column: Column) -> str:
-    return {"number": "<f8", "category": "<i4", "image": "<f4"}[column.kind]
+    return {"number": "<f8", "category": "<i4", "image": "<f4", "text": "<i4"}[column.kind]
 
 
 # ------------------------------------------------------------------------------------ Parquet, one way
@@ -306,9 +308,12 @@ def write_part(part: Part, path: Path, study: str) -> tuple[str, str]:
         arrays.append(pa.array(part.replicate))
         fields.append(pa.field("replicate", pa.int16(), nullable=False))
     for column in part.schema.columns:
+        if column.kind == "text":  # to read; the tokens are what counts, since a text can be cut in several ways
+            arrays.append(pa.array(column.decode(part.values[column.name]), pa.string()))
+            fields.append(pa.field(column.name, pa.string()))
         array = _arrow(column, part.values[column.name])
         arrays.append(array)
-        fields.append(pa.field(column.name, array.type))
+        fields.append(pa.field(stored_name(column), array.type))
     note = {
         "content": content,
         "counts": part.counts.tolist(),
@@ -333,6 +338,8 @@ def _arrow(column: Column, values: np.ndarray) -> Any:
     values = np.ascontiguousarray(values, dtype=_dtype(column))
     if column.kind == "image":
         return pa.FixedShapeTensorArray.from_numpy_ndarray(values)
+    if column.kind == "text":
+        return pa.FixedSizeListArray.from_arrays(pa.array(values.ravel()), column.shape[0])
     empty = None
     if column.missing:
         empty = np.isnan(values) if column.kind == "number" else values == len(column.categories) - 1
@@ -353,6 +360,11 @@ def arrow_type(column: Column) -> Any:
 
     return {"": pa.float64(), "integer": pa.int64(), "date": pa.date32(), "datetime": pa.timestamp("us"),
             "boolean": pa.bool_()}[column.type]
+
+
+def stored_name(column: Column) -> str:
+    """Return the name of the Parquet column that holds the values: of a text, beside what one reads, its tokens."""
+    return f"{column.name}_tokens" if column.kind == "text" else column.name
 
 
 def part_note(path: Path) -> dict[str, Any]:
@@ -387,8 +399,8 @@ def _read_values(path: Path, schema: Schema) -> dict[str, np.ndarray]:
     import pyarrow.parquet as pq
 
     _check_types(path, schema)
-    table = pq.read_table(path, columns=list(schema.names))
-    return {column.name: _numpy(column, table[column.name]) for column in schema.columns}
+    table = pq.read_table(path, columns=[stored_name(column) for column in schema.columns])
+    return {column.name: _numpy(column, table[stored_name(column)]) for column in schema.columns}
 
 
 def _check_types(path: Path, schema: Schema) -> None:
@@ -398,12 +410,15 @@ def _check_types(path: Path, schema: Schema) -> None:
 
     found = pq.read_schema(path)
     for column in schema.columns:
-        if column.name not in found.names:
-            raise InputError(f"{path}: lacks the column '{column.name}', which was frozen at generation 0; put it back "
+        name = stored_name(column)
+        if name not in found.names:
+            raise InputError(f"{path}: lacks the column '{name}', which was frozen at generation 0; put it back "
                              f"from 'dvc checkout', or make the node again")
-        kind = found.field(column.name).type
+        kind = found.field(name).type
+        if column.kind in ("image", "text"):
+            continue
         dictionary = column.kind == "category" and column.type != "boolean"
-        if column.kind != "image" and not (pa.types.is_dictionary(kind) if dictionary else kind == arrow_type(column)):
+        if not (pa.types.is_dictionary(kind) if dictionary else kind == arrow_type(column)):
             raise InputError(f"{path}: column '{column.name}' is {kind}, but was frozen as {column.says} at generation "
                              f"0; put the file back from 'dvc checkout', or make the node again")
 
@@ -412,6 +427,8 @@ def _numpy(column: Column, chunked: Any) -> np.ndarray:
     array = chunked.combine_chunks()
     if column.kind == "image":
         return array.to_numpy_ndarray()
+    if column.kind == "text":
+        return array.flatten().to_numpy().reshape(-1, *column.shape)
     if column.kind == "number":
         if column.type in WHOLE:
             import pyarrow as pa

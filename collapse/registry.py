@@ -14,7 +14,7 @@ from typing import Any
 
 from collapse.errors import InputError, nearest
 
-_HIDDEN = {"base", "classifier", "frame", "neighbours", "partition"}
+_HIDDEN = {"base", "classifier", "corpus", "frame", "neighbours", "ngrams", "partition"}
 
 
 @cache

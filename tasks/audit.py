@@ -226,7 +226,8 @@ class Auditor:
         except Exception as error:  # safetensors raises an error of its own for a damaged file
             fault(weights, f"cannot be read ({str(error).splitlines()[0][:100]})")
             return
-        checked.leaves[str(weights)] = self.digests(weights)[0]
+        for file in sorted(folder.iterdir()):
+            checked.leaves[str(file)] = self.digests(file)[0]
         try:
             said = json.loads(about.read_text(encoding="utf-8"))
         except (OSError, ValueError) as error:

@@ -6,7 +6,8 @@ import json
 
 import numpy as np
 
-from collapse.pool import sync, write_text
+from collapse.layout import Files
+from collapse.pool import link, sync, write_text
 from tasks import work
 from tasks.turn import WEIGHTS, Turn
 
@@ -25,4 +26,7 @@ def fit(turn: Turn) -> None:
     save_file({k: np.ascontiguousarray(v) for k, v in turn.parameters.items()}, folder / WEIGHTS)
     sync(folder / WEIGHTS)
     about = {"model": turn.manifest["model"], "node": turn.node.name, "weights": turn.manifest["weights"]}
+    tokeniser = Files(turn.study.real, turn.study.name).bank / "tokeniser.json"
+    if tokeniser.exists():
+        link(tokeniser, folder / tokeniser.name)
     write_text(folder / "model.json", json.dumps(about, indent=1, sort_keys=True) + "\n")

@@ -31,7 +31,8 @@ def measure(turn: Turn) -> dict[str, float]:
     rows = turn.study.rows
     count = turn.study.measured
     previous = turn.previous.first(count).head(rows) if turn.node.parent is not None else None
-    found = measure_all(turn.rows.first(count).head(rows), previous, turn.frame)
+    training = (lambda: turn.pool.rows().first(count)) if turn.parameters else None
+    found = measure_all(turn.rows.first(count).head(rows), previous, turn.frame, training)
     if turn.parameters:
         found += loop.fitted(turn.branch.model, turn.parameters, turn.rows, turn.frame.reference, turn.study.source,
                              turn.branch.rows, turn.rng.at("inspect"))

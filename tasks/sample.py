@@ -14,7 +14,7 @@ def sample(turn: Turn) -> Part:
     branch = turn.branch
     schema = turn.real.first.schema
     count = loop.sample_rows(branch, turn.study)
-    turn.rows = branch.model.sample(turn.parameters, schema, count, turn.rng.at("sample"))
+    turn.rows = branch.model.make(turn.parameters, schema, count, turn.rng.at("sample"), turn.real.first.rows)
     part = Part.of(turn.rows, turn.node.name, turn.node.generation, synthetic=True, model=turn.manifest["weights"])
     folder = turn.stage / "sample"
     folder.mkdir()

@@ -17,7 +17,7 @@ def split(turn: Turn) -> None:
     parts = loop.split(study.source, study.rows, study.replicates, loop.address(study, 0))
     turn.rows = parts.first
     turn.frame = loop.freeze(study, parts.reference, parts.bank)
-    turn.manifest = turn.describe()
+    turn.manifest = {**turn.describe(), **({"found": parts.found} if parts.found else {})}
     first = Part.of(parts.first, study.real, 0, synthetic=False)
     sample = turn.stage / "sample"
     sample.mkdir()
@@ -38,3 +38,5 @@ def split(turn: Turn) -> None:
             sync(folder / CLASSIFIER)
             note["classifier"] = file_hash(folder / CLASSIFIER)
         write_text(folder / MANIFEST, json.dumps(note, indent=1, sort_keys=True) + "\n")
+    for name, text in parts.files.items():
+        write_text(turn.stage / "bank" / name, text)

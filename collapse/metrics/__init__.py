@@ -5,13 +5,19 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from collapse.data import Rows
     from collapse.metrics.base import Fact, Measurement
     from collapse.metrics.frame import Frame
 
 
-def measure_all(sample: Rows, previous: Rows | None, frame: Frame) -> list[Measurement]:
-    """Measure ``sample`` with every registered metric that applies, and its step from ``previous``."""
+def measure_all(sample: Rows, previous: Rows | None, frame: Frame,
+                training: Callable[[], Rows] | None = None) -> list[Measurement]:
+    """Measure ``sample`` with every registered metric that applies, and its step from ``previous``.
+
+    ``training`` returns what the model was trained on, for the metrics that ask for it.
+    """
     from collapse import registry
 
     found: list[Measurement] = []
@@ -22,6 +28,8 @@ def measure_all(sample: Rows, previous: Rows | None, frame: Frame) -> list[Measu
         if not metric.applies(sample.schema):
             continue
         found += metric.measure(sample, frame)
+        if metric.trained and training is not None:
+            found += metric.against(sample, training(), frame)
         if previous is not None:
             found += metric.step(sample, previous, frame)
     return found

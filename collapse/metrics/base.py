@@ -45,6 +45,8 @@ class Metric:
 
     kind: ClassVar[str]
     facts: ClassVar[dict[str, Fact]]
+    #: Whether :meth:`against` compares with the training set, which must then be read.
+    trained: ClassVar[bool] = False
 
     def applies(self, schema: Schema) -> bool:
         """Return whether this idea has a meaning for such rows."""
@@ -53,6 +55,10 @@ class Metric:
     def measure(self, sample: Rows, frame: Frame) -> Iterator[Measurement]:
         """Measure a raw fresh sample (R, n, …) against the frozen reference."""
         raise NotImplementedError(type(self).__name__)
+
+    def against(self, sample: Rows, training: Rows, frame: Frame) -> Iterator[Measurement]:
+        """Measure a sample against what its model was trained on (R, m, …)."""
+        return iter(())
 
     def step(self, sample: Rows, previous: Rows, frame: Frame) -> Iterator[Measurement]:
         """Measure d(t, t−1) for the metrics whose fact says ``step``; names end in ``_step``."""

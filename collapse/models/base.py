@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import ClassVar
 
 import numpy as np
@@ -47,6 +47,11 @@ class Model(Spec):
     def follows(self, other: Model) -> bool:
         """Return whether a fit may start from what ``other`` learned."""
         return type(other) is type(self)
+
+    @property
+    def prompted(self) -> bool:
+        """Return whether sampling begins with real rows: then :meth:`answer` is called, and not :meth:`sample`."""
+        return False
 
     def check(self, schema: Schema, n: int) -> None:
         """Refuse data that the model cannot fit: ``n`` rows per replicate of ``schema``. A subclass adds to this.
@@ -94,6 +99,14 @@ class Model(Spec):
     def sample(self, parameters: Parameters, schema: Schema, n: int, rng: Rng) -> Rows:
         """Draw ``n`` rows from each of the R fitted models."""
         raise NotImplementedError(type(self).__name__)
+
+    def answer(self, parameters: Parameters, prompts: Rows, n: int, rng: Rng) -> Rows:
+        """Draw ``n`` rows from each of the R fitted models, each after the beginning of a row of ``prompts``."""
+        raise NotImplementedError(type(self).__name__)
+
+    def make(self, parameters: Parameters, schema: Schema, n: int, rng: Rng, real: Callable[[], Rows]) -> Rows:
+        """Draw ``n`` rows from each of the R fitted models; ``real`` returns real rows for prompts."""
+        return self.answer(parameters, real(), n, rng) if self.prompted else self.sample(parameters, schema, n, rng)
 
     # ------------------------------------------------------------------------- sufficient statistics
 

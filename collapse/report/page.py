@@ -12,7 +12,7 @@ import numpy as np
 
 from collapse.calibration import judged
 from collapse.pool import write_text
-from collapse.report import drawing, pictures, tables
+from collapse.report import drawing, pictures, tables, texts
 from collapse.report.collect import COLUMNS, FAMILIES, BranchView, Collected, NodeView
 
 #: Metrics that get a chart of their own, and series that the explorer offers.
@@ -42,6 +42,7 @@ def render(collected: Collected) -> str:
         summary=[_summary(collected, branch) for branch in collected.branches], headline=collected.headline,
         stages=STAGES, strips=_strips(collected), columns=_columns(collected), albums=pictures.albums(collected),
         marginals=tables.marginals(collected), groups=tables.group_maps(collected), least=tables.LEAST_ROWS,
+        texts=texts.figures(collected), tokens=texts.budget(collected),
         gates=_gates(collected), drawing=Markup(drawing.lineage(collected)), about=_about(collected),
         legend=collected.branches, safe=Markup, tally=_tally(collected), data=Markup(_script(_curves(collected))),
         css=Markup(_asset("page.css")), js=Markup(_asset("page.js")), plotly=Markup(get_plotlyjs()))
@@ -304,6 +305,7 @@ def _about(collected: Collected) -> dict[str, Any]:
 def _ordered(collected: Collected) -> list[tuple[str, str]]:
     """Return every (metric, feature): what decides the stage, what is gated, then each family's first, second, …"""
     table = collected.table[["metric", "feature"]].drop_duplicates()
+    table = table[~table.metric.isin([texts.SHARE, texts.REFERENCE])]  # bins are no curves
     pairs = sorted((str(m), str(f)) for m, f in table.itertuples(index=False))
     first = [*collected.headline, *judged(m for m, _ in pairs), *collected.gates]
     seen: dict[str, list[str]] = {}

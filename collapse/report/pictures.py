@@ -18,6 +18,7 @@ import numpy as np
 from collapse.data import Column
 from collapse.pool import Part
 from collapse.report.collect import BranchView, Collected
+from collapse.report.texts import Texts
 
 if TYPE_CHECKING:
     from collapse.report.galleries import Cloud, Grid
@@ -37,7 +38,7 @@ class Frame:
 
 @dataclass(frozen=True)
 class Album:
-    """The pictures of one branch. ``kind`` is image, scatter, density or bars."""
+    """The pictures of one branch. ``kind`` is image, scatter, density, bars or text."""
 
     branch: str
     colour: str
@@ -57,15 +58,16 @@ def albums(collected: Collected) -> list[Album]:
 
 def _branch(collected: Collected, branch: BranchView, real: Part) -> Iterator[Album]:
     shown = [n for n in branch.nodes if n.name in collected.samples]
-    picks = sorted(set(np.linspace(0, len(shown) - 1, min(FRAMES, len(shown))).round().astype(int).tolist()))
-    parts = [("real", real)] + [(str(shown[i].generation), collected.samples[shown[i].name]) for i in picks]
     for painter in _painters(real):
+        most = min(getattr(painter, "frames", FRAMES), len(shown))
+        picks = sorted(set(np.linspace(0, len(shown) - 1, most).round().astype(int).tolist()))
+        parts = [("real", real)] + [(str(shown[i].generation), collected.samples[shown[i].name]) for i in picks]
         chosen = [parts[0], parts[-1]] if painter.kind == "grid" else parts
         frames = tuple(Frame(caption, painter.paint(part)) for caption, part in chosen)
         yield Album(branch.name, branch.colour, painter.kind, painter.title, frames)
 
 
-def _painters(real: Part) -> Iterator[Images | Grid | Cloud | Scatter | Density | Bars]:
+def _painters(real: Part) -> Iterator[Images | Grid | Cloud | Scatter | Density | Bars | Texts]:
     from collapse.report.galleries import Cloud, Grid
 
     columns = real.schema.columns
@@ -82,6 +84,8 @@ def _painters(real: Part) -> Iterator[Images | Grid | Cloud | Scatter | Density 
         yield Density(numbers[0], real)
     if categories:
         yield Bars(categories[0], real)
+    for column in real.schema.texts:
+        yield Texts(column, real)
 
 
 # --------------------------------------------------------------------------------------------- images

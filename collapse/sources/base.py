@@ -2,14 +2,28 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
 from collapse.data import Rows
 from collapse.rng import Rng
 from collapse.spec import Spec
+
+
+@dataclass(frozen=True, eq=False)
+class Division:
+    """A finite source divided by itself: rows to train on, rows held out, both with R = 1.
+
+    ``found`` says what was found, for the manifest of generation 0; ``files`` are kept beside the bank, name → text.
+    """
+
+    bank: Rows
+    reference: Rows
+    found: dict[str, Any] = field(default_factory=dict)
+    files: dict[str, str] = field(default_factory=dict)
 
 
 class Source(Spec):
@@ -24,6 +38,11 @@ class Source(Spec):
 
     #: What of reality the source hands to every later generation, for the manifest's ``real_inputs``.
     real_inputs: ClassVar[tuple[str, ...]] = ()
+
+    @property
+    def unit(self) -> str:
+        """Return what a row is, in the plural."""
+        return "rows"
 
     def files(self) -> tuple[Path, ...]:
         """Return the files that the data is read from; their content is part of the plan.
@@ -44,6 +63,18 @@ class Source(Spec):
             If the data is missing, empty or unusable.
         """
         raise NotImplementedError(type(self).__name__)
+
+    def divide(self, held_out: float, rng: Rng) -> Division | None:
+        """Return a finite source's own division (by document, say); None: rows are held out at random, by class.
+
+        ``held_out`` is the share to hold out where the source has no official division.
+
+        Raises
+        ------
+        InputError
+            If the data is missing, empty or unusable.
+        """
+        return None
 
     def draw(self, n: int, replicates: int, rng: Rng) -> Rows:
         """Return ``n`` independent rows for each of R replicates of an infinite source."""

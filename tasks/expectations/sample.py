@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from collapse.data import Column, Schema
+from collapse.pool import stored_name
 
 
 class ExpectSchemaToHold(gxe.ExpectColumnPairValuesToBeEqual):
@@ -32,7 +33,7 @@ class ExpectRowsToBeComplete(gxe.ExpectColumnMinToBeBetween):
 
 
 class ExpectCategoriesToBeKnown(gxe.ExpectColumnSumToBeBetween):
-    """No value lies outside the categories frozen at generation 0."""
+    """No value lies outside the categories, and no token outside the vocabulary, frozen at generation 0."""
 
     column: str = "unknown"
     max_value: float = 0
@@ -50,9 +51,9 @@ class ExpectValuesToBeUsable(gxe.ExpectColumnSumToBeBetween):
 def profile(table: pa.Table, schema: Schema, replicates: int) -> pd.DataFrame:
     """Return one row per column: ``frozen`` and ``found`` name and type, and counts of rows and faults."""
     frozen = ["replicate: int16"] if replicates > 1 else []
-    frozen += [f"{column.name}: {_kind(column)}" for column in schema.columns]
+    frozen += [line for column in schema.columns for line in _kinds(column)]
     found = [f"{field.name}: {_arrow_kind(field.type)}" for field in table.schema]
-    known = {column.name: column for column in schema.columns}
+    known = {stored_name(column): column for column in schema.columns}
     counts = [_count(array, known.get(name)) for name, array in zip(table.column_names, table.columns, strict=True)]
     empty = {"rows": 0, "unusable": 0, "unknown": 0}
     return pd.DataFrame([
@@ -66,8 +67,12 @@ _NAMES = {pa.float64(): "number", pa.int64(): "integer", pa.bool_(): "boolean", 
           pa.timestamp("us"): "datetime"}
 
 
-def _kind(column: Column) -> str:
-    return f"image {'x'.join(map(str, column.shape))}" if column.kind == "image" else column.type or column.kind
+def _kinds(column: Column) -> list[str]:
+    """Return name and type of what a column is stored as."""
+    if column.kind == "text":
+        return [f"{column.name}: string", f"{stored_name(column)}: {column.shape[0]} tokens"]
+    image = f"image {'x'.join(map(str, column.shape))}" if column.kind == "image" else ""
+    return [f"{column.name}: {image or column.type or column.kind}"]
 
 
 def _arrow_kind(kind: pa.DataType) -> str:
@@ -75,6 +80,8 @@ def _arrow_kind(kind: pa.DataType) -> str:
         return f"image {'x'.join(map(str, kind.shape))}"
     if pa.types.is_dictionary(kind):
         return "category"
+    if pa.types.is_fixed_size_list(kind) and pa.types.is_int32(kind.value_type):
+        return f"{kind.list_size} tokens"
     return _NAMES.get(kind, str(kind))
 
 
@@ -86,6 +93,10 @@ def _count(values: pa.ChunkedArray, column: Column | None) -> dict[str, int]:
         unusable += _non_finite(pixels)
     elif pa.types.is_floating(values.type):
         unusable += _non_finite(values.drop_null())
+    elif pa.types.is_fixed_size_list(values.type) and column is not None:
+        tokens = pa.chunked_array([chunk.flatten() for chunk in values.chunks], values.type.value_type)
+        unusable += tokens.null_count
+        unknown = pc.sum(pc.or_(pc.less(tokens, 0), pc.greater_equal(tokens, len(column.categories)))).as_py() or 0
     elif pa.types.is_dictionary(values.type) and column is not None:
         unknown = sum(_unknown(chunk, set(column.categories)) for chunk in values.chunks)
     return {"rows": rows, "unusable": unusable, "unknown": unknown}
