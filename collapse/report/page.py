@@ -220,8 +220,7 @@ def text_summary(collected: Collected) -> str:
     claims = [f"{claim['verdict']:9}  {claim['claim']}" for claim in collected.claims]
     if collected.grid is not None:
         count = len(collected.grid.cells)
-        claims += ["", *(f"holds in {collected.grid.held(name)} of {count} cells  {name}"
-                         for name in collected.grid.readings)]
+        claims += ["", *(f"{collected.grid.held(name)} of {count} cells  {name}" for name in collected.grid.readings)]
     note = "At the last generation: median over replicates (mean [95 % interval])."
     return "\n".join([collected.study.title, note, "", *lines, *([""] if claims else []), *claims]) + "\n"
 
