@@ -493,8 +493,8 @@ class Auditor:
         if loop.digest(turn.parameters) != manifest.get("weights"):
             return [Fault(name, str(files.model / WEIGHTS),
                           "training again from the parent gives another model")]
-        rows = turn.branch.model.sample(turn.parameters, turn.real.first.schema, loop.sample_rows(turn.branch, study),
-                                        turn.rng.at("sample"))
+        rows = turn.branch.model.make(turn.parameters, turn.real.first.schema, loop.sample_rows(turn.branch, study),
+                                      turn.rng.at("sample"), turn.real.first.rows)
         part = Part.of(rows, name, node.generation, synthetic=True)
         if content_hash(part.schema, part.counts, part.values) != part_note(files.sample_part)["content"]:
             return [Fault(name, str(files.sample_part), "sampling again from the model gives other rows")]

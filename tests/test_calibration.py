@@ -10,6 +10,7 @@ from scipy import stats
 from collapse.calibration import STAGED, Band, Bands, _medians, _moments, bent, floor, interval, judged, stage
 from collapse.data import Rows
 from collapse.metrics.frame import Frame
+from collapse.models.base import Model
 from collapse.metrics.labels import Labels
 from collapse.metrics.spread import Spread
 from collapse.metrics.tails import Tails
@@ -297,8 +298,10 @@ def class_gaussians(rows: Rows, n: int, rng: Rng) -> Rows:
     return Rows(rows.schema, {"image": np.stack(images), "label": np.stack(labels).astype(np.int32)})
 
 
-class ClassGaussians:
+class ClassGaussians(Model):
     """The same as a model, for :func:`floor`."""
+
+    kind = "class-gaussians"
 
     def fit(self, rows: Rows, rng: Rng) -> dict:
         return {"rows": rows, "rng": rng}
