@@ -10,10 +10,10 @@ from scipy import stats
 from collapse.calibration import STAGED, Band, Bands, _medians, _moments, bent, floor, interval, judged, stage
 from collapse.data import Rows
 from collapse.metrics.frame import Frame
-from collapse.models.base import Model
 from collapse.metrics.labels import Labels
 from collapse.metrics.spread import Spread
 from collapse.metrics.tails import Tails
+from collapse.models.base import Model as Base
 from collapse.models.gaussian import Gaussian as Model
 from collapse.models.gaussian import root
 from collapse.pool import Part, RealData
@@ -298,7 +298,7 @@ def class_gaussians(rows: Rows, n: int, rng: Rng) -> Rows:
     return Rows(rows.schema, {"image": np.stack(images), "label": np.stack(labels).astype(np.int32)})
 
 
-class ClassGaussians(Model):
+class ClassGaussians(Base):
     """The same as a model, for :func:`floor`."""
 
     kind = "class-gaussians"
