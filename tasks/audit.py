@@ -197,15 +197,17 @@ class Auditor:
 
     def _described(self, turn: Turn, manifest: dict[str, Any], fault: Callable[..., None]) -> None:
         """Compare all that a manifest says before any part with what study, parent and model say now."""
-        path = turn.files.pool / MANIFEST
+        path, first = turn.files.pool / MANIFEST, turn.node.parent is None
         try:
-            said = {**turn.describe(), "format": FORMAT}
+            said, halted = {**turn.describe(), "format": FORMAT}, None if first else turn.halted
         except (OSError, ValueError, KeyError) as error:
             fault(path, f"cannot be compared with its parent ({error})", end=True)
         said = json.loads(json.dumps(said))
-        known = {*said, "parts", "seen", "halted"}
-        for key in sorted({*said, *manifest} - {"parts", "seen", "halted"}):
-            if key not in known:
+        if manifest.get("halted") != halted:
+            fault(path, "halted is not what the parent's verdict says")
+        elsewhere = {"parts", "seen", "halted", *(("found",) if first else ())}  # held against what is made again
+        for key in sorted({*said, *manifest} - elsewhere):
+            if key not in said:
                 fault(path, f"says '{key}', which no manifest has")
             elif key not in manifest:
                 fault(path, f"says nothing of {key}")
@@ -394,6 +396,8 @@ class Auditor:
             return
         if manifest.get("seen") != study.rows:
             fault(files.pool / MANIFEST, f"seen is {_short(manifest.get('seen'))}, not {study.rows}")
+        if manifest.get("found", {}) != json.loads(json.dumps(again.found)):
+            fault(files.pool / MANIFEST, "found is not what dividing the source finds")
         if [entry["origin"] for entry in manifest["parts"]] != [study.real]:
             fault(files.pool / MANIFEST, f"must hold {study.real} alone")
         for name, rows, folder in (("first pool", again.first, files.pool), ("bank", again.bank, files.bank),
@@ -424,16 +428,17 @@ class Auditor:
                 fault(path, f"holds other rows than the source gives the {name}")
             if said.get("file") != self.digests(path)[0] or said.get("content") != held or said.get("rows") != rows.n:
                 fault(about, f"does not say what the {name} is")
+            beside = {file: hashlib.sha256(text.encode()).hexdigest() for file, text in again.files.items()} \
+                if name == "bank" else {CLASSIFIER: said["classifier"]} if "classifier" in said else {}
             for file in sorted(folder.iterdir()):
                 checked.leaves[str(file)] = self.digests(file)[0]
-                if file.name not in (path.name, MANIFEST) and (file.name != CLASSIFIER or "classifier" not in said):
+                if file.name not in (path.name, MANIFEST, *beside):
                     fault(file, "does not belong here: added")
-            if "classifier" in said:
-                learned = folder / CLASSIFIER
-                if not learned.is_file():
-                    fault(learned, "is missing")
-                elif self.digests(learned)[0] != said["classifier"]:
-                    fault(learned, "is not the file that its manifest names: changed")
+            for extra, known in beside.items():
+                if not (folder / extra).is_file():
+                    fault(folder / extra, "is missing")
+                elif self.digests(folder / extra)[0] != known:
+                    fault(folder / extra, "is not what generation 0 made: changed")
             checked.bytes += path.stat().st_size
 
     def _notes(self, files: Files, manifest: dict[str, Any], checked: Checked, fault: Callable[..., None]) -> None:

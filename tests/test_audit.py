@@ -46,6 +46,63 @@ def made(tmp_path_factory, prefect_api):
     return project
 
 
+WORDS = """\
+title: Words
+seed: 3
+source: {kind: pydoc, vocabulary: 300, block: 16}
+model: {kind: ngram}
+rows: 40
+generations: 1
+replicates: 2
+calibration: 10
+measure: {only: [perplexity, vocabulary]}
+branches:
+  accumulate: {regime: accumulate}
+gates: {}
+"""
+
+CENSUS = """\
+title: A table
+seed: 3
+source: {kind: table, path: people.csv, label: works}
+model: {kind: copula}
+rows: 60
+generations: 1
+replicates: 2
+calibration: 10
+groups: [sex]
+branches:
+  replace: {regime: replace}
+gates: {}
+"""
+
+
+@pytest.fixture(scope="module")
+def others(tmp_path_factory, prefect_api):
+    """Studies of text and of a table: their generation 0 keeps a tokeniser, and what was found in the source."""
+    project = Project.make(tmp_path_factory.mktemp("others") / "p", WORDS, prefect_api)
+    draw = np.random.default_rng(0)
+    lines = [f"{draw.integers(18, 80)},{draw.choice(['f', 'm'])},{draw.choice(['yes', 'no'])},{draw.normal():.3f}"
+             for _ in range(900)]
+    (project.root / "people.csv").write_text("age,sex,works,score\n" + "\n".join(lines) + "\n")
+    project.study(CENSUS, "census")
+    (project.root / "params.yaml").write_text("studies: [tiny, census]\nmachine: {workers: 2}\n")
+    project.run("collapse", "plan")
+    project.run("collapse", "repro")
+    return project
+
+
+def test_text_and_tables_verify_too(others, monkeypatch):
+    monkeypatch.chdir(others.root)
+    assert audit("tiny", replay=1).sound and audit("census", replay=1).sound
+    for file in ("data/tiny-real/bank/tokeniser.json", "data/tiny-real/reference/reference.parquet",
+                 "data/census-real/bank/bank.parquet"):
+        before = Path(file).read_bytes()
+        flip(Path(file), len(before) // 2)
+        assert file in {fault.place for fault in audit(file.split("/")[1]).faults}
+        rewrite(Path(file), before)
+
+
 @pytest.fixture
 def copy(made, tmp_path, monkeypatch):
     """A copy of the project, which is the working directory."""
