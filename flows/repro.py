@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 #: Seconds between records of finished nodes while others run.
 RECORD_EVERY = 120.0
+#: A recording, while which nothing is started, is followed by so many times its length without one.
+SHARE = 20
 
 
 @dataclass
@@ -89,6 +91,7 @@ class Run:
         self.runs: dict[str, FlowRun] = {}
         self.traces: list[str] = []
         self.last_record = time.monotonic()
+        self.recording = 0.0
         self.stopped = False
 
     def stop(self, *_: object) -> None:
@@ -141,7 +144,7 @@ class Run:
             for future in done:
                 self._finish(self.running.pop(future), future.result())
             self.progress.tick()
-            if time.monotonic() - self.last_record > RECORD_EVERY:
+            if time.monotonic() - self.last_record > max(RECORD_EVERY, SHARE * self.recording):
                 self.record(self._quiet())
 
     def _settle_all(self) -> list[tuple[Unit, str]]:
@@ -237,10 +240,12 @@ class Run:
 
     def record(self, stages: list[str]) -> None:
         """Record finished stages in DVC."""
+        begin = time.monotonic()
         for stage in self.ledger.record(stages):
             self.progress.say(f"{stage}: what it depends on was changed while it ran; run again to bring it up to date")
         self.unrecorded = [stage for stage in self.unrecorded if stage not in set(stages)]
         self.last_record = time.monotonic()
+        self.recording = self.last_record - begin
 
     # ------------------------------------------------------------------------------ Prefect's side
 

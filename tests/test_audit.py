@@ -49,7 +49,7 @@ def made(tmp_path_factory, prefect_api):
 WORDS = """\
 title: Words
 seed: 3
-source: {kind: pydoc, vocabulary: 300, block: 16}
+source: {kind: text, path: words.txt, vocabulary: 300, block: 16}
 model: {kind: ngram}
 rows: 40
 generations: 1
@@ -80,13 +80,16 @@ gates: {}
 @pytest.fixture(scope="module")
 def others(tmp_path_factory, prefect_api):
     """Studies of text and of a table: their generation 0 keeps a tokeniser, and what was found in the source."""
-    project = Project.make(tmp_path_factory.mktemp("others") / "p", WORDS, prefect_api)
+    project = Project.make(tmp_path_factory.mktemp("others") / "p", STUDY, prefect_api)
     draw = np.random.default_rng(0)
+    said = [" ".join(draw.choice(["tails", "vanish", "first", "then", "modes", "and", "spread"], 30)) for _ in range(200)]
+    (project.root / "words.txt").write_text("\n\n".join(said))
     lines = [f"{draw.integers(18, 80)},{draw.choice(['f', 'm'])},{draw.choice(['yes', 'no'])},{draw.normal():.3f}"
              for _ in range(900)]
     (project.root / "people.csv").write_text("age,sex,works,score\n" + "\n".join(lines) + "\n")
+    project.study(WORDS, "words")
     project.study(CENSUS, "census")
-    (project.root / "params.yaml").write_text("studies: [tiny, census]\nmachine: {workers: 2}\n")
+    (project.root / "params.yaml").write_text("studies: [words, census]\nmachine: {workers: 2}\n")
     project.run("collapse", "plan")
     project.run("collapse", "repro")
     return project
@@ -94,8 +97,8 @@ def others(tmp_path_factory, prefect_api):
 
 def test_text_and_tables_verify_too(others, monkeypatch):
     monkeypatch.chdir(others.root)
-    assert audit("tiny", replay=1).sound and audit("census", replay=1).sound
-    for file in ("data/tiny-real/bank/tokeniser.json", "data/tiny-real/reference/reference.parquet",
+    assert audit("words", replay=1).sound and audit("census").sound
+    for file in ("data/words-real/bank/tokeniser.json", "data/words-real/reference/reference.parquet",
                  "data/census-real/bank/bank.parquet"):
         before = Path(file).read_bytes()
         flip(Path(file), len(before) // 2)
