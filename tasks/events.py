@@ -241,7 +241,9 @@ class _Sender:
                     self.sent += 1
             collector.close(PATIENCE)
         except Exception as error:
-            self._warn(f"does not take the events of this run ({' '.join(str(error).split())[:LONGEST]})")
+            text = " ".join(f"{type(error).__name__}: {error}".split())
+            self._warn("does not answer" if isinstance(error, OSError) and not getattr(error, "response", None)
+                       else f"takes no events ({text[:LONGEST]})")
 
     def _lines(self) -> list[str]:
         try:
@@ -264,7 +266,7 @@ class _Sender:
         if self.warned:
             return
         self.warned = True
-        self.say(f"warning: the OpenLineage collector {what}; {LOG} has them all")
+        self.say(f"the OpenLineage collector {what}; {LOG} has all")
         if self.once:
             with suppress(OSError), staging(HOME, "silent") as stage:
                 write_text(stage / "silent", f"{os.getpgid(0)}\n")
