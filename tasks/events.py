@@ -242,8 +242,8 @@ class _Sender:
             collector.close(PATIENCE)
         except Exception as error:
             text = " ".join(f"{type(error).__name__}: {error}".split())
-            self._warn("does not answer" if isinstance(error, OSError) and not getattr(error, "response", None)
-                       else f"takes no events ({text[:LONGEST]})")
+            mute = isinstance(error, OSError) and getattr(error, "response", None) is None
+            self._warn("does not answer" if mute else f"takes no events ({text[:LONGEST]})")
 
     def _lines(self) -> list[str]:
         try:

@@ -26,6 +26,7 @@ TITLE = "Odd | <b>title</b> [x](y) `code`"
 STUDY = TINY.replace("title: A tiny Gaussian", f"title: '{TITLE}'").replace("generations: 3", "generations: 2").replace(
     "  accumulate: {regime: accumulate}\n",
     "  accumulate: {regime: accumulate}\n  subsample: {regime: subsample}\n  refresh: {regime: refresh, real: 0.5}\n"
+    "  ended: {regime: replace, gates: {tail_ratio: {min: 1000, action: halt}}}\n"
     "  broken: {regime: replace, model: {kind: broken}}\n")
 PICTURES = """\
 title: Pictures
@@ -47,14 +48,14 @@ BROKEN = (ROOT / "tests/test_repro.py").read_text(encoding="utf-8").split("BROKE
 class Collector:
     """A collector on loopback that keeps what it is sent."""
 
-    def __init__(self):
+    def __init__(self, status: int = 201):
         self.received: list[dict] = []
         kept = self.received
 
         class Handler(BaseHTTPRequestHandler):
             def do_POST(self):
                 kept.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
-                self.send_response(201)
+                self.send_response(status)
                 self.end_headers()
 
             def log_message(self, *_):
@@ -121,7 +122,7 @@ def told(lines: list[str]) -> dict[str, dict]:
 def test_every_run_starts_and_ends(done):
     assert done.failed.returncode == 1
     found = Counter((e["job"]["name"], e["eventType"]) for e in map(json.loads, done.first))
-    nodes = [f"tiny-{b}-{g:02d}" for b in ("replace", "accumulate", "subsample", "refresh") for g in (1, 2)]
+    nodes = [f"tiny-{b}-{g:02d}" for b in ("replace", "accumulate", "subsample", "refresh", "ended") for g in (1, 2)]
     nodes += ["tiny-broken-01", "pictures-anchor-01"]
     stages = [f"{kind}@{node}" for node in nodes for kind in ("generation", "check")]
     stages += [f"{kind}@{study}-real" for study in ("tiny", "pictures") for kind in ("real", "check")]
@@ -265,6 +266,16 @@ def test_the_stages_of_one_run_ask_a_silent_collector_once(empty):
     assert len(said) == 1 and len(events.LOG.read_text().splitlines()) == 4
 
 
+def test_a_collector_that_refuses_is_quoted(empty):
+    collector = Collector(403)
+    empty.setenv("OPENLINEAGE_URL", collector.url)
+    said: list[str] = []
+    with events.collected(said.append), events.recorded("repro"):
+        pass
+    collector.server.shutdown()
+    assert len(said) == 1 and "takes no events (HTTPError: 403" in said[0]
+
+
 def test_a_log_that_cannot_be_written_stops_nothing(empty, capsys):
     empty.setattr(events, "_warned", False)
     Path(".openlineage").write_text("a file")
@@ -284,7 +295,7 @@ def export(*arguments):
 
 
 @pytest.mark.parametrize("form", ["prov", "croissant", "card", "openlineage"])
-@pytest.mark.parametrize("target", ["tiny-accumulate-02", "tiny-real", "tiny", "pictures"])
+@pytest.mark.parametrize("target", ["tiny-accumulate-02", "tiny-real", "tiny-ended-02", "tiny", "pictures"])
 def test_exports_are_the_same_bytes_twice(here, tmp_path, form, target):
     before = export(target, form, tmp_path / "a").read_bytes()
     assert before == export(target, form, tmp_path / "b").read_bytes().replace(b"/b/", b"/a/")
@@ -317,7 +328,7 @@ def test_prov_is_read_again_and_leads_back_to_generation_0(here, tmp_path):
 
 
 @pytest.mark.parametrize(("target", "records"), [
-    ("tiny-accumulate-02", 3), ("tiny-real", 1), ("tiny", 11), ("pictures-anchor-01", 2)])
+    ("tiny-accumulate-02", 3), ("tiny-real", 1), ("tiny", 12), ("pictures-anchor-01", 2)])
 def test_croissant_is_accepted_and_its_records_load(here, tmp_path, target, records):
     import mlcroissant as mlc
 
@@ -352,8 +363,10 @@ def test_the_card_is_read_by_the_hub_and_escapes_what_it_shows(here, tmp_path):
     assert yaml.safe_load(path.read_text().split("---")[1])["configs"][0]["config_name"] == "default"
     real = export("tiny-real", "card", tmp_path / "real").read_text()
     assert "Warning" not in real and "synthetic\n" not in real.split("---")[1]
+    ended = export("tiny-ended-02", "card", tmp_path / "ended").read_text()
+    assert "It is empty: the branch ended before it (tail\\_ratio at tiny-ended-01)." in ended
     whole = DatasetCard.load(export("tiny", "card", tmp_path / "study"))
-    assert len(whole.data.configs) == 11
+    assert len(whole.data.configs) == 12
 
 
 def test_events_told_again_say_what_the_runs_said(here, tmp_path):
