@@ -6,12 +6,14 @@ from prefect import flow
 
 from flows.generation import labels
 from tasks.check import check as judge
+from tasks.events import recorded
 
 
 @flow(name="check", flow_run_name="{node}")
 def check(node: str) -> str:
     """Judge one node and return its outcome: pass, halt or quarantine. A check always succeeds."""
-    return judge(node)["outcome"]
+    with recorded(f"check@{node}"):
+        return judge(node)["outcome"]
 
 
 if __name__ == "__main__":

@@ -157,6 +157,21 @@ def seal(
 
 
 @app.command()
+def export(
+    target: Annotated[str, typer.Argument(help="A node or a study.", metavar="NODE|STUDY")],
+    to: Annotated[str, typer.Option("--to", help="prov (W3C PROV-JSON), croissant, card (README.md for the hub) or "
+                                                 "openlineage.", metavar="FORMAT")],
+    out: Annotated[Path | None, typer.Option("--out", help="Folder to write; exports/NODE or exports/STUDY if left "
+                                                           "out.", metavar="FOLDER")] = None,
+    debug: Debug = False,
+) -> None:
+    """Tell where a dataset comes from in a standard's own format, for others to read."""
+    from flows.export import export as write
+
+    print(write(target, to, out))
+
+
+@app.command()
 def ranking(debug: Debug = False) -> None:
     """Print which metric warns first, over all studies whose reports are there."""
     from flows.report import ranking

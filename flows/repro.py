@@ -147,6 +147,12 @@ class Run:
             if time.monotonic() - self.last_record > max(RECORD_EVERY, SHARE * self.recording):
                 self.record(self._quiet())
 
+    @property
+    def failure(self) -> str:
+        """Return which units failed, in one line; nothing if none did."""
+        failed = [unit.name for unit in self.units.values() if unit.state == "failed"]
+        return f"failed: {', '.join(failed)}" if failed else ""
+
     def _settle_all(self) -> list[tuple[Unit, str]]:
         """Return the units to start now, at most as many as there are free processes."""
         ready: list[tuple[Unit, str]] = []
@@ -385,12 +391,13 @@ def _served(run: Run, stale: set[str], served: Served, workers: Workers) -> None
     from prefect.settings import PREFECT_API_URL, PREFECT_LOGGING_TO_API_ENABLED, temporary_settings
 
     from flows.run import no_heartbeat
+    from tasks.events import collected, recorded
 
     progress = run.progress
     served.ready()
     # The parent has nothing to log, and its log would outlive the server.
     settings = {PREFECT_API_URL: served.url, PREFECT_LOGGING_TO_API_ENABLED: False}
-    with temporary_settings(settings), no_heartbeat():
+    with temporary_settings(settings), no_heartbeat(), collected(progress.say):
         workers.ready()
         progress.say(f"Prefect UI: {served.ui} (ready after {time.monotonic() - STARTED:.1f} s)")
         run.announce(stale)
@@ -398,7 +405,10 @@ def _served(run: Run, stale: set[str], served: Served, workers: Workers) -> None
 
         @flow(name="repro", flow_run_name="repro", log_prints=False)
         def whole_run() -> None:
-            run.go(workers)
+            with recorded("repro") as told:
+                workers.parent = told.id
+                run.go(workers)
+                told.error = run.failure
 
         before = {number: signal.signal(number, run.stop) for number in (signal.SIGINT, signal.SIGTERM)}
         try:

@@ -47,14 +47,21 @@ def command(function: Callable[..., Any], *arguments: Any) -> int:
     return 0
 
 
+def _warn(text: str) -> None:
+    print(text, file=sys.stderr)
+
+
 def main(flow: Callable[..., Any], labels: Callable[..., list[str]] | None = None) -> None:
     """Run a stage of dvc.yaml: the flow, with the command line's words as its parameters and ``labels`` as its tags."""
 
     def call() -> None:
         from prefect import tags
 
+        from tasks.events import collected
+
         words = [word for word in sys.argv[1:] if word != "--debug"]
-        with no_heartbeat(), tags(*(labels(*words) if labels else [])):
+        # Under `dvc repro` every stage is a process: one asks a silent collector, and warns.
+        with no_heartbeat(), tags(*(labels(*words) if labels else [])), collected(_warn, once=True):
             flow(*words)
 
     sys.exit(command(call))

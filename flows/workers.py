@@ -43,9 +43,10 @@ def _begin() -> None:
     import flows.generation
     import flows.real
     import flows.report  # noqa: F401
-    from tasks.expectations import warm
+    from tasks import events, expectations
 
-    warm()
+    expectations.warm()
+    events.warm()
     _settle()
 
 
@@ -65,7 +66,7 @@ def _warm() -> None:
     """Do nothing: the first call starts the process, and importing is the work."""
 
 
-def _work(kind: str, key: str, run: FlowRun | None) -> Outcome:
+def _work(kind: str, key: str, run: FlowRun | None, parent: str | None) -> Outcome:
     import importlib
     import traceback
 
@@ -74,7 +75,9 @@ def _work(kind: str, key: str, run: FlowRun | None) -> Outcome:
 
     from collapse.errors import InputError, NodeError
     from flows.generation import labels
+    from tasks import events
 
+    events.belong(parent)
     begin = time.perf_counter()
     flow = getattr(importlib.import_module(f"flows.{kind}"), kind)
     try:
@@ -103,6 +106,8 @@ class Workers:
         os.environ["PREFECT_API_URL"] = url
         os.environ["PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL"] = "INFO" if debug else "CRITICAL"
         self.count = count
+        #: The flow run of the `collapse repro` that these processes serve, once there is one.
+        self.parent: str | None = None
         self.pool = ProcessPoolExecutor(count, mp_context=get_context("spawn"), initializer=_begin)
         # Born deaf to Ctrl-C: the parent decides how a run ends.
         before = signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -115,7 +120,7 @@ class Workers:
 
     def submit(self, kind: str, key: str, run: FlowRun | None) -> Future[Outcome]:
         """Run a flow in the next free process."""
-        return self.pool.submit(_work, kind, key, run)
+        return self.pool.submit(_work, kind, key, run, self.parent)
 
     def __enter__(self) -> Workers:
         return self

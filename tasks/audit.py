@@ -170,11 +170,7 @@ class Auditor:
         try:
             text = path.read_text(encoding="utf-8")
         except FileNotFoundError:
-            stage = f"{'real' if files.node.endswith('-real') else 'generation'}@{files.node}"
-            if stage in self.lock:
-                raise InputError(f"{files.pool}: dvc.lock has {files.node}, and its data is not here; run 'dvc pull', "
-                                 f"or 'dvc checkout' if the cache has it") from None
-            raise InputError(f"{files.pool}: has not been made; run 'collapse repro'") from None
+            raise self.absent(files) from None
         except (OSError, UnicodeDecodeError) as error:
             fault(path, f"cannot be read ({error})", end=True)
         try:
@@ -194,6 +190,14 @@ class Auditor:
                 and isinstance(p["rows"], int) and isinstance(p["origin"], str) for p in manifest["parts"]):
             fault(path, "has no list of parts", end=True)
         return manifest
+
+    def absent(self, files: Files) -> InputError:
+        """Return the error that says what to do about a node whose pool is not here."""
+        stage = f"{'real' if files.node.endswith('-real') else 'generation'}@{files.node}"
+        if stage in self.lock:
+            return InputError(f"{files.pool}: dvc.lock has {files.node}, and its data is not here; run 'dvc pull', or "
+                              f"'dvc checkout' if the cache has it")
+        return InputError(f"{files.pool}: has not been made; run 'collapse repro'")
 
     def _described(self, turn: Turn, manifest: dict[str, Any], fault: Callable[..., None]) -> None:
         """Compare all that a manifest says before any part with what study, parent and model say now."""
