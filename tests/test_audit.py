@@ -82,7 +82,8 @@ def others(tmp_path_factory, prefect_api):
     """Studies of text and of a table: their generation 0 keeps a tokeniser, and what was found in the source."""
     project = Project.make(tmp_path_factory.mktemp("others") / "p", STUDY, prefect_api)
     draw = np.random.default_rng(0)
-    said = [" ".join(draw.choice(["tails", "vanish", "first", "then", "modes", "and", "spread"], 30)) for _ in range(200)]
+    words = ["tails", "vanish", "first", "then", "modes", "and", "spread"]
+    said = [" ".join(draw.choice(words, 30)) for _ in range(200)]
     (project.root / "words.txt").write_text("\n\n".join(said))
     lines = [f"{draw.integers(18, 80)},{draw.choice(['f', 'm'])},{draw.choice(['yes', 'no'])},{draw.normal():.3f}"
              for _ in range(900)]
