@@ -127,6 +127,23 @@ class Served:
         """Return the address to open in a browser."""
         return self.url.removesuffix("/api")
 
+    def gone(self) -> bool:
+        """Return whether the server has ended, or, if it is another's, does not answer for some seconds."""
+        if self.process is not None:
+            return self.process.poll() is not None
+        for _ in range(3):
+            if answers(self.url):
+                return False
+            time.sleep(1)
+        return True
+
+    @property
+    def farewell(self) -> str:
+        """Return what to say when the server is gone."""
+        log = f" (its log: {HOME / 'server.log'})" if self.process is not None else ""
+        return (f"the Prefect server at {self.ui} ended in the middle of the run{log}; what is finished is kept: run "
+                f"it again to go on")
+
     def ready(self) -> None:
         """Wait until the server answers."""
         if self.process is not None:

@@ -23,11 +23,15 @@ _held = ExitStack()
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a piece of work ended: ``error`` is one line (None: well), ``trace`` the traceback for --debug."""
+    """How a piece of work ended: ``error`` is one line (None: well), ``trace`` the traceback for --debug.
+
+    After what ``ends`` the run, every other node would fail in the same way.
+    """
 
     error: str | None
     trace: str
     seconds: float
+    ends: bool = False
 
 
 def _begin() -> None:
@@ -72,7 +76,7 @@ def _work(kind: str, key: str, run: FlowRun | None) -> Outcome:
     from prefect import tags
     from prefect.flow_engine import run_flow
 
-    from collapse.errors import InputError, NodeError
+    from collapse.errors import InputError, NodeError, storage
     from flows.generation import labels
 
     begin = time.perf_counter()
@@ -84,8 +88,9 @@ def _work(kind: str, key: str, run: FlowRun | None) -> Outcome:
     except (InputError, NodeError) as error:
         return Outcome(str(error), traceback.format_exc(), time.perf_counter() - begin)
     except Exception as error:  # a worker reports whatever ended a node; the parent goes on with other branches
-        text = " ".join(f"{type(error).__name__}: {error}".split())
-        return Outcome(text[:300], traceback.format_exc(), time.perf_counter() - begin)
+        fault = storage(error)
+        text = fault or " ".join(f"{type(error).__name__}: {error}".split())[:300]
+        return Outcome(text, traceback.format_exc(), time.perf_counter() - begin, ends=fault is not None)
     return Outcome(None, "", time.perf_counter() - begin)
 
 

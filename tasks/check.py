@@ -25,7 +25,7 @@ def check(node: str) -> dict[str, Any]:
     files = Files.of(place)
     about = manifest(files.record("parquet"))
     if "halted" in about:
-        validation, verdict = _inherit(node, about["halted"])
+        validation, verdict = inherited(node, about["halted"])
     else:
         validation, verdict = _judge(study, place.branch, files)
     with staging(DATA, f"{node}.check") as folder:
@@ -42,7 +42,8 @@ def manifest(record: Path) -> dict[str, Any]:
     return json.loads(pq.read_schema(record).metadata[b"collapse"])["manifest"]
 
 
-def _inherit(node: str, halted: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+def inherited(node: str, halted: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return validation and verdict of a node below a halt."""
     validation = {"node": node, "outcome": "halt", "success": False, "stage": None, "gates": [], "halted": halted}
     return validation, {"outcome": "halt", "gates": [halted["gate"]], "node": halted["node"]}
 
