@@ -18,7 +18,7 @@ from collapse.errors import NodeError
 HOME = Path(".prefect")
 #: Where a server of this project leaves its address while it serves.
 ADDRESS = HOME / "server.json"
-START_SECONDS = 90
+START_SECONDS = 180
 
 
 def die_with_parent() -> None:
@@ -88,6 +88,13 @@ def wait(process: subprocess.Popen[bytes], url: str) -> None:
             raise NodeError(f"the Prefect server did not start; see {HOME / 'server.log'}, or set PREFECT_API_URL to "
                             f"a server of yours")
         time.sleep(0.1)
+
+
+def until_it_answers(url: str) -> None:
+    """Wait until a server that another process starts answers, as long as that process would."""
+    deadline = time.monotonic() + START_SECONDS
+    while not answers(url) and time.monotonic() < deadline:
+        time.sleep(0.2)
 
 
 def stop(process: subprocess.Popen[bytes]) -> None:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from multiprocessing import get_context
 from typing import TYPE_CHECKING, Any
 
-from flows.server import die_with_parent
+from flows.server import die_with_parent, until_it_answers
 
 if TYPE_CHECKING:
     from prefect.client.schemas.objects import FlowRun
@@ -61,6 +61,7 @@ def _settle() -> None:
 
     logging.getLogger("prefect.task_runs").setLevel(logging.WARNING)  # the UI shows states without a log of them
     _held.enter_context(no_heartbeat())
+    until_it_answers(os.environ["PREFECT_API_URL"])  # on a busy machine the server may come up last
     # A client of its own for every run would read the system's certificates again, 40 ms each.
     _held.enter_context(SyncClientContext.get_or_create())
 
