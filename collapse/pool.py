@@ -289,16 +289,15 @@ def _begun(schema: Schema, counts: np.ndarray) -> Any:
     return hashlib.sha256(canonical({"schema": schema.plain(), "counts": counts.tolist()}).encode())
 
 
-def head_content(path: Path, count: int) -> tuple[str, int]:
-    """Return the content hash of the first ``count`` rows of the first replicate of a part, and how many there are."""
+def head(path: Path, count: int) -> Rows:
+    """Return the first ``count`` rows, or all there are, of the first replicate of a part; no more is read."""
     import pyarrow.parquet as pq
 
     note = part_note(path)
     schema, count = Schema.parse(note["schema"]), min(count, note["counts"][0])
     with pq.ParquetFile(path, buffer_size=BUFFER, pre_buffer=False) as file:
         batch = next(file.iter_batches(max(1, count), columns=[stored_name(c) for c in schema.columns]))
-    values = {c.name: _numpy(c, batch.column(stored_name(c)))[:count] for c in schema.columns}
-    return content_hash(schema, np.array([count]), values), count
+    return Rows(schema, {c.name: _numpy(c, batch.column(stored_name(c)))[None, :count] for c in schema.columns})
 
 
 def _absorb(state: Any, column: Column, values: np.ndarray) -> None:

@@ -70,10 +70,15 @@ def heal() -> list[str]:
         if before is not None and (now is None or not set(before) <= set(now)):
             _replace(LOCK, BACKUP.read_text(encoding="utf-8"))
             done.append("restored dvc.lock from the copy made before the last run")
+    sweep()
+    return done
+
+
+def sweep() -> None:
+    """Remove outputs in the making of processes that are gone."""
     for left in Path("data/.tmp").glob("*.*"):
         if not Path(f"/proc/{left.name.rsplit('.', 1)[1]}").exists():
             shutil.rmtree(left, ignore_errors=True)
-    return done
 
 
 def _sound_rwlock(path: Path) -> bool:

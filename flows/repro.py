@@ -19,7 +19,7 @@ from collapse.errors import InputError, NodeError, nearest, storage
 from collapse.layout import RECORDS, Files
 from collapse.params import Study, read_params, read_studies
 from flows import STARTED, plan
-from flows.ledger import Ledger, exclusive, heal
+from flows.ledger import Ledger, exclusive, heal, sweep
 from flows.progress import Progress
 from flows.server import Served
 from flows.workers import Outcome, Workers, parameters
@@ -425,6 +425,7 @@ def _served(run: Run, stale: set[str], served: Served, workers: Workers) -> None
             for number in before:
                 signal.signal(number, signal.SIG_IGN)  # what follows takes seconds and must be whole
             workers.close()  # before anything is recorded: no process writes any more
+            sweep()
             run.drain()
             run.record(run.unrecorded)
             if not served.gone():

@@ -32,14 +32,15 @@ from collapse.pool import (
     NAME,
     Part,
     content_hash,
-    head_content,
+    head,
     part_note,
     read_part,
     stored_content,
     summary_path,
+    write_part,
 )
 from collapse.provenance import Makeup, makeup
-from tasks.check import inherited
+from tasks.check import inherited, judge
 from tasks.expectations.verdict import outcome
 from tasks.measure import SHOWN, medians
 from tasks.turn import CLASSIFIER, WEIGHTS, Turn
@@ -51,6 +52,8 @@ CACHE = Path(".dvc/cache/files/md5")
 NAME_OF_OBJECT = re.compile(r"[0-9a-f]{32}\.dir")
 #: The records of a node.
 RECORD = ("parquet", "json", "samples.parquet", "verdict.json", "validation.json")
+#: A sample of more bytes is not judged again: that takes all its rows at once.
+JUDGED = 64 << 20
 #: Bytes that are hashed at once.
 BLOCK = 1 << 18
 
@@ -178,7 +181,7 @@ class Auditor:
             self._model(turn, manifest, checked, fault)
         self._described(turn, manifest, fault)
         parts = self._parts(files, manifest, checked, fault)
-        self._notes(files, manifest, checked, fault)
+        self._notes(turn, manifest, checked, fault)
         if node.parent is None:
             self._generation_0(study, files, manifest, parts, checked, fault)
         elif "halted" not in manifest:
@@ -497,17 +500,18 @@ class Auditor:
             self._exactly(folder, {path.name: None, MANIFEST: None, **beside}, checked, fault)
             checked.bytes += path.stat().st_size
 
-    def _notes(self, files: Files, manifest: dict[str, Any], checked: Checked, fault: Callable[..., None]) -> None:
+    def _notes(self, turn: Turn, manifest: dict[str, Any], checked: Checked, fault: Callable[..., None]) -> None:
         """Verify that the measurements carry this manifest."""
         import pyarrow.parquet as pq
 
+        files = turn.files
         path = files.record("parquet")
+        self._judged(turn, manifest, fault)
         try:
             note = json.loads((pq.read_schema(path).metadata or {})[b"collapse"])
         except Exception as error:
             fault(path, f"cannot be read ({(str(error).splitlines() or ['damaged'])[0][:100]})")
             return
-        self._judged(files, manifest, fault)
         if note.get("manifest_sha256") != self.digests(files.pool / MANIFEST)[0]:
             fault(path, "was measured of another manifest than the one that lies there")
         for ending in RECORD:
@@ -517,10 +521,11 @@ class Auditor:
             else:
                 fault(record, "is missing")
 
-    def _judged(self, files: Files, manifest: dict[str, Any], fault: Callable[..., None]) -> None:
-        """Verify what can be computed again from the measurements and the sample, without judging anew."""
+    def _judged(self, turn: Turn, manifest: dict[str, Any], fault: Callable[..., None]) -> None:
+        """Verify what can be computed again from the measurements and the sample: medians, verdict, rows to show."""
         import pyarrow.parquet as pq
 
+        files = turn.files
         told: dict[str, Any] = {}
         for ending in ("json", "validation.json", "verdict.json"):
             path = files.record(ending)
@@ -532,30 +537,56 @@ class Auditor:
                 continue
             if text != _text(told[ending]):
                 fault(path, "is not as this laboratory writes it: edited")
-        try:
+        halted = manifest.get("halted")
+
+        def held() -> None:
             if "json" in told and told["json"] != medians(pq.read_table(files.record("parquet"))):
                 fault(files.record("json"), "does not hold the medians of the measurements")
-            if "halted" in manifest:
-                judged = inherited(files.node, manifest["halted"])
-                for ending, true in zip(("validation.json", "verdict.json"), judged, strict=True):
-                    if told.get(ending, true) != true:
-                        fault(files.record(ending), "is not what follows from the halt")
-                return
-            if "validation.json" in told and "verdict.json" in told:
-                true = outcome(told["validation.json"]["gates"])
-                true["node"] = None if true["outcome"] == "pass" else files.node
-                if told["verdict.json"] != true or told["validation.json"]["outcome"] != true["outcome"]:
-                    fault(files.record("verdict.json"), "does not follow from the gates of validation.json")
-            shown = part_note(files.record("samples.parquet"))
-            content, count = head_content(files.sample_part, SHOWN)
-            if self.content(files.record("samples.parquet"), shown) != content or shown["content"] != content:
-                fault(files.record("samples.parquet"), f"does not hold the first {count} rows of the sample")
-        except InputError as error:
-            place, _, what = str(error).partition(": ")
-            fault(place, what)
-        except Exception as error:  # Arrow raises many kinds for a damaged file, and an edited one may say anything
-            fault(files.record("parquet"), f"cannot be held against the other records "
-                                           f"({(str(error).splitlines() or [type(error).__name__])[0][:100]})")
+
+        def judged() -> None:
+            if halted is None and files.sample_part.stat().st_size > JUDGED:
+                true = [{"node": files.node, "outcome": outcome(told["validation.json"]["gates"])["outcome"]}]
+                same = [{key: told["validation.json"][key] for key in true[0]}]
+            else:
+                true = [json.loads(_text(body)) for body in
+                        (inherited(files.node, halted) if halted else judge(turn.study, turn.node.branch, files))]
+                same = [told.get("validation.json"), told.get("verdict.json")]
+            for ending, one, other in zip(("validation.json", "verdict.json"), same, true, strict=False):
+                if one is not None and one != other:
+                    fault(files.record(ending), "is not what judging the node again gives")
+
+        def shown() -> None:
+            path = files.record("samples.parquet")
+            if halted is not None:
+                note = json.loads((pq.read_schema(path).metadata or {})[b"collapse"])
+                if note.get("manifest") != manifest or pq.read_metadata(path).num_rows:
+                    fault(path, "is not that of a node below a halt")
+            elif problem := self._other_than_shown(path, files, manifest):
+                fault(path, problem)
+
+        for check, ending in ((held, "parquet"), (judged, "validation.json"), (shown, "samples.parquet")):
+            try:
+                check()
+            except Exception as error:  # Arrow raises many kinds for a damaged file, and an edited one may say anything
+                text = (str(error).splitlines() or [type(error).__name__])[0]
+                fault(files.record(ending), f"cannot be held against the other records ({text[:100]})")
+
+    def _other_than_shown(self, path: Path, files: Files, manifest: dict[str, Any]) -> str:
+        """Return how the rows that the page shows differ from the first ones of the sample; '' if they do not."""
+        import pyarrow.parquet as pq
+
+        first = head(files.sample_part, SHOWN)
+        again = Part.of(first, files.node, manifest["generation"], manifest["branch"] is not None)
+        content = content_hash(again.schema, again.counts, again.values)
+        if self.content(path, part_note(path)) != content:
+            return f"does not hold the first {first.n} rows of the sample"
+        writers = [pq.read_metadata(file).created_by for file in (path, files.sample_part)]
+        with tempfile.TemporaryDirectory() as folder:
+            write_part(again, Path(folder) / "again", str(manifest["study"]))
+            ours = pq.read_metadata(Path(folder) / "again").created_by
+            equal = (Path(folder) / "again").read_bytes() == path.read_bytes()
+        # Another version of the library may write equal rows in other bytes.
+        return "" if equal or (writers[0] == writers[1] != ours) else "is not as this laboratory writes it: edited"
 
     # --------------------------------------------------------------------------------------------- DVC
 
