@@ -8,7 +8,7 @@ MAKEFLAGS += --no-print-directory
 UNUSED := '/tests/|transformers/models/(?!auto/|gpt2/|llama/|opt/)'
 
 .DEFAULT_GOAL := help
-.PHONY: help repro dvc ui paper gallery bench test lint clean
+.PHONY: help repro dvc ui paper gallery soak bench test lint clean
 
 help:  ## List the targets
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 10
@@ -27,6 +27,9 @@ paper: $(STAMP)  ## Rebuild the laws of the literature, in a project of their ow
 
 gallery: $(STAMP)  ## Rebuild the studies of images, tables and text, in a project of their own: gallery/
 	@cd gallery && export PATH="$(CURDIR)/$(BIN):$$PATH" && collapse plan && collapse repro && collapse report
+
+soak: $(STAMP)  ## Kill 200 runs, forge 2,000 files, and see that nothing is lost or missed (an hour)
+	@$(BIN)/python -m benchmarks soak mutations
 
 bench: $(STAMP)  ## Measure this machine
 	@$(BIN)/python -m benchmarks

@@ -22,11 +22,11 @@ from collapse.errors import InputError, nearest
 from collapse.grid import Grid
 from collapse.metrics import facts
 from collapse.models.base import Model
+from collapse.pool import NAME
 from collapse.regimes.base import Regime
 from collapse.sources.base import Source
 from collapse.spec import Spec
 
-NAME = re.compile(r"[a-z][a-z0-9-]*")
 #: Not names: generation 0, and what one reader or another of YAML takes for a boolean or nothing.
 RESERVED = frozenset({"real", "true", "false", "yes", "no", "on", "off", "y", "n", "null", "none"})
 

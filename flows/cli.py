@@ -54,7 +54,11 @@ def repro(
     """Make every stale node, in parallel, and record it in DVC: the same result as 'dvc repro'."""
     from flows.repro import repro
 
-    failed = repro(study, branch, workers, debug)
+    try:
+        failed = repro(study, branch, workers, debug)
+    except KeyboardInterrupt:  # the command line's library would say "Aborted."
+        print("stopped; what is finished is kept", file=sys.stderr)
+        raise typer.Exit(130) from None
     if failed:
         raise typer.Exit(1)
 

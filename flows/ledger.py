@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from collapse.errors import InputError
+from collapse.pool import sync
 
 LOCK = Path("dvc.lock")
 HOME = Path(".dvc/tmp/collapse")
@@ -74,10 +75,15 @@ def heal() -> list[str]:
         if before is not None and (now is None or not set(before) <= set(now)):
             _replace(LOCK, BACKUP.read_text(encoding="utf-8"))
             done.append("restored dvc.lock from the copy made before the last run")
+    sweep()
+    return done
+
+
+def sweep() -> None:
+    """Remove outputs in the making of processes that are gone."""
     for left in Path("data/.tmp").glob("*.*"):
         if not Path(f"/proc/{left.name.rsplit('.', 1)[1]}").exists():
             shutil.rmtree(left, ignore_errors=True)
-    return done
 
 
 def _sound_rwlock(path: Path) -> bool:
@@ -105,17 +111,26 @@ def _keys(path: Path) -> list[str] | None:
 
 def _replace(path: Path, text: str) -> None:
     temporary = HOME / f"{path.name}.{os.getpid()}"
-    with open(temporary, "w", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(temporary, path)
+    try:
+        with open(temporary, "w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+        sync(path.parent)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _journal() -> str:
+    """Return the journal, whose end a power cut may have left as anything."""
+    return JOURNAL.read_text(encoding="utf-8", errors="replace") if JOURNAL.exists() else ""
 
 
 def failures() -> dict[str, str]:
     """Return why stages failed in the last run, those that have been made since left out."""
     found: dict[str, str] = {}
-    lines = JOURNAL.read_text(encoding="utf-8").splitlines() if JOURNAL.exists() else []
+    lines = _journal().splitlines()
     for line in lines:
         with suppress(ValueError):  # the last line may be cut short
             entry = json.loads(line)
@@ -241,21 +256,26 @@ class Ledger:
     def open(self) -> None:
         """Begin a run: keep a copy of dvc.lock, or take up the journal of the run that was cut short."""
         HOME.mkdir(parents=True, exist_ok=True)
-        if JOURNAL.exists():
-            for line in JOURNAL.read_text(encoding="utf-8").splitlines():
-                with suppress(ValueError, KeyError):  # the last line may be cut short
-                    entry = json.loads(line)
-                    if "base" in entry:
-                        self.base = entry["base"]
-                    else:
-                        self.journal[entry["stage"]] = entry["fingerprint"]
+        begun, text = False, _journal()
+        for line in text.splitlines():
+            with suppress(ValueError, KeyError, TypeError):  # the last line may be cut short
+                entry = json.loads(line)
+                if "base" in entry:
+                    self.base, begun = entry["base"], True
+                else:
+                    self.journal[entry["stage"]] = entry["fingerprint"]
+        if begun:
+            if not text.endswith("\n"):  # what follows must not be read as part of the line that was cut short
+                self._note(None)
             return
+        JOURNAL.unlink(missing_ok=True)
         self.base = list(_blocks(LOCK, self.written))
         if LOCK.exists():
-            shutil.copyfile(LOCK, BACKUP)
+            _replace(BACKUP, LOCK.read_text(encoding="utf-8"))
         else:
             BACKUP.unlink(missing_ok=True)
         self._note({"base": self.base})
+        sync(HOME)
 
     def finished(self, name: str, fingerprint: str) -> None:
         """Note that a stage's outputs are whole, before DVC knows it."""
@@ -272,9 +292,9 @@ class Ledger:
             Path(str(out.fs_path)).exists() for out in self.stages[name].outs
         )
 
-    def _note(self, entry: dict[str, Any]) -> None:
+    def _note(self, entry: dict[str, Any] | None) -> None:
         with open(JOURNAL, "a", encoding="utf-8") as file:
-            file.write(json.dumps(entry) + "\n")
+            file.write("\n" if entry is None else json.dumps(entry) + "\n")
             file.flush()
             os.fsync(file.fileno())
 
@@ -317,6 +337,7 @@ class Ledger:
             other = [key for key in stages if key not in {*base, *rest}]
             ordered = {key: stages[key] for key in (*base, *other, *rest)}
             text = HEAD + "".join(ordered.values())
+            os.sync()  # DVC flushes nothing: what it stored must be on disk before its lock says so
             _replace(LOCK, text)
             self.written = text, ordered
             with self.repo.scm_context(quiet=True) as context:

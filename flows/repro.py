@@ -7,6 +7,7 @@ import signal
 import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import FIRST_COMPLETED, Future, wait
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import cache
@@ -14,11 +15,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from collapse import lineage
-from collapse.errors import InputError, nearest
+from collapse.errors import InputError, NodeError, nearest, storage
 from collapse.layout import RECORDS, Files
 from collapse.params import Study, read_params, read_studies
 from flows import STARTED, plan
-from flows.ledger import Ledger, exclusive, heal
+from flows.ledger import Ledger, exclusive, heal, sweep
 from flows.progress import Progress
 from flows.server import Served
 from flows.workers import Outcome, Workers, parameters
@@ -131,9 +132,17 @@ class Run:
 
     # ----------------------------------------------------------------------------------- running
 
-    def go(self, workers: Workers) -> None:
-        """Run until every unit is settled, failed or skipped."""
+    def go(self, workers: Workers, served: Served) -> None:
+        """Run until every unit is settled, failed or skipped.
+
+        Raises
+        ------
+        NodeError
+            If nothing can go on: the server or a worker is gone, or the disk takes no more.
+        """
         while True:
+            if served.process is not None and served.gone():
+                raise NodeError(served.farewell)
             if self.stopped:  # libraries have been seen to swallow the interrupt itself
                 raise KeyboardInterrupt
             for unit, flow in self._settle_all():
@@ -142,7 +151,13 @@ class Run:
                 break
             done, _ = wait(self.running, timeout=0.5, return_when=FIRST_COMPLETED)
             for future in done:
-                self._finish(self.running.pop(future), future.result())
+                outcome = future.result()
+                if outcome.error is not None and not outcome.ends and served.gone():
+                    raise NodeError(served.farewell)
+                name = self.running.pop(future)
+                if outcome.ends:
+                    raise NodeError(f"{name}: {outcome.error}")
+                self._finish(name, outcome)
             self.progress.tick()
             if time.monotonic() - self.last_record > max(RECORD_EVERY, SHARE * self.recording):
                 self.record(self._quiet())
@@ -216,9 +231,10 @@ class Run:
         self._note(unit)
 
     def drain(self) -> None:
-        """Take what was finished but not yet noticed when the run was stopped."""
+        """Take what was finished but not yet noticed when the run was stopped; what failed then is tried again."""
         for future, name in self.running.items():
-            if future.done() and not future.cancelled() and future.exception() is None:
+            done = future.done() and not future.cancelled() and future.exception() is None
+            if done and future.result().error is None:
                 self._finish(name, future.result())
         self.running.clear()
 
@@ -407,18 +423,27 @@ def _served(run: Run, stale: set[str], served: Served, workers: Workers) -> None
         def whole_run() -> None:
             with recorded("repro") as told:
                 workers.parent = told.id
-                run.go(workers)
+                run.go(workers, served)
                 told.error = run.failure
 
         before = {number: signal.signal(number, run.stop) for number in (signal.SIGINT, signal.SIGTERM)}
         try:
             whole_run()
+        except BrokenProcessPool:
+            raise NodeError("a worker was killed, by the system if memory ran out (fewer workers need less: --workers "
+                            "1); what is finished is kept: run it again to go on") from None
+        except Exception as error:
+            if isinstance(error, (InputError, NodeError)) or storage(error) or not served.gone():
+                raise
+            raise NodeError(served.farewell) from error  # Prefect could not report the end of the run
         finally:
             for number in before:
                 signal.signal(number, signal.SIG_IGN)  # what follows takes seconds and must be whole
             workers.close()  # before anything is recorded: no process writes any more
+            sweep()
             run.drain()
             run.record(run.unrecorded)
-            run.forget()
+            if not served.gone():
+                run.forget()
             for number, handler in before.items():
                 signal.signal(number, handler)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from collapse.errors import InputError, NodeError
+from collapse.errors import InputError, NodeError, storage
 
 
 @contextmanager
@@ -32,8 +32,8 @@ def command(function: Callable[..., Any], *arguments: Any) -> int:
     except Exception as error:
         if debug:
             raise
-        text = " ".join(f"{type(error).__name__}: {error}".split())
-        print(f"error: {text[:300]} (--debug shows where)", file=sys.stderr)
+        text = storage(error) or " ".join(f"{type(error).__name__}: {error}".split())[:300] + " (--debug shows where)"
+        print(f"error: {text}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print("stopped; what is finished is kept", file=sys.stderr)
