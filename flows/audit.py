@@ -14,6 +14,7 @@ from collapse.layout import DATA
 from collapse.params import read_params, read_studies
 from collapse.pool import part_note, put, staging, stored_content, write_text
 from collapse.provenance import merkle, public_text, read_public, signing_key, verify
+from collapse.withdrawal import Mark, links, marks, read_record
 from tasks.audit import Auditor, Checked, Fault, leaves
 
 SEALS = Path("seals")
@@ -29,17 +30,24 @@ class Report:
     authority: str = "self-consistent, unauthenticated"
     root: str = ""
     replayed: list[str] = field(default_factory=list)
+    withdrawn: list[Mark] = field(default_factory=list)
 
     @property
     def sound(self) -> bool:
         """Return whether everything verifies."""
         return not self.faults
 
+    @property
+    def tainted(self) -> list[Mark]:
+        """Return what descends from something withdrawn, or is it and stands for itself."""
+        return [mark for mark in self.withdrawn if not mark.left_out or self.nodes[-1].name == mark.node]
+
     def plain(self) -> dict[str, Any]:
         """Return plain data for JSON."""
         return {"target": self.target, "verified": self.sound, "authority": self.authority if self.sound else "",
                 "root": self.root, "replayed": self.replayed,
                 "faults": [{"node": f.node, "place": f.place, "what": f.what} for f in self.faults],
+                "withdrawn": [vars(mark) for mark in self.withdrawn],
                 "nodes": [_plain(node) for node in self.nodes]}
 
 
@@ -81,6 +89,9 @@ def audit(target: str | None, *, root: str = "", signed_by: str = "", replay: in
     place = {name: i for i, name in enumerate(auditor.nodes)}
     found = sorted(way.values(), key=lambda c: place[c.name])
     report = Report(target or "all studies", found, faults + [f for c in found for f in c.faults])
+    if record := read_record():
+        there = links([auditor.nodes[c.name] for c in found], studies)
+        report.withdrawn = marks(record, there, auditor.nodes)
     whole = {auditor.nodes[c.name].study for c in found}
     if len(whole) == 1 and (only := next(iter(whole))) and len(found) == len(lineage.nodes(studies[only])):
         report.root = merkle(leaves(found))
@@ -261,6 +272,7 @@ def tree(report: Report) -> str:
         lines.append(f"{indent}{branch}{_line(node)}")
         inner = indent + {"": "", "├─ ": "│  ", "└─ ": "   "}[branch]
         lines.extend(f"{inner}   ✕ {fault.line}" for fault in node.faults)
+        lines.extend(f"{inner}   {mark.line}" for mark in report.withdrawn if mark.node == node.name)
         following = children.get(node.name, [])
         if len(following) == 1:  # a chain stays in its column
             walk(following[0], inner, "")
@@ -298,6 +310,13 @@ def verdict(report: Report) -> str:
     real = f"\nReality also comes in by: {'; '.join(inputs)}." if inputs else ""
     if report.sound:
         root = f"\nroot {report.root}" if report.root else ""
-        return f"{count}, {size / 1e6:.3g} MB of parts: {report.authority}{replayed}.{real}{root}"
+        return f"{count}, {size / 1e6:.3g} MB of parts: {report.authority}{replayed}.{real}{root}{_tainted(report)}"
     faults = f"{len(report.faults)} thing{'s do' if len(report.faults) > 1 else ' does'} not verify"
-    return f"{count}: {faults}. First: {report.faults[0].line}"
+    return f"{count}: {faults}. First: {report.faults[0].line}{_tainted(report)}"
+
+
+def _tainted(report: Report) -> str:
+    """Return how many nodes descend from something withdrawn, in a line of its own."""
+    names = {mark.node for mark in report.tainted}
+    return f"\n⚠ {len(names)} of them {'is' if len(names) == 1 else 'are'} withdrawn or descend{'s' * (len(names) == 1)} " \
+           f"from what was: see withdrawals.yaml" if names else ""
