@@ -201,7 +201,7 @@ def render(record: Sequence[Withdrawal]) -> str:
 
 
 def links(nodes: Iterable[Node], studies: Mapping[str, Study]) -> list[Link]:
-    """Return ``nodes`` (parents before children) as they lie there; those that do not, or not readably, are left out."""
+    """Return ``nodes`` (parents before children) as they lie there, but those that cannot be read."""
     found = []
     for node in nodes:
         files = Files.of(node)
@@ -259,6 +259,7 @@ class Search:
         self.target = nodes.get(item.target)
 
     def __call__(self, link: Link, part: Held) -> Mapping[int, int]:
+        """Return how many of the withdrawn rows a part of a pool holds, by replicate."""
         if part.origin != self.item.target or self.target is None:
             return {}
         if self.whole or (part.content == self.item.content and not self.item.rows):

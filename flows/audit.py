@@ -14,7 +14,7 @@ from collapse.layout import DATA
 from collapse.params import read_params, read_studies
 from collapse.pool import part_note, put, staging, stored_content, write_text
 from collapse.provenance import merkle, public_text, read_public, signing_key, verify
-from collapse.withdrawal import Mark, links, marks, read_record
+from collapse.withdrawal import RECORD, Mark, links, marks, read_record
 from tasks.audit import Auditor, Checked, Fault, leaves
 
 SEALS = Path("seals")
@@ -31,6 +31,8 @@ class Report:
     root: str = ""
     replayed: list[str] = field(default_factory=list)
     withdrawn: list[Mark] = field(default_factory=list)
+    #: The node, where only one was asked for.
+    alone: str = ""
 
     @property
     def sound(self) -> bool:
@@ -40,7 +42,7 @@ class Report:
     @property
     def tainted(self) -> list[Mark]:
         """Return what descends from something withdrawn, or is it and stands for itself."""
-        return [mark for mark in self.withdrawn if not mark.left_out or self.nodes[-1].name == mark.node]
+        return [mark for mark in self.withdrawn if not mark.left_out or mark.node == self.alone]
 
     def plain(self) -> dict[str, Any]:
         """Return plain data for JSON."""
@@ -89,6 +91,7 @@ def audit(target: str | None, *, root: str = "", signed_by: str = "", replay: in
     place = {name: i for i, name in enumerate(auditor.nodes)}
     found = sorted(way.values(), key=lambda c: place[c.name])
     report = Report(target or "all studies", found, faults + [f for c in found for f in c.faults])
+    report.alone = names[0] if len(names) == 1 else ""
     if record := read_record():
         there = links([auditor.nodes[c.name] for c in found], studies)
         report.withdrawn = marks(record, there, auditor.nodes)
@@ -318,5 +321,4 @@ def verdict(report: Report) -> str:
 def _tainted(report: Report) -> str:
     """Return how many nodes descend from something withdrawn, in a line of its own."""
     names = {mark.node for mark in report.tainted}
-    return f"\n⚠ {len(names)} of them {'is' if len(names) == 1 else 'are'} withdrawn or descend{'s' * (len(names) == 1)} " \
-           f"from what was: see withdrawals.yaml" if names else ""
+    return f"\n⚠ withdrawn, or descends from what was: {len(names)} of them; {RECORD} says why" if names else ""

@@ -146,8 +146,8 @@ def withdraw(
     why: Annotated[str, typer.Option("--why", help="What is wrong with it; audits report it.", metavar="TEXT")],
     rows: Annotated[str, typer.Option("--rows", help="Only these rows of the part, such as 0-59 or 0-59,80.",
                                       metavar="ROWS")] = "all",
-    exclude: Annotated[bool, typer.Option("--exclude", help="Write it into the study, so that the next 'collapse repro' "
-                                                            "leaves the sample out of training.")] = False,
+    exclude: Annotated[bool, typer.Option("--exclude", help="Write it into the study: the next 'collapse repro' leaves "
+                                                            "the sample out of training.")] = False,
     debug: Debug = False,
 ) -> None:
     """Withdraw data found tainted: show what descends from it, and record it, so that audits report it."""

@@ -63,8 +63,8 @@ def withdraw(target: str, why: str, rows: str = "all", exclude: bool = False) ->
     text = []
     if found.earlier is not None:
         earlier = found.earlier
-        text.append(f"{earlier.target} ({_rows(earlier)}) was withdrawn on {earlier.date}: {earlier.why}; "
-                    f"{_count(found.trace.nodes, 'node')} of this project {'hold or descend' if len(found.trace.nodes) != 1 else 'holds or descends'} from it now")
+        text.append(f"{earlier.target} ({_rows(earlier)}) was withdrawn on {earlier.date}: {earlier.why}; now "
+                    f"{_count(found.trace.nodes, 'node')} hold it or descend from it")
     else:
         text += [tree(found), "", rebuild(found)]
     if exclude:
@@ -89,8 +89,9 @@ def trace(target: str, why: str, rows: str, record: list[Withdrawal]) -> Found:
     there = links([node for node in nodes.values() if node.study == place.study], studies)
     found = closure(there, Search(item, nodes))
     item = Withdrawal(item.target, content, chosen, why, item.date, tuple(found.nodes))
+    away = {link.name for link in there if link.left_out}
     twins = [] if place.generation == 0 else [
-        node.name for node in nodes.values() if node.name != place.name and node.study == place.study
+        node.name for node in nodes.values() if node.name not in {place.name, *away} and node.study == place.study
         and node.generation == place.generation and own_content(node) == own_content(place) != ""]
     earlier = next((one for one in record if one.key == item.key), None)
     study = studies[place.study]
@@ -163,8 +164,8 @@ def rebuild(found: Found) -> str:
     own = [node for node in found.nodes.values() if node.study == found.study.name]
     path = found.study.path
     if found.place.generation == 0:
-        return (f"Real rows cannot be left out by collapse: take them out of the source's data, then run 'collapse plan' "
-                f"and 'collapse repro': all {len(own)} nodes of {found.study.name} are made again.")
+        return (f"Real rows cannot be left out by collapse: take them out of the source's data, then run 'collapse "
+                f"plan' and 'collapse repro': all {len(own)} nodes of {found.study.name} are made again.")
     below = descendants(found.place, own)
     if found.excluded and any(link.left_out for link in found.links if link.name == found.place.name):
         return f"It is left out already: {path} has it under withdrawn."

@@ -329,4 +329,6 @@ def curves(table: pd.DataFrame, branches: Sequence[BranchView]) -> pd.DataFrame:
 
 
 def _plain(value: Any) -> str:
+    if isinstance(value, dict):  # a regime within a regime
+        return " ".join(_plain(inner) if key == "regime" else f"{key} {_plain(inner)}" for key, inner in value.items())
     return f"{value:g}" if isinstance(value, float) else str(value)
