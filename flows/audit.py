@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from collapse import lineage
+from collapse import foreign, lineage
 from collapse.errors import InputError, nearest
 from collapse.layout import DATA
 from collapse.params import read_params, read_studies
@@ -56,6 +56,7 @@ class Report:
 def _plain(node: Checked) -> dict[str, Any]:
     made = node.makeup
     return {"node": node.name, "generation": node.generation, "parent": node.parent,
+            **({"provenance": node.manifest["provenance"]} if "provenance" in node.manifest else {}),
             "regime": (node.manifest.get("regime") or {}).get("kind", "real"),
             "manifest_sha256": next((v for k, v in node.leaves.items() if k.endswith("_manifest.json")), ""),
             "faults": len(node.faults), "real_inputs": node.manifest.get("real_inputs", []),
@@ -275,6 +276,8 @@ def tree(report: Report) -> str:
         lines.append(f"{indent}{branch}{_line(node)}")
         inner = indent + {"": "", "├─ ": "│  ", "└─ ": "   "}[branch]
         lines.extend(f"{inner}   ✕ {fault.line}" for fault in node.faults)
+        if brought := node.manifest.get("provenance"):
+            lines.append(f"{inner}   {foreign.line(brought)}")
         lines.extend(f"{inner}   {mark.line}" for mark in report.withdrawn if mark.node == node.name)
         following = children.get(node.name, [])
         if len(following) == 1:  # a chain stays in its column
