@@ -57,6 +57,13 @@ class NodeView:
     real_share: float | None
     manifest: dict[str, Any]
     manifest_sha256: str
+    #: Why its sample was withdrawn; '' if it was not.
+    withdrawn: str = ""
+
+    @property
+    def left_out(self) -> bool:
+        """Return whether its children are trained without its own sample."""
+        return self.outcome == "quarantine"
 
 
 @dataclass(frozen=True)
@@ -262,7 +269,7 @@ def _node(place: Place, records: Path) -> tuple[NodeView, pd.DataFrame]:
         place.name, place.branch, place.generation, place.parent, stage.get("node", ""),
         tuple(stage.get("replicates", ())), verdict["outcome"], verdict.get("node") or "",
         f"{halted['gate']} at {halted['node']}" if halted else "", tuple(validation.get("gates", ())), rows,
-        real / rows if rows else None, manifest, note["manifest_sha256"])
+        real / rows if rows else None, manifest, note["manifest_sha256"], validation.get("withdrawn", ""))
     return view, record.to_pandas()
 
 
