@@ -286,6 +286,14 @@ def test_a_poisoned_branch_is_traced_withdrawn_and_mended(made):
     untouched = [block for block in made.lock.split("\n  ") if "tiny-clean" in block]
     assert untouched == [block for block in lock.split("\n  ") if "tiny-clean" in block]
 
+    made.study(plain)  # and taken back: DVC sees that too, and everything is as it was
+    run("collapse", "plan")
+    assert run("dvc", "status", "-q", ok=False).returncode == 1
+    run("collapse", "repro")
+    assert [line for line in made.lock.splitlines() if "tiny-poisoned-03" in line] == [
+        line for line in lock.splitlines() if "tiny-poisoned-03" in line]
+    assert made.lock == lock and audited("tiny-poisoned-03", 1)
+
 
 def test_a_second_entry_joins_the_first_and_comments_stay():
     from flows.withdraw import _with_entry

@@ -9,7 +9,9 @@ from collapse.report.collect import BranchView, Collected, NodeView
 
 TOP, LEFT = 34, 150
 #: Width of a step from which a node's facts fit beneath it: its share of real rows; its rows and hash too.
-SHARES, FACTS = 36.0, 74.0
+SHARES, FACTS = 40.0, 64.0
+#: Where a node lies in its row, from the top; above it there is room for a word.
+DOWN = 30
 #: What stands in a node: its stage in a letter, so that colour is not needed.
 LETTERS = {"healthy": "H", "early": "E", "late": "L", "distorted": "D", "real": "R"}
 
@@ -26,7 +28,7 @@ class _Grid:
     def point(self, node: NodeView) -> tuple[float, float]:
         if node.branch is None:
             return LEFT, self.middle
-        return LEFT + node.generation * self.step, TOP + self.height * self.rows[node.branch] + 23
+        return LEFT + node.generation * self.step, TOP + self.height * self.rows[node.branch] + DOWN
 
     @property
     def radius(self) -> float:
@@ -37,17 +39,17 @@ def lineage(collected: Collected) -> str:
     """Return the drawing. Colours come from the page's style sheet, by stage; each node is a link to its facts."""
     branches = collected.branches
     last = max(branch.last for branch in branches)
-    step = max(26.0, min(88.0, 930 / last))
-    row = 80 if step >= FACTS else 60 if step >= SHARES else 46
+    step = max(26.0, min(110.0, 860 / last))
+    row = 94 if step >= FACTS else 66 if step >= SHARES else 50
     height = TOP + row * len(branches) + 4
-    grid = _Grid({b.name: i for i, b in enumerate(branches)}, step, row, TOP + row * (len(branches) - 1) / 2 + 23)
+    grid = _Grid({b.name: i for i, b in enumerate(branches)}, step, row, TOP + row * (len(branches) - 1) / 2 + DOWN)
     width = round(LEFT + last * step + max(30, step / 2 + 8))
     label = (f"Lineage of {collected.study.title}: {len(branches)} branches from one real data set, "
              f"{last} generations from left to right.")
     edges = [_edge(grid, collected.nodes[node.parent], node, branch)
              for branch in branches for node in branch.nodes if node.parent]
     marks = [_mark(grid, node) for node in collected.nodes.values()]
-    names = [f'<text class="name" x="8" y="{TOP + row * i + 27:g}" fill="{b.colour}">{escape(_short(b.name))}'
+    names = [f'<text class="name" x="8" y="{TOP + row * i + DOWN + 4:g}" fill="{b.colour}">{escape(_short(b.name))}'
              f"<title>{escape(b.name)}: {escape(b.rule)}</title></text>" for i, b in enumerate(branches)]
     every = 1 if step >= 26 and last <= 20 else 5
     heads = [f'<text class="head" x="{LEFT + g * step:g}" y="16">{g if g else "real"}</text>'
@@ -91,21 +93,21 @@ def _mark(grid: _Grid, node: NodeView) -> str:
     letter = "" if node.halted else \
         f'<text class="letter {kind}" x="{x:.1f}" y="{y + 4:.1f}" aria-hidden="true">{LETTERS[kind]}</text>'
     return (f'<a href="#node-{escape(node.name)}"><g>{ring}{shape}{cross}{letter}{slash}{title}</g>'
-            f'{_facts(grid, node, x, y + radius + 15)}</a>')
+            f'{_facts(grid, node, x, y)}</a>')
 
 
 def _facts(grid: _Grid, node: NodeView, x: float, y: float) -> str:
-    """Return what is written beneath a node, as far as there is room."""
+    """Return what is written about a node, as far as there is room."""
     if grid.step < SHARES or node.halted:
         return ""
-    words = ["withdrawn"] if node.withdrawn else []
+    below = y + grid.radius + 15
+    words = [("share", share(node), below)]
     if grid.step >= FACTS:
-        words += [f"{_thousands(node.rows)} rows, {share(node)}" if not words else share(node),
-                  node.manifest_sha256[:8]]
-    elif not words:
-        words = [share(node)]
-    lines = [f'<text class="fact{" bad" if word == "withdrawn" else ""}" x="{x:.1f}" y="{y + 11.5 * i:.1f}">'
-             f"{escape(word)}</text>" for i, word in enumerate(words)]
+        words = [("share", f"{share(node)} real", below), ("", f"{_thousands(node.rows)} rows", below + 12),
+                 ("hash", node.manifest_sha256[:8], below + 24)]
+        if node.left_out:
+            words.append(("bad", "withdrawn" if node.withdrawn else node.outcome, y - grid.radius - 9))
+    lines = [f'<text class="fact {kind}" x="{x:.1f}" y="{at:.1f}">{escape(word)}</text>' for kind, word, at in words]
     return f'<g aria-hidden="true">{"".join(lines)}</g>'
 
 
