@@ -121,7 +121,7 @@ def audit(
                                                              "part.", metavar="FILE")] = None,
     debug: Debug = False,
 ) -> None:
-    """Walk a dataset back to real data and verify every step; exit with 1 where one does not verify."""
+    """Walk a dataset back to real data and verify every step; exit with 1 where one does not, or is withdrawn."""
     from flows import audit as auditing
 
     if rows is not None:
@@ -139,8 +139,25 @@ def audit(
     else:
         print(auditing.tree(report))
         print(auditing.verdict(report))
-    if not report.sound:
+    if not report.sound or report.tainted:
         raise typer.Exit(1)
+
+
+@app.command()
+def withdraw(
+    target: Annotated[str, typer.Argument(help="A node (its sample), a study (its source), or a Parquet part.",
+                                          metavar="NODE|STUDY|FILE")],
+    why: Annotated[str, typer.Option("--why", help="What is wrong with it; audits report it.", metavar="TEXT")],
+    rows: Annotated[str, typer.Option("--rows", help="Only these rows of the part, such as 0-59 or 0-59,80.",
+                                      metavar="ROWS")] = "all",
+    exclude: Annotated[bool, typer.Option("--exclude", help="Write it into the study: the next 'collapse repro' leaves "
+                                                            "the sample out of training.")] = False,
+    debug: Debug = False,
+) -> None:
+    """Withdraw data found tainted: show what descends from it, and record it, so that audits report it."""
+    from flows.withdraw import withdraw
+
+    print(withdraw(target, why, rows, exclude))
 
 
 @app.command()

@@ -230,7 +230,7 @@ class Auditor:
         path, first = turn.files.pool / MANIFEST, turn.node.parent is None
         try:
             said, halted = {**turn.describe(), "format": FORMAT}, None if first else turn.halted
-        except (OSError, ValueError, KeyError) as error:
+        except (OSError, ValueError, KeyError, InputError) as error:
             fault(path, f"cannot be compared with its parent ({error})", end=True)
         said = json.loads(json.dumps(said))
         if manifest.get("halted") != halted:

@@ -17,6 +17,9 @@ from collapse.pool import file_hash, part_note, put, staging, write_text
 from tasks import io
 from tasks.turn import find
 
+#: What stands for a gate in the verdict on a withdrawn node.
+WITHDRAWN = "withdrawn"
+
 
 @io(name="check")
 def check(node: str) -> dict[str, Any]:
@@ -72,9 +75,13 @@ def judge(study: Study, branch: str | None, files: Files) -> tuple[dict[str, Any
     values = {name: measured[name].to_numpy() for name in measured}
     node_stage, replicates = stage(values, bands, generations, kind)
     verdict = expectations.outcome(validation["gates"])
+    why = study.withdrawn.get(files.node)
+    if why is not None and verdict["outcome"] != "halt":  # as if a gate had found it
+        verdict = {"outcome": "quarantine", "gates": sorted({*verdict["gates"], WITHDRAWN})}
     verdict["node"] = None if verdict["outcome"] == "pass" else files.node
     validation = {**validation, "node": files.node, "outcome": verdict["outcome"],
-                  "stage": {"node": node_stage, "replicates": replicates}}
+                  "stage": {"node": node_stage, "replicates": replicates},
+                  **({} if why is None else {"withdrawn": why})}
     return validation, verdict
 
 

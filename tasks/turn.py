@@ -7,7 +7,7 @@ from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
-from collapse import lineage, loop
+from collapse import foreign, lineage, loop
 from collapse.data import Rows
 from collapse.layout import Files
 from collapse.lineage import Node
@@ -153,6 +153,8 @@ class Turn:
         if self.study.source.inferred:
             about["schema"] = self.frame.schema.plain()
         if self.node.branch is None:
+            brought = foreign.of(self.study.source)
+            about |= {"provenance": brought} if brought else {}
             return {**about, "real_inputs": list(self.study.source.real_inputs), "rows": self.study.rows,
                     "seed": list(loop.address(self.study, 0).address)}
         branch = self.branch
