@@ -100,7 +100,7 @@ def build(studies: Mapping[str, Study]) -> dict[str, Any]:
                 calibrations[f"{study.name}-{branch.name}" if branch else study.name] = {
                     "study": study.name, "floor": study.floor(branch.name if branch else None), **optional,
                     "model": registry.code("models", (branch or study).model.kind),
-                    "library": (branch or study).model.library or NO_LIBRARY,
+                    "library": _library(study, branch),
                     **_own(branch, {"own_model": "model", "own_rows": "rows"}),
                 }
     for node in known.values():
@@ -115,11 +115,19 @@ def build(studies: Mapping[str, Study]) -> dict[str, Any]:
                 "study": node.study, "branch": branch.name, "parent": node.parent, "real": study.real,
                 "tails": _key(study, "tails"), "groups": _key(study, "groups"), "measure": _key(study, "measure"),
                 "model": registry.code("models", branch.model.kind),
-                "library": branch.model.library or NO_LIBRARY, "start": _start(study, branch, node),
+                "library": _library(study, branch), "start": _start(study, branch, node),
                 "regime": registry.code("regimes", branch.regime.kind),
                 **_own(branch, {"own_model": "model", "own_rows": "rows", "own_seed": "seed"}), **_settings(branch),
             }
     return {"reals": reals, "calibrations": calibrations, "generations": generations, "nodes": checks}
+
+
+def _library(study: Study, branch: Branch | None) -> str:
+    """Return what the model rests on beside its own file: a module, or a user's program."""
+    try:
+        return (branch or study).model.library or NO_LIBRARY
+    except InputError as error:
+        raise InputError(f"{study.path}: {f'branches.{branch.name}: ' if branch else ''}model: {error}") from None
 
 
 def _start(study: Study, branch: Branch, node: Node) -> str:

@@ -463,7 +463,7 @@ def _part(path: Path, where: str, group: str, raw: Any) -> Any:
         raise InputError(f"{path}: {where} must name its kind, such as {{kind: {registry.names(group)[0]}}}")
     cls = _find(path, f"{where}.kind", group, raw["kind"])
     body = {key: value for key, value in raw.items() if key != "kind"}
-    _known(path, f"{where}.", body, tuple(cls.model_fields))
+    _known(path, f"{where}.", body, [field.alias or name for name, field in cls.model_fields.items()])
     return _build(path, where, cls, body)
 
 
