@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -13,6 +14,7 @@ from collapse.pool import Part, stored_name, write_part
 from collapse.sources.table import BOOLEANS, MISSING
 
 if TYPE_CHECKING:
+    import pandas as pd
     import pyarrow as pa
 
 Form = Literal["parquet", "csv"]
@@ -21,16 +23,22 @@ Form = Literal["parquet", "csv"]
 def write(rows: Rows, path: Path, form: Form) -> None:
     """Write one replicate of rows as a plain table: the columns of the study, in its order, one line per row.
 
-    Parquet holds what a part of a pool holds. CSV has a header, dates in ISO 8601, and nothing where a value is missing.
+    Parquet holds what a part of a pool holds. CSV has a header, dates in ISO 8601, and an empty field where a
+    value is missing.
     """
-    parquet = path if form == "parquet" else path.with_suffix(".parquet")
-    write_part(Part.of(rows, "training", 0, synthetic=True), parquet, "")
-    if form == "csv":
-        import pyarrow.parquet as pq
+    if form == "parquet":
+        write_part(Part.of(rows, "training", 0, synthetic=True), path, "")
+    else:
+        frame(rows).to_csv(path, index=False)
 
-        frame = pq.read_table(parquet).to_pandas(integer_object_nulls=True, date_as_object=True)
-        frame.to_csv(path, index=False)
-        parquet.unlink()
+
+def frame(rows: Rows) -> pd.DataFrame:
+    """Return one replicate as a pandas frame, with the types of a part on disk; whole numbers with gaps are objects."""
+    import pyarrow.parquet as pq
+
+    with TemporaryDirectory(prefix="collapse-") as folder:
+        write(rows, Path(folder) / "rows.parquet", "parquet")
+        return pq.read_table(Path(folder) / "rows.parquet").to_pandas(integer_object_nulls=True)
 
 
 def read(path: Path, schema: Schema, rows: int, form: Form) -> Rows:
@@ -87,7 +95,8 @@ def _table(path: Path, schema: Schema, form: Form) -> pa.Table:
 
         options = csv.ConvertOptions(column_types={c.name: pa.string() for c in schema.columns}, null_values=[],
                                      strings_can_be_null=False)
-        return csv.read_csv(path, csv.ReadOptions(use_threads=False), csv.ParseOptions(newlines_in_values=True), options)
+        return csv.read_csv(path, csv.ReadOptions(use_threads=False), csv.ParseOptions(newlines_in_values=True),
+                            options)
     except (pa.ArrowException, OSError, ValueError) as error:
         first = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise NodeError(f"cannot be read as {form} ({first[:120]})") from None

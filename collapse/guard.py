@@ -5,6 +5,7 @@ after LIMIT seconds, it kills the program with all that the program started, and
 start costs 15 ms.
 """
 
+import contextlib
 import os
 import select
 import signal
@@ -58,18 +59,13 @@ def adopt() -> None:
 
 def sweep(child: int) -> None:
     """Kill the program's group, then whatever else is left below this process."""
-    try:
+    with contextlib.suppress(OSError):  # all of it may have ended
         os.killpg(child, signal.SIGKILL)
-    except (ProcessLookupError, PermissionError):
-        pass
     children = f"/proc/self/task/{os.getpid()}/children"
     for _ in range(1000):  # those of the killed are adopted, and seen in the next round
-        try:
-            with open(children, encoding="ascii") as file:
-                for pid in file.read().split():
-                    os.kill(int(pid), signal.SIGKILL)
-        except OSError:
-            pass
+        with contextlib.suppress(OSError), open(children, encoding="ascii") as file:
+            for pid in file.read().split():
+                os.kill(int(pid), signal.SIGKILL)
         try:
             os.waitpid(-1, 0)
         except ChildProcessError:

@@ -30,8 +30,8 @@ GRACE = 10
 def run(words: Sequence[str], log: Path, timeout: float, what: str) -> str:
     """Run ``words`` in the working directory with its output in ``log``; return the end of the log.
 
-    ``words[0]`` is found on the PATH, or is a path. Whatever the program started is gone afterwards, and also where this
-    process is killed while it runs.
+    ``words[0]`` is found on the PATH, or is a path. Whatever the program started is gone afterwards, also where
+    this process is killed while it runs.
 
     Raises
     ------
@@ -42,7 +42,8 @@ def run(words: Sequence[str], log: Path, timeout: float, what: str) -> str:
     begin = time.monotonic()
     command = [sys.executable, "-I", "-S", guard.__file__, str(float(timeout)), *words]
     with open(log, "xb") as out:
-        process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=out, stderr=out, env={**os.environ, **SETTLED})
+        process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=out, stderr=out,
+                                   env={**os.environ, **SETTLED})
     try:
         code = process.wait(timeout + GRACE)
     except subprocess.TimeoutExpired:
@@ -153,8 +154,8 @@ def watched(files: Sequence[Path], watch: str | None, where: str) -> str | None:
 
     common = os.path.commonpath([file.parent.as_posix() for file in files])
     if common in ("", "."):
-        raise InputError(f"{where} names {files[0]} and {files[1]}, which share no folder below the project's; move them "
-                         f"into one, such as programs/, or write watch: FOLDER")
+        raise InputError(f"{where} names {files[0]} and {files[1]}, which share no folder below the project's; move "
+                         f"them into one, such as programs/, or write watch: FOLDER")
     return Path(common).as_posix()
 
 

@@ -34,8 +34,8 @@ class Command(Model):
 
     They run in the project's folder, once for every replicate. In them stand
 
-    * ``{data}``, the training rows, a file; ``{out}``, an empty folder for whatever was learned; ``{seed}`` (``fit``),
-    * ``{model}``, a folder with those files; ``{rows}``, how many; ``{seed}``; ``{out}``, the file to write (``sample``).
+    * in ``fit`` ``{data}``, the training rows, a file; ``{out}``, an empty folder for what is learned; ``{seed}``;
+    * in ``sample`` ``{model}``, a folder with those files; ``{rows}``, how many; ``{seed}``; ``{out}``, a file.
 
     Files are Parquet or, by ``format``, CSV, with the study's columns. A seed is a whole number below 2^31, another for
     each replicate, generation and purpose. What was learned is kept file by file, as bytes, with the node. A command
