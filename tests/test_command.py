@@ -247,7 +247,7 @@ def test_commands_that_cannot_run_are_refused_when_planned():
     good = {"fit": ["cp", "{data}", "{out}"], "sample": ["cp", "{model}", "{rows}", "{seed}", "{out}"]}
     for change, what in (({"fit": ["cp", "{dat}", "{out}"]}, "'{dat}' is not a placeholder; did you mean 'data'"),
                          ({"fit": ["cp", "{data}"]}, "command.fit lacks the placeholder {out}"),
-                         ({"sample": ["cp", "{model}", "{rows}", "{out}"]}, "command.sample lacks the placeholder {see"),
+                         ({"sample": ["cp", "{model}", "{rows}", "{out}"]}, "lacks the placeholder {seed}"),
                          ({"fit": ["no-such-tool", "{data}", "{out}"]}, "'no-such-tool' is not a program"),
                          ({"version": ["no-such-tool"]}, "command.version: 'no-such-tool' is not a program"),
                          ({"version": ["false"]}, "command.version: 'false' exited with 1"),
