@@ -36,6 +36,24 @@ def root(version: Annotated[bool, typer.Option("--version", help="Print the vers
 
 
 @app.command()
+def init(
+    data: Annotated[str, typer.Option("--data", help="A CSV or Parquet file.", metavar="FILE")],
+    name: Annotated[str, typer.Option("--name", help="The study's name.", metavar="NAME")] = "mine",
+    label: Annotated[str | None, typer.Option("--label", help="The column that is the class.",
+                                            metavar="COLUMN")] = None,
+    debug: Debug = False,
+) -> None:
+    """Look at a file of yours, and write a commented study of it that 'collapse repro' can run."""
+    from flows.init import init
+
+    assumed = init(data, name, label)
+    print(f"studies/{name}.yaml written, and listed in params.yaml. Assumed:")
+    for line in assumed:
+        print(f"- {line}")
+    print(f"Now: collapse repro --study {name}")
+
+
+@app.command()
 def plan(debug: Debug = False) -> None:
     """Check params.yaml and studies/, and write lineage.yaml, the map of all nodes."""
     from flows import plan

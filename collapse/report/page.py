@@ -12,7 +12,7 @@ import numpy as np
 
 from collapse.calibration import judged
 from collapse.pool import write_text
-from collapse.report import drawing, pictures, tables, texts
+from collapse.report import drawing, phase, pictures, tables, texts
 from collapse.report.collect import COLUMNS, FAMILIES, BranchView, Collected, NodeView
 
 #: Metrics that get a chart of their own, and series that the explorer offers.
@@ -37,6 +37,7 @@ def render(collected: Collected) -> str:
     environment = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
     environment.filters.update(number=number, span=span)
     template = environment.from_string(_asset("page.html"))
+    phases = phase.diagrams(collected) if collected.study.sweeps else []
     return template.render(
         c=collected, study=collected.study, question=question(collected), finding=finding(collected),
         summary=[_summary(collected, branch) for branch in collected.branches], headline=collected.headline,
@@ -45,8 +46,10 @@ def render(collected: Collected) -> str:
         texts=texts.figures(collected), tokens=texts.budget(collected),
         gates=_gates(collected), lines=_lines(collected), drawing=Markup(drawing.lineage(collected)),
         about=_about(collected),
-        legend=collected.branches, safe=Markup, tally=_tally(collected), data=Markup(_script(_curves(collected))),
-        css=Markup(_asset("page.css")), js=Markup(_asset("page.js")), plotly=Markup(get_plotlyjs()))
+        legend=collected.branches, safe=Markup, tally=_tally(collected),
+        data=Markup(_script({**_curves(collected), **({"phases": phases} if phases else {})})), phases=phases,
+        css=Markup(_asset("page.css")),
+        js=Markup(_asset("page.js") + (_asset("phase.js") if phases else "")), plotly=Markup(get_plotlyjs()))
 
 
 def write(collected: Collected, folder: Path) -> None:
