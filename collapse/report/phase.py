@@ -100,7 +100,8 @@ def _law(collected: Collected, sweep: Sweep, keys: Sequence[str], last: int) -> 
         for c, first in enumerate(at[0]):
             n, share = (first, second) if keys[0] == "rows" else (second, first)
             m = share * n
-            z[:, r, c] = FORMS[regime](last, n, m)[0][1:] if m >= 1 else \
+            # fewer than one kept row is none: the form of anchor divides by their number
+            z[:, r, c] = FORMS[regime](last, n, m)[0][1:] if m >= 1 or (m > 0 and regime != "anchor") else \
                 replace_variance(np.arange(1, last + 1), n, 0)
     return {"x": places[0], "y": places[1], "z": [[[float(f"{v:.4g}") for v in row] for row in g] for g in z]}
 
