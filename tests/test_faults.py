@@ -124,19 +124,23 @@ def mounted(folder: Path, *options: str):
         subprocess.run(["umount", "-l", str(folder)], check=True)
 
 
-def test_a_disk_that_fills_ends_the_run_in_one_line(fresh, whole):
-    data = fresh.root / "data"
-    with mounted(data, "-t", "tmpfs", "-o", "size=160k", "none"):
-        ended = fresh.run("collapse", "repro", ok=False)
-        assert ended.returncode == 1
-        one_line(ended, "the disk is full", "make room and run it again")
-        assert not left_over(fresh)
-        for pool in data.glob("*/pool"):  # what is in place is whole
-            assert (pool / "_manifest.json").stat().st_size > 0
-        subprocess.run(["mount", "-o", "remount,size=64m", str(data)], check=True)
-        fresh.run("collapse", "repro")
-        assert fresh.lock == whole
-        assert fresh.run("collapse", "audit", "tiny").returncode == 0
+def test_a_disk_that_fills_ends_the_run_in_one_line(tmp_path, prefect_api, whole):
+    disk = tmp_path / "disk"
+    with mounted(disk, "-t", "tmpfs", "-o", "size=96m", "none"):
+        project = Project.make(disk / "p", SMALL, prefect_api)
+        for left in (200_000, 2_500_000):  # in the middle of the nodes; at the page, which is larger
+            (disk / "ballast").unlink(missing_ok=True)
+            state = os.statvfs(disk)
+            (disk / "ballast").write_bytes(bytes(state.f_bavail * state.f_frsize - left))
+            ended = project.run("collapse", "repro", ok=False)
+            assert ended.returncode == 1, ended.stderr
+            one_line(ended, "the disk is full", "make room and run it again")
+            assert not left_over(project)
+            assert all((pool / "_manifest.json").stat().st_size for pool in project.root.glob("data/*/pool"))
+        (disk / "ballast").unlink()
+        project.run("collapse", "repro")
+        assert project.lock == whole
+        assert project.run("collapse", "audit", "tiny").returncode == 0
 
 
 def test_a_read_only_folder_is_one_line(fresh, whole):
