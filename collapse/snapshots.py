@@ -219,8 +219,8 @@ class Table:
         rows = rows.take(np.flatnonzero(whole)[None])
         if not rows.n:
             empty = [name for name in self.schema.names if scan.sample[name].isna().all()]
-            raise InputError(f"{snapshot.name}: {_listed(empty)} is missing in all rows, and never in the reference; mend "
-                             f"it, or --drop {' --drop '.join(empty)}")
+            raise InputError(f"{snapshot.name}: {_listed(empty)} is missing in all rows, and never in the reference; "
+                             f"mend it, or --drop {' --drop '.join(empty)}")
         return rows, scan.n, self._support(scan)
 
     def _support(self, scan: Scan) -> list[Support]:
@@ -231,14 +231,14 @@ class Table:
             if column.kind == "number":
                 for side, rows in zip(("below", "above"), scan.beyond[name], strict=True):
                     low, high = self.ranges[name]
-                    what = f"{side} {low if side == 'below' else high:g}"
+                    what = f"values {side} {low if side == 'below' else high:g}"
                     found.append(support(name, what, rows, scan.n, self.n))
                 if not column.missing:
-                    found.append(support(name, "missing", scan.missing[name], scan.n, self.n))
+                    found.append(support(name, "missing values", scan.missing[name], scan.n, self.n))
             else:
                 new = {text: count for text, count in scan.seen[name].items() if text not in column.categories}
-                shown = _listed([f"{text}" for text in sorted(new, key=lambda text: (-new[text], text))], 3)
-                found.append(support(name, f"new: {shown}", sum(new.values()), scan.n, self.n,
+                shown = _listed(sorted(new, key=lambda text: (-new[text], text)), 3)
+                found.append(support(name, f"the new {shown}", sum(new.values()), scan.n, self.n,
                                      self.singles.get(name, 0)))
         return [Support(s.column, s.what, s.rows, min(1.0, s.p * tests)) for s in found if s.rows]
 
@@ -396,8 +396,8 @@ def _numbers(series: pd.Series, column: Column, where: str) -> np.ndarray:
             raise InputError(f"{where}: column '{column.name}' has infinite values; mend them, or --drop {column.name}")
         if column.type in WHOLE and (np.nan_to_num(values) % 1 != 0).any():
             odd = values[np.nan_to_num(values) % 1 != 0][0]
-            raise InputError(f"{where}: column '{column.name}' holds {odd:g}, but whole numbers in the reference; round "
-                             f"it, or --drop {column.name}")
+            raise InputError(f"{where}: column '{column.name}' holds {odd:g}, but whole numbers in the reference; "
+                             f"round it, or --drop {column.name}")
     return values
 
 
@@ -478,7 +478,7 @@ def _unreadable(path: Path, what: str, error: Exception) -> InputError:
 
 
 def _pieces(data: Snapshot, wanted: list[str] | None) -> Iterator[pd.DataFrame]:
-    """Yield the rows of all files in frames of at most :data:`PIECE`; ``wanted`` columns, or all of the first file's."""
+    """Yield the rows of all files in frames of at most :data:`PIECE`: ``wanted`` columns, or all of the first file."""
     names = wanted
     for path in data.files:
         names = _header(path) if names is None else names
@@ -577,8 +577,8 @@ class Text:
             If a file is not UTF-8 or there is no text.
         """
         if groups or drop:
-            raise InputError(f"{'--groups' if groups else '--drop'}: {reference.name} is text, and has no columns; leave "
-                             f"it out")
+            raise InputError(f"{'--groups' if groups else '--drop'}: {reference.name} is text, and has no columns; "
+                             f"leave it out")
         return Text.of(documents(reference), reference.name)
 
     @staticmethod
@@ -637,7 +637,8 @@ class Text:
         tokens = [self.tokeniser.encode([text]) for text in texts]
         n = sum(map(len, tokens)) // BLOCK
         if not n:
-            raise InputError(f"{where}: has {sum(map(len, tokens))} tokens, less than a block of {BLOCK}; give more text")
+            raise InputError(f"{where}: has {sum(map(len, tokens))} tokens, less than a block of {BLOCK}; give more "
+                             f"text")
         rows = cut(tokens, self.schema, n, Rng("watch", "snapshot"))
         known = np.array([block.tobytes() in self._own for block in rows[self.schema.names[0]][0]])
         if known.mean() < 0.9:

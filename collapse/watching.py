@@ -16,8 +16,8 @@ support*: rows beyond the least and greatest of all N reference rows, where P(k 
 distribution (Wilks 1941, Ann Math Stat 12:91), and categories that the reference lacks (Good 1953, Biometrika 40:237).
 
 **Drifted or collapsing.** Whatever left its band, the alarm is given. Where location moved or new support appeared the
-snapshot is moved back (each continuous column that has clearly moved to the reference's mean, in whole steps where it is
-whole), new values are set aside, and tails and spread are judged again: what is healthy then has drifted.
+snapshot is moved back (each continuous column that has clearly moved to the reference's mean, in whole steps where it
+is whole), new values are set aside, and tails and spread are judged again: what is healthy then has drifted.
 """
 
 from __future__ import annotations
@@ -172,14 +172,14 @@ class Bands:
         values, spread, k = values[:, varies], spread[varies], len(values)
         center = values.mean(axis=0)
         gap = (values - center) / spread
-        skew = np.mean(gap**3, axis=0) * k**2 / ((k - 1) * (k - 2)) * ((k - 1) / k) ** 1.5
         error = np.sqrt(6 * k * (k - 1) / ((k - 2) * (k + 1) * (k + 3)))
+        skew = _moments(gap, k)[2]
         skews = np.stack([skew - error, skew + error])
-        # each draw as the others see it
-        inner = gap / np.sqrt(1 - 1 / k)
-        outer = inner * np.sqrt((k - 2) / np.maximum(k - 1 - inner**2, 1e-9))
+        # each draw as the others see it: one far out would hide in a spread and a skewness of its own making
+        mean, scale, skew = _moments(gap, k - 1, without=True)
         judged = np.array([_sides(key) for key in keys], dtype=bool).reshape(-1, 2).T
-        scores = _signs(_scores(outer, skews), judged)
+        outer = (gap - mean) / (scale * np.sqrt(1 + 1 / (k - 1)))
+        scores = _signs(_scores(outer, np.stack([skew - error, skew + error])), judged)
         maxima = np.sort(scores.max(axis=1)) if keys else np.zeros(k)
         return Bands(tuple(keys), center, spread * np.sqrt(1 + 1 / k) * widen, skews, maxima, judged)
 
@@ -203,6 +203,15 @@ class Bands:
         low, high = (self.center[place] + self.scale[place] * bent(sign * limit, float(self.skew[side, place]))
                      for side, sign in ((0, -1), (1, 1)))
         return (float(low) if self.judged[0, place] else -np.inf), (float(high) if self.judged[1, place] else np.inf)
+
+
+def _moments(gap: np.ndarray, k: int, without: bool = False) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return mean, standard deviation and skewness of K draws (K, C), (C,); or of all draws but each one, (K, C)."""
+    one, two, three = (np.sum(gap**power, axis=0) - (gap**power if without else 0) for power in (1, 2, 3))
+    mean = one / k
+    square = np.maximum(two / k - mean**2, 1e-12)
+    cube = three / k - 3 * mean * two / k + 2 * mean**3
+    return mean, np.sqrt(square * k / (k - 1)), cube / square**1.5 * np.sqrt(k * (k - 1)) / (k - 2)
 
 
 def _sides(key: Key) -> tuple[bool, bool]:
@@ -422,7 +431,7 @@ class Watch:
         return Judged(verdict, sample.n, signs, fresh, shape, values, named, own, limit)
 
     def _reshaped(self, rows: Rows, m: int, fresh: bool, ranges: dict[str, tuple[float, float]]) -> tuple[Sign, ...]:
-        """Return the signs of shape in a snapshot that was moved back and, where new values are many, is without them."""
+        """Return the signs of shape in a snapshot that is moved back and, where new values are many, without them."""
         back = self.moved_back(rows)
         if fresh:
             kept = np.ones(back.n, dtype=bool)
@@ -512,8 +521,9 @@ def enough(n: int, level: float, regions: int, rate: float, snapshots: int, unit
     need = needed(level, regions)
     if n < need:
         many = f" over {snapshots} snapshots" if snapshots > 1 else ""
-        raise InputError(f"--reference: has {n:,} {unit}, and a false-alarm rate of {rate:g}{many} takes {need:,}: with "
-                         f"fewer not even the loss of a whole tail is beyond chance; give more {unit}, or raise --rate")
+        raise InputError(f"--reference: has {n:,} {unit}, and a false-alarm rate of {rate:g}{many} takes {need:,}: "
+                         f"with fewer not even the loss of a whole tail is beyond chance; give more {unit}, or raise "
+                         f"--rate")
 
 
 # ----------------------------------------------------------------------------------------- the series

@@ -158,8 +158,8 @@ def seal(
 
 @app.command()
 def watch(
-    snapshots: Annotated[list[str], typer.Argument(help="Files, patterns or folders of Parquet, CSV or text; in natural "
-                                                        "order, the newest last.", metavar="SNAPSHOT…")],
+    snapshots: Annotated[list[str], typer.Argument(help="Files, patterns or folders of Parquet, CSV or text; in "
+                                                        "natural order, the newest last.", metavar="SNAPSHOT…")],
     reference: Annotated[Path, typer.Option("--reference", "-r", help="Real data: a file, or a folder as a whole.",
                                             metavar="REAL")],
     rate: Annotated[float, typer.Option("--rate", help="Chance of any false alarm, over all metrics, features and "
@@ -180,7 +180,7 @@ def watch(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON for machines.")] = False,
     debug: Debug = False,
 ) -> None:
-    """Judge existing data sets against real data: healthy (exit code 0), early (3), late (4), distorted (5), drifted (6).
+    """Judge existing data sets against real data: healthy (exit 0), early (3), late (4), distorted (5), drifted (6).
 
     The exit code is that of the newest snapshot.
     """

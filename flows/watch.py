@@ -91,7 +91,7 @@ def name(metric: str, feature: str) -> str:
 
 def carried(one: Seen) -> str:
     """Return what carries a verdict, in one line."""
-    new = [f"{s.column}: {s.what} ({s.rows:,} rows)" for s in one.judged.support]
+    new = [f"{s.column} has {s.what} ({s.rows:,} rows)" for s in one.judged.support]
     signs = [f"{name(s.metric, s.feature)} {s.value:.3g} ({'under' if s.side == 'below' else 'over'} "
              f"{s.low if s.side == 'below' else s.high:.3g})" for s in one.judged.signs]
     shown = [*new[:1], *signs][:SHOWN] if one.judged.verdict == "drifted" else [*signs, *new][:SHOWN]

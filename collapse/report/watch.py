@@ -57,9 +57,9 @@ def finding(series: Series) -> str:
     new = [f"{item.column} has {item.what} in {item.rows:,} rows" for item in newest.judged.support[:2]]
     what = [f"{_called(sign)} is {number(sign.value)}, {sign.side} its band [{number(sign.low)}, {number(sign.high)}]"
             for sign in newest.judged.signs[:2]]
-    since = f" since {short(series.since)}" if series.since and series.since != newest.name else ""
+    since = f" No snapshot has been healthy since {short(series.since)}." if series.since != newest.name else ""
     shown = "; ".join((new + what if newest.judged.verdict == "drifted" else what + new)[:3])
-    return f"The newest snapshot, {short(newest.name)}, is {newest.judged.verdict}; not healthy{since or ', the first so'}. {shown}."
+    return f"The newest snapshot, {short(newest.name)}, is {newest.judged.verdict}: {shown}.{since}"
 
 
 def _called(sign: Sign) -> str:
@@ -104,11 +104,11 @@ def _chart(series: Series, key: tuple[str, str]) -> str:
     band = " ".join(f"{a:.1f},{b:.1f}" for a, b in around)
     line = " ".join(f"{a:.1f},{y(v):.1f}" for a, v in zip(x, values, strict=True) if np.isfinite(v))
     dots = "".join(
-        f'<circle class="node {one.judged.verdict}" cx="{a:.1f}" cy="{y(v):.1f}" r="5.5"><title>{escape(short(one.name))}: '
-        f'{number(float(v))} ({one.judged.verdict})</title></circle>'
+        f'<circle class="node {one.judged.verdict}" cx="{a:.1f}" cy="{y(v):.1f}" r="5.5"><title>'
+        f'{escape(short(one.name))}: {number(float(v))} ({one.judged.verdict})</title></circle>'
         for one, a, v in zip(series.seen, x, values, strict=True) if np.isfinite(v))
-    ticks = "".join(f'<text x="42" y="{y(v) + 4:.1f}">{number(float(v))}</text><path class="rule" d="M46 {y(v):.1f}H{WIDTH}"/>'
-                    for v in _ticks(low, high))
+    ticks = "".join(f'<text x="42" y="{y(v) + 4:.1f}">{number(float(v))}</text>'
+                    f'<path class="rule" d="M46 {y(v):.1f}H{WIDTH}"/>' for v in _ticks(low, high))
     label = f"{key[0]} by snapshot, from {number(float(values[0]))} to {number(float(values[-1]))}"
     return (f'<svg class="series" viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{escape(label)}">{ticks}'
             f'<polygon class="inside" points="{band}"/><polyline class="path" points="{line}"/>{dots}</svg>')
@@ -131,7 +131,8 @@ def _map(series: Series) -> dict[str, Any]:
                 worst[key] = max(worst.get(key, 0.0), out / one.judged.limit)
     keys = sorted(worst, key=lambda key: (-worst[key], key))[:MAPPED]
     return {"snapshots": [one.name for one in series.seen],
-            "rows": [{"metric": key[0], "feature": key[1], "cells": [_cell(one, key) for one in series.seen]} for key in keys]}
+            "rows": [{"metric": key[0], "feature": key[1], "cells": [_cell(one, key) for one in series.seen]}
+                     for key in keys]}
 
 
 def _cell(one: Seen, key: tuple[str, str]) -> dict[str, Any]:

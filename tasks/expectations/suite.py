@@ -41,7 +41,8 @@ def portable(watch: Watch, m: int, rate: float) -> dict[str, Any]:
             x = rows[column.name][0]
             present = x[~np.isnan(x)]
             row = {"mean": present.mean(), "std": present.std(ddof=1), "missing": np.isnan(x).mean()}
-            row |= {f"q{q:g}": v for q, v in zip(QUANTILES, np.quantile(present, QUANTILES, method="nearest"), strict=True)}
+            levels = np.quantile(present, QUANTILES, method="nearest")
+            row |= {f"q{q:g}": value for q, value in zip(QUANTILES, levels, strict=True)}
             for what, value in row.items():
                 found.setdefault((column.name, what), []).append(float(value))
         for column in categories:
@@ -57,12 +58,13 @@ def portable(watch: Watch, m: int, rate: float) -> dict[str, Any]:
         expectations += _of_number(column.name, column.missing, {what: bands[column.name, what] for what in
                                    ("mean", "std", "missing", *(f"q{q:g}" for q in QUANTILES))})
     for column in categories:
-        names = [name for name, share in zip(column.categories, truth[column.name], strict=True)
-                 if share > 0 and name not in (NEW, NOTHING)]
-        weights = [float(share) for name, share in zip(column.categories, truth[column.name], strict=True) if name in names]
+        shares = dict(zip(column.categories, truth[column.name], strict=True))
+        names = [name for name, share in shares.items() if share > 0 and name not in (NEW, NOTHING)]
+        weights = [float(shares[name]) for name in names]
         if len(names) > 1 and not _numeric(names):
             expectations.append(gxe.ExpectColumnKLDivergenceToBeLessThan(
-                column=column.name, threshold=float(max(bands[column.name, "kl"][1], 1e-6)), tail_weight_holdout=HOLDOUT,
+                column=column.name, threshold=float(max(bands[column.name, "kl"][1], 1e-6)),
+                tail_weight_holdout=HOLDOUT,
                 partition_object={"values": names, "weights": [w / sum(weights) for w in weights]}))
     suite = gx.ExpectationSuite(name="collapse-watch", expectations=expectations, meta={
         "made_by": "collapse watch", "for_rows": m, "false_alarm_rate": rate,
