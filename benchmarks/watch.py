@@ -126,7 +126,10 @@ def clean_text(words: Words, sizes: Sequence[int], snapshots: int, references: i
 
 def lead(name: str, model: Model, first: Callable[[int], Rows], judge: Callable[[Rows], Judged], lineages: int,
          halved: Callable[[Judged], bool]) -> list[int]:
-    """Return by how many generations the warning came before the tail mass halved, in each replace lineage."""
+    """Return by how many generations the warning came before the tail mass halved, in each replace lineage.
+
+    Tails that have not halved after the longest lineage count as halved then; no warning at all counts as −1.
+    """
     leads, kinds = [], Counter[str]()
     for lineage in range(lineages):
         rows, warned = first(lineage), 0
@@ -151,7 +154,7 @@ def halves(judged: Judged) -> bool:
     return min(judged.values.get((metric, ""), 1.0) for metric in mass) <= 0.5
 
 
-def leads(words: Words, lineages: int, rows: int = 1000) -> dict[str, list[int]]:
+def leads(words: Words, lineages: int, rows: int = 300) -> dict[str, list[int]]:
     """Return the leads of every kind of model."""
     mixture = Mixture(components=3, radius=3.0, std=1.0, labelled=False)
     cases: dict[str, tuple[Model, Draw]] = {

@@ -564,6 +564,7 @@ class Text:
     real: Rows
     tokeniser: Tokeniser
     n: int
+    frozen: list[np.ndarray]
     left_out: dict[str, str] = field(default_factory=dict)
     ranges: dict[str, tuple[float, float]] = field(default_factory=dict)
 
@@ -586,6 +587,7 @@ class Text:
         """Return the reference that ``texts``, one a document, make."""
         from collapse import tokenisers
 
+        texts = list(dict.fromkeys(texts))
         if len(texts) < LEAST:
             raise InputError(f"{where}: has {len(texts)} documents, and whole ones are drawn; give at least {LEAST}, a "
                              f"file, a line or a paragraph each")
@@ -601,7 +603,7 @@ class Text:
         made = DocumentBank(bank, schema)
         rows = [cut(part, schema, most, rng.at(name))
                 for part, most, name in ((own, FRAME, "reference"), (other, COUNT, "real"))]
-        return Text(made, rows[0], rows[1], tokeniser, rows[0].n + rows[1].n + made.n)
+        return Text(made, rows[0], rows[1], tokeniser, rows[0].n + rows[1].n + made.n, own + other)
 
     @property
     def schema(self) -> Schema:
@@ -619,8 +621,8 @@ class Text:
 
     @cached_property
     def _own(self) -> set[bytes]:
-        """Return the blocks of the frame: a snapshot's that are the same are rows of the reference itself."""
-        return {block.tobytes() for rows in (self.reference, self.real) for block in rows[self.schema.names[0]][0]}
+        """Return the documents of the frame, as tokens: what a snapshot has of them is set aside, for it is known."""
+        return {document.tobytes() for document in self.frozen}
 
     def read_as(self, snapshot: Snapshot, m: int = BLOCKS) -> tuple[Rows, int, list[Support]]:
         """Return blocks of a snapshot at random, how many its text makes, and no new support.
@@ -634,16 +636,22 @@ class Text:
 
     def blocks(self, texts: list[str], where: str, m: int = BLOCKS) -> tuple[Rows, int, list[Support]]:
         """Return what :meth:`read_as` does, of documents."""
-        tokens = [self.tokeniser.encode([text]) for text in texts]
-        n = sum(map(len, tokens)) // BLOCK
-        if not n:
+        tokens = [self.tokeniser.encode([text]) for text in _once(texts)]
+        fresh = [document for document in tokens if document.tobytes() not in self._own]
+        n, tokens = sum(map(len, tokens)) // BLOCK, fresh if len(fresh) >= LEAST else tokens
+        if not n or sum(map(len, tokens)) < BLOCK:
             raise InputError(f"{where}: has {sum(map(len, tokens))} tokens, less than a block of {BLOCK}; give more "
                              f"text")
-        rows = cut(tokens, self.schema, n, Rng("watch", "snapshot"))
-        known = np.array([block.tobytes() in self._own for block in rows[self.schema.names[0]][0]])
-        if known.mean() < 0.9:
-            rows = rows.take(np.flatnonzero(~known)[None])
-        return rows, n, []
+        return cut(tokens, self.schema, m, Rng("watch", "snapshot")), n, []
+
+
+def _once(texts: list[str]) -> list[str]:
+    """Return each document once, unless most are copies: then that is what the text is.
+
+    Real collections hold some documents twice, and a bootstrap of one does; word groups would all seem to repeat.
+    """
+    different = list(dict.fromkeys(texts))
+    return different if 2 * len(different) >= len(texts) else texts
 
 
 def documents(data: Snapshot) -> list[str]:

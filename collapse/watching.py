@@ -371,7 +371,8 @@ class Watch:
         """Return every cell of ``rows`` (R = 1)."""
         from collapse.metrics import measure_all
 
-        return {(m.metric, m.feature): float(np.asarray(m.values)[0]) for m in measure_all(rows, None, self.frame)}
+        found = measure_all(rows, None, self.frame)
+        return {(m.metric, m.feature): float(np.asarray(m.values)[0]) + 0.0 for m in found}  # no −0
 
     @cached_property
     def continuous(self) -> tuple[str, ...]:
@@ -472,6 +473,9 @@ def _left(bands: Bands, values: dict[Key, float], scores: np.ndarray, limit: flo
 
 def _stage(signs: Sequence[Sign]) -> str:
     """Return the stage that signs show, 'drifted' where they speak of the place alone: the whole first, then parts."""
+    # what is wider than the reference crowds the outer ones of the frozen bins: their entropy falls, and is no loss
+    wide = any(s.metric in ("variance_ratio", "total_variance_ratio") and s.side == "above" for s in signs)
+    signs = [s for s in signs if not (wide and s.metric == "entropy_ratio" and s.side == "below")]
     for chosen in ([s for s in signs if not s.feature], signs):
         roles = {sign.role for sign in chosen}
         for verdict in ("late", "distorted", "early"):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from collapse import snapshots
@@ -62,6 +63,8 @@ def _write(path: Path, text: str) -> None:
     with staging(path.parent, path.name) as folder:
         write_text(folder / path.name, text)
         put(folder / path.name, path)
+    with suppress(OSError):  # another run's work may be in it
+        (path.parent / ".tmp").rmdir()
 
 
 def words(series: Series) -> str:
