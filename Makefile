@@ -8,10 +8,12 @@ MAKEFLAGS += --no-print-directory
 UNUSED := '/tests/|transformers/models/(?!auto/|gpt2/|llama/|opt/)'
 
 .DEFAULT_GOAL := help
-.PHONY: help repro dvc ui paper gallery soak bench test lint clean
+.PHONY: help install repro dvc ui paper gallery soak bench test lint clean
 
 help:  ## List the targets
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 10
+
+install: $(STAMP)  ## Install into .venv
 
 repro: $(STAMP)  ## Rebuild what is stale, warm and in parallel, then record it in DVC
 	@$(BIN)/collapse repro

@@ -211,6 +211,53 @@ def export(
 
 
 @app.command()
+def watch(
+    snapshots: Annotated[list[str], typer.Argument(help="Files, patterns or folders of Parquet, CSV or text; in "
+                                                        "natural order, the newest last.", metavar="SNAPSHOT…")],
+    reference: Annotated[Path, typer.Option("--reference", "-r", help="Real data: a file, or a folder as a whole.",
+                                            metavar="REAL")],
+    rate: Annotated[float, typer.Option("--rate", help="Chance of any false alarm, over all metrics, features and "
+                                                       "snapshots together.")] = 0.01,
+    groups: Annotated[list[str] | None, typer.Option("--groups", "-g", help="A category column, or several joined by "
+                                                     "commas, whose groups are watched; may be repeated.",
+                                                     metavar="COLUMN")] = None,
+    drop: Annotated[list[str] | None, typer.Option("--drop", help="A column to leave out; may be repeated.",
+                                                   metavar="COLUMN")] = None,
+    planned: Annotated[int, typer.Option("--snapshots", min=0, help="Snapshots that the rate is to cover, where more "
+                                                                    "are to come.", metavar="N")] = 0,
+    page: Annotated[Path, typer.Option("--page", help="Where the page goes.", metavar="FILE")] =
+        Path("reports/watch/index.html"),
+    suite: Annotated[Path | None, typer.Option("--suite", help="Write a Great Expectations suite that runs without "
+                                                               "this project.", metavar="FILE")] = None,
+    every: Annotated[float, typer.Option("--every", min=0, help="Look again every so many seconds, as a Prefect "
+                                                                "deployment.", metavar="SECONDS")] = 0,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON for machines.")] = False,
+    debug: Debug = False,
+) -> None:
+    """Judge existing data sets against real data: healthy (exit 0), early (3), late (4), distorted (5), drifted (6).
+
+    The exit code is that of the newest snapshot.
+    """
+    from flows import watch as watching
+
+    options = {"rate": rate, "groups": groups or [], "drop": drop or [], "planned": planned}
+    if every:
+        from flows import patrol
+
+        patrol.serve(reference, snapshots, every, options, page)
+        return
+    series = watching.look(reference, snapshots, page=page, suite=suite, aloud=True, **options)
+    if as_json:
+        print(json.dumps(series.plain(), indent=1))
+    else:
+        print(watching.words(series))
+        print("".join(f"left out: {name}, for {why}\n" for name, why in series.left_out.items())
+              + f"page: {page}" + (f"\nsuite: {suite}" if suite else ""))
+    if series.code:
+        raise typer.Exit(series.code)
+
+
+@app.command()
 def ranking(debug: Debug = False) -> None:
     """Print which metric warns first, over all studies whose reports are there."""
     from flows.report import ranking

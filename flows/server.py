@@ -120,13 +120,13 @@ def publish(url: str) -> None:
 class Served:
     """A server for the length of a run: found, or started here and ended with it. It is ready some seconds later."""
 
-    def __init__(self) -> None:
+    def __init__(self, events: bool = False) -> None:
         self.process: subprocess.Popen[bytes] | None = None
         found = configured() or own()
         if found is None:
             port = free_port()
             found = f"http://127.0.0.1:{port}/api"
-            self.process = start(port)
+            self.process = start(port, events)
         self.url = found
 
     @property
