@@ -633,9 +633,25 @@ def put(source: Path, target: Path) -> None:
     """Move a finished file or folder to ``target``, in place of what is there; nothing is opened for writing.
 
     All of it is on disk before it gets its name, and the name before this returns: what a power cut leaves is whole.
+    From another file system it is copied first to a name beside ``target``.
     """
     _flush(source)
     _make(target.parent)
+    if os.stat(source).st_dev == os.stat(target.parent).st_dev:
+        _name(source, target)
+        return
+    beside = target.with_name(f".{target.name}.{os.getpid()}")
+    try:
+        shutil.copytree(source, beside) if source.is_dir() else shutil.copyfile(source, beside)
+        _flush(beside)
+        _name(beside, target)
+    finally:
+        shutil.rmtree(beside, ignore_errors=True) if beside.is_dir() else beside.unlink(missing_ok=True)
+    shutil.rmtree(source) if source.is_dir() else source.unlink()
+
+
+def _name(source: Path, target: Path) -> None:
+    """Give ``source`` the name ``target``, in one file system."""
     if target.is_dir():
         old = source.with_name(f"{source.name}.old")
         os.rename(target, old)

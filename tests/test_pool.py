@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import tempfile
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -132,3 +134,20 @@ def test_a_folder_is_put_in_place_without_touching_links_to_the_old_one(tmp_path
     assert (tmp_path / "out/f").read_text() == "new"
     assert (tmp_path / "cache").read_text() == "old"
     assert not list((tmp_path / ".tmp").iterdir())
+
+
+@pytest.mark.skipif(not Path("/dev/shm").is_dir(), reason="no second file system")
+def test_what_was_made_on_another_disk_is_copied_whole(tmp_path):
+    if os.stat("/dev/shm").st_dev == os.stat(tmp_path).st_dev:
+        pytest.skip("no second file system")
+    with tempfile.TemporaryDirectory(dir="/dev/shm") as other:
+        for text in ("old", "new"):
+            with staging(Path(other), "n") as stage:
+                (stage / "out").mkdir()
+                (stage / "out/f").write_text(text)
+                (stage / "g").write_text(text)
+                put(stage / "out", tmp_path / "out")
+                put(stage / "g", tmp_path / "g")
+                assert not list(stage.iterdir())
+            assert (tmp_path / "out/f").read_text() == (tmp_path / "g").read_text() == text
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["g", "out"]

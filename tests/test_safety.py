@@ -29,8 +29,8 @@ MODULES = {"pickle", "cPickle", "dill", "cloudpickle", "shelve", "marshal"}
 BUILTINS = {"eval", "exec"}
 CALLS = {"joblib.load", "os.system", "os.popen", "yaml.unsafe_load", "yaml.full_load", "pandas.read_pickle",
          "pd.read_pickle", "subprocess.getoutput", "subprocess.getstatusoutput"}
-#: The guide for contributors is run as it is printed, to prove that it is true.
-ALLOWED = {("tests/test_docs.py", "exec")}
+#: The guide for contributors is run as it is printed, to prove that it is true; ruamel's own reader makes no objects.
+ALLOWED = {("tests/test_docs.py", "exec"), ("flows/init.py", "yaml.load")}
 
 
 def name(node: ast.AST) -> str:
