@@ -31,7 +31,7 @@ CASES = {
 def measured(name: str, generations: int, folder: Path) -> tuple[float, int]:
     """Return the seconds of a cold `collapse repro`, start included, and the bytes of the DVC cache."""
     source, model = CASES[name]
-    project = Project.make(folder, STUDY.format(source=source, model=model, generations=generations))
+    project = Project.make(folder, STUDY.format(source=source, model=model, generations=generations), workers=2)
     begin = time.perf_counter()
     project.run("collapse", "repro")
     seconds = time.perf_counter() - begin

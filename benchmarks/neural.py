@@ -31,7 +31,7 @@ def main() -> None:
     from benchmarks.project import Project
 
     with tempfile.TemporaryDirectory() as folder:
-        project = Project.make(Path(folder) / "p", STUDY, name="neural")
+        project = Project.make(Path(folder) / "p", STUDY, name="neural", workers=2)
         project.run("collapse", "repro", timeout=900)
         done = subprocess.run([sys.executable, __file__, NODE], cwd=project.root, capture_output=True, text=True,
                               env=project.environment(PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS="120"),

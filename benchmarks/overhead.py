@@ -50,7 +50,7 @@ def bare() -> float:
 
 def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
-        project = Project.make(Path(folder) / "p", STUDY, name="overhead")
+        project = Project.make(Path(folder) / "p", STUDY, name="overhead", workers=2)
         begin = time.perf_counter()
         out = project.run("collapse", "repro", timeout=600).stderr
         total = time.perf_counter() - begin

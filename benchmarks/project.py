@@ -21,8 +21,8 @@ class Project:
     api: str = ""
 
     @staticmethod
-    def make(root: Path, study: str, api: str = "", name: str = "tiny") -> Project:
-        """Return a fresh project with one study, planned and committed."""
+    def make(root: Path, study: str, api: str = "", name: str = "tiny", workers: int = 1) -> Project:
+        """Return a fresh project with one study, planned and committed. A second worker costs as much as small runs."""
         root.mkdir(parents=True)
         for item in CODE:
             if (ROOT / item).is_dir():
@@ -33,7 +33,7 @@ class Project:
         for item in ("config", ".gitignore"):
             shutil.copy(ROOT / ".dvc" / item, root / ".dvc" / item)
         (root / "studies").mkdir()
-        (root / "params.yaml").write_text(f"studies: [{name}]\nmachine: {{workers: 2}}\n")
+        (root / "params.yaml").write_text(f"studies: [{name}]\nmachine: {{workers: {workers}}}\n")
         made = Project(root, api)
         made.study(study, name)
         made.run("git", "init", "-q")

@@ -162,10 +162,11 @@ def reset(project: Project) -> None:
     (project.root / "dvc.lock").unlink(missing_ok=True)
 
 
-def soak(folder: Path, kills: int, seed: int, api: str = "", say: Callable[[str], None] = print) -> Tally:
+def soak(folder: Path, kills: int, seed: int, api: str = "", workers: int = 2,
+         say: Callable[[str], None] = print) -> Tally:
     """Kill ``kills`` runs in ``folder`` and return what came of it; ``api`` '' gives each run a server of its own."""
     draw, tally = random.Random(seed), Tally()
-    project = Project.make(folder / "p", STUDY, api)
+    project = Project.make(folder / "p", STUDY, api, workers=workers)
     first = Victim(project)
     if first.process.wait() != 0:
         tally.wrong.append(f"the undisturbed run failed: {first.lines[-3:]}")

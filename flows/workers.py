@@ -61,6 +61,7 @@ def _settle() -> None:
     from flows.run import no_heartbeat
 
     logging.getLogger("prefect.task_runs").setLevel(logging.WARNING)  # the UI shows states without a log of them
+    logging.raiseExceptions = False  # that a server is gone is the parent's to say, in a line of its own
     _held.enter_context(no_heartbeat())
     until_it_answers(os.environ["PREFECT_API_URL"])  # on a busy machine the server may come up last
     # A client of its own for every run would read the system's certificates again, 40 ms each.

@@ -90,7 +90,7 @@ def others(tmp_path_factory, prefect_api):
     (project.root / "people.csv").write_text("age,sex,works,score\n" + "\n".join(lines) + "\n")
     project.study(WORDS, "words")
     project.study(CENSUS, "census")
-    (project.root / "params.yaml").write_text("studies: [words, census]\nmachine: {workers: 2}\n")
+    (project.root / "params.yaml").write_text("studies: [words, census]\nmachine: {workers: 1}\n")
     project.run("collapse", "plan")
     project.run("collapse", "repro")
     return project

@@ -75,7 +75,7 @@ class Done:
         (root / "break").touch()
         project.study(STUDY)
         project.study(PICTURES, "pictures")
-        (root / "params.yaml").write_text("studies: [tiny, pictures]\nmachine: {workers: 2}\n")
+        (root / "params.yaml").write_text("studies: [tiny, pictures]\nmachine: {workers: 1}\n")
         project.run("collapse", "plan")
         project.commit()
         collector = Collector()
