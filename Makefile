@@ -55,5 +55,6 @@ $(STAMP): pyproject.toml constraints.txt
 		|| { rm -rf .venv; exit 1; }
 	@$(BIN)/pip install -q --disable-pip-version-check --no-compile -c constraints.txt -e '.[dev]'
 	@$(BIN)/python -m compileall -qq -j 0 -x $(UNUSED) .venv/lib/python3*/site-packages || true
+	@$(BIN)/python -m compileall -qq collapse flows tasks
 	@touch $@
 	@echo "Installed."

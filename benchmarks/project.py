@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import compileall
 import os
 import shutil
 import subprocess
@@ -25,8 +26,9 @@ class Project:
         """Return a fresh project with one study, planned and committed. A second worker costs as much as small runs."""
         root.mkdir(parents=True)
         for item in CODE:
-            if (ROOT / item).is_dir():
-                shutil.copytree(ROOT / item, root / item, ignore=shutil.ignore_patterns("__pycache__"))
+            if (ROOT / item).is_dir():  # with its bytecode, which every process of every project would make again
+                compileall.compile_dir(ROOT / item, quiet=2)
+                shutil.copytree(ROOT / item, root / item)
             else:
                 shutil.copy(ROOT / item, root / item)
         (root / ".dvc").mkdir()

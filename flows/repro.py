@@ -12,7 +12,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 from collapse import lineage
 from collapse.errors import InputError, NodeError, nearest, storage
@@ -93,6 +93,7 @@ class Run:
         self.traces: list[str] = []
         self.last_record = time.monotonic()
         self.recording = 0.0
+        self.apart = ExitStack()
         self.stopped = False
 
     def stop(self, *_: object) -> None:
@@ -142,7 +143,7 @@ class Run:
         """
         while True:
             if served.process is not None and served.gone():
-                raise NodeError(served.farewell)
+                self._part(served)
             if self.stopped:  # libraries have been seen to swallow the interrupt itself
                 raise KeyboardInterrupt
             for unit, flow in self._settle_all():
@@ -153,7 +154,7 @@ class Run:
             for future in done:
                 outcome = future.result()
                 if outcome.error is not None and not outcome.ends and served.gone():
-                    raise NodeError(served.farewell)
+                    self._part(served)
                 name = self.running.pop(future)
                 if outcome.ends:
                     raise NodeError(f"{name}: {outcome.error}")
@@ -161,6 +162,13 @@ class Run:
             self.progress.tick()
             if time.monotonic() - self.last_record > max(RECORD_EVERY, SHARE * self.recording):
                 self.record(self._quiet())
+
+    def _part(self, served: Served) -> NoReturn:
+        """End the run since the server is gone, without Prefect trying for a minute to tell it so."""
+        from prefect.settings import PREFECT_CLIENT_MAX_RETRIES, temporary_settings
+
+        self.apart.enter_context(temporary_settings({PREFECT_CLIENT_MAX_RETRIES: 0}))
+        raise NodeError(served.farewell)
 
     @property
     def failure(self) -> str:

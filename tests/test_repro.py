@@ -27,8 +27,8 @@ NODES = [f"tiny-{branch}-{g:02d}" for branch in ("accumulate", "replace") for g 
 @pytest.fixture(scope="module")
 def done(tmp_path_factory, prefect_api) -> Project:
     """A project after `collapse repro`. Tests that use it must not change it."""
-    project = Project.make(tmp_path_factory.mktemp("repro") / "p", TINY, prefect_api, workers=2)
-    project.run("collapse", "repro")
+    project = Project.make(tmp_path_factory.mktemp("repro") / "p", TINY, prefect_api)
+    project.run("collapse", "repro", "--workers", "2")
     return project
 
 
