@@ -16,6 +16,8 @@ from collapse.spec import digest
 PATH = Path("lineage.yaml")
 #: A key that every study has, for slots with nothing to watch.
 FILLER = "source"
+#: A key that every check watches: there a slot with nothing to watch leaves dvc.lock as it is.
+WATCHED = "gates"
 #: Files that stand in the slots of files with nothing to watch, one for each: DVC takes no dependency twice.
 NO_LIBRARY, NO_START = "collapse/registry.py", "collapse/spec.py"
 #: Slots for the settings of a regime.
@@ -109,6 +111,9 @@ def build(studies: Mapping[str, Study]) -> dict[str, Any]:
         checks[node.name] = {
             "study": node.study, "floor": study.floor(node.branch),
             **_own(branch, {"own_gates": "gates", "own_rows": "rows", "own_generations": "generations"}),
+            "withdrawn": f"withdrawn.{node.name}" if node.name in study.withdrawn else WATCHED,
+            # DVC does not see that a key is watched no longer, but sees that a command is another.
+            "word": " withdrawn" if node.name in study.withdrawn else "",
         }
         if branch is not None:
             generations[node.name] = {
@@ -117,7 +122,7 @@ def build(studies: Mapping[str, Study]) -> dict[str, Any]:
                 "tails": _key(study, "tails"), "groups": _key(study, "groups"), "measure": _key(study, "measure"),
                 "model": registry.code("models", branch.model.kind),
                 "library": _library(study, branch), "start": _start(study, branch, node),
-                "regime": registry.code("regimes", branch.regime.kind),
+                "regime": branch.regime.code or registry.code("regimes", branch.regime.kind),
                 **_own(branch, {"own_model": "model", "own_rows": "rows", "own_seed": "seed"}), **_settings(branch),
             }
     return {"reals": reals, "calibrations": calibrations, "generations": generations, "nodes": checks}

@@ -22,12 +22,12 @@ from collapse.errors import InputError, nearest
 from collapse.grid import Grid
 from collapse.metrics import facts
 from collapse.models.base import Model
+from collapse.pool import NAME
 from collapse.regimes.base import Regime
 from collapse.sources.base import Source
 from collapse.spec import Spec
 from collapse.sweep import Sweep
 
-NAME = re.compile(r"[a-z][a-z0-9-]*")
 #: Not names: generation 0, and what one reader or another of YAML takes for a boolean or nothing.
 RESERVED = frozenset({"real", "true", "false", "yes", "no", "on", "off", "y", "n", "null", "none"})
 
@@ -42,11 +42,11 @@ MANDATORY = {
     "branches": "branches: {replace: {regime: replace}}",
     "gates": "gates: {}",
 }
-OPTIONAL = ("calibration", "tails", "groups", "claims", "measure", "factors", "ladder", "grid")
+OPTIONAL = ("calibration", "tails", "groups", "claims", "measure", "factors", "ladder", "grid", "withdrawn")
 OVERRIDES = ("model", "rows", "generations", "gates", "seed")
 #: Shared by all branches, which start from one real node and are judged by one frame.
 SHARED = ("source", "replicates", "tails", "groups", "calibration", "measure", "factors", "ladder", "grid", "title",
-          "claims", "branches")
+          "claims", "branches", "withdrawn")
 
 Action = Literal["record", "halt", "quarantine"]
 
@@ -145,6 +145,8 @@ class Study:
     ladder: Ladder | None
     #: Readings of one question over a grid of settings.
     grid: Grid | None
+    #: Nodes whose samples are left out of training, and why.
+    withdrawn: Mapping[str, str]
     keys: frozenset[str]
     #: What templates became, by their names.
     sweeps: Mapping[str, Sweep] = field(default_factory=dict)
@@ -312,9 +314,26 @@ def parse_study(data: Mapping[str, Any], name: str, path: Path) -> Study:
     study = Study(name, path, data["title"], data["seed"], source, model, data["rows"], data["generations"],
                   data["replicates"], branches, gates, tails, groups, parsed, calibration,
                   *_measure(path, data.get("measure", {}), data["replicates"]), factors, ladder,
-                  grid, frozenset(data), sweeps)
+                  grid, _withdrawn(path, data.get("withdrawn", {})), frozenset(data), sweeps)
+    made = {study.node(b.name, g) for b in branches.values() for g in range(b.first, b.last + 1)}
+    for node in study.withdrawn:
+        if node == study.real:
+            raise InputError(f"{path}: withdrawn.{node}: real rows cannot be left out here; take them out of the "
+                             f"source's data")
+        if node not in made:
+            raise InputError(f"{path}: withdrawn.{node} is no node of this study{nearest(node, made)}")
     laws.check(study)
     return study
+
+
+def _withdrawn(path: Path, raw: Any) -> dict[str, str]:
+    """Return the nodes that are left out, each with its reason."""
+    if not isinstance(raw, dict):
+        raise InputError(f"{path}: withdrawn must map nodes to reasons, such as {{digits-replace-03: mislabelled}}")
+    for node, why in raw.items():
+        if not isinstance(why, str) or not why.strip():
+            raise InputError(f"{path}: withdrawn.{node} must say why, in words (it is {why!r})")
+    return {str(node): why for node, why in raw.items()}
 
 
 def _measure(path: Path, raw: Any, replicates: int) -> tuple[tuple[str, ...] | None, int]:

@@ -12,6 +12,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -57,21 +58,24 @@ def makeup(manifests: Sequence[Mapping[str, Any]], trained: Sequence[Sequence[Ma
         Of the nodes from generation 0 on.
     trained
         For each of them, the parts that its model was trained on: its parent's pool, less what was in quarantine.
+
+    Data that came with a record of its own (:mod:`collapse.foreign`) counts as real, and at a depth, as that says.
     """
     depth: dict[str, tuple[float, int]] = {}
     made: dict[str, int] = {}
     pools: list[dict[str, float]] = []
     found = []
+    share, base = _brought(manifests[0]) if manifests else (1.0, (0.0, 0))
     for place, (manifest, parts) in enumerate(zip(manifests, trained, strict=True)):
         rows = sum(part["rows"] for part in parts)
         if rows:
-            below = [(part["rows"], *_depth(part, depth)) for part in parts]
+            below = [(part["rows"], *_depth(part, depth, base)) for part in parts]
             depth[manifest["node"]] = (1 + sum(n * mean for n, mean, _ in below) / rows, 1 + max(d for *_, d in below))
             made[manifest["node"]] = place - 1
         replicates = manifest["replicates"]
         pools.append({_key(part): part["rows"] / replicates for part in manifest["parts"]})
-        here = {part["origin"]: (part["rows"], *_depth(part, depth)) for part in manifest["parts"]}
-        real = sum(part["rows"] for part in manifest["parts"] if part["kind"] == "real")
+        here = {part["origin"]: (part["rows"], *_depth(part, depth, base)) for part in manifest["parts"]}
+        real = round(share * sum(part["rows"] for part in manifest["parts"] if part["kind"] == "real"))
         found.append((real, sum(part["rows"] for part in manifest["parts"]) - real, here))
     whole = all(pools)
     shares = heterozygosity(pools, made) if whole else np.full(len(pools), np.nan)
@@ -79,8 +83,16 @@ def makeup(manifests: Sequence[Mapping[str, Any]], trained: Sequence[Sequence[Ma
             for (real, synthetic, here), share in zip(found, shares, strict=True)]
 
 
-def _depth(part: Mapping[str, Any], known: Mapping[str, tuple[float, int]]) -> tuple[float, int]:
-    return (0.0, 0) if part["kind"] == "real" else known.get(part["origin"], (float("nan"), 0))
+def _depth(part: Mapping[str, Any], known: Mapping[str, tuple[float, int]],
+           base: tuple[float, int]) -> tuple[float, int]:
+    return base if part["kind"] == "real" else known.get(part["origin"], (float("nan"), 0))
+
+
+def _brought(manifest: Mapping[str, Any]) -> tuple[float, tuple[float, int]]:
+    """Return the real share and the depth of the rows that generation 0 began with, as their own record has them."""
+    says = manifest.get("provenance", {}).get("says", {})
+    depth = says.get("depth", 0)
+    return says.get("real_share", 1.0), (float(depth), math.ceil(depth))
 
 
 def _key(part: Mapping[str, Any]) -> str:

@@ -8,12 +8,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from collapse import lineage
+from collapse import foreign, lineage
 from collapse.errors import InputError, nearest
 from collapse.layout import DATA
 from collapse.params import read_params, read_studies
 from collapse.pool import part_note, put, staging, stored_content, write_text
 from collapse.provenance import merkle, public_text, read_public, signing_key, verify
+from collapse.withdrawal import RECORD, Mark, links, marks, read_record
 from tasks.audit import Auditor, Checked, Fault, leaves
 
 SEALS = Path("seals")
@@ -29,23 +30,33 @@ class Report:
     authority: str = "self-consistent, unauthenticated"
     root: str = ""
     replayed: list[str] = field(default_factory=list)
+    withdrawn: list[Mark] = field(default_factory=list)
+    #: The node, where only one was asked for.
+    alone: str = ""
 
     @property
     def sound(self) -> bool:
         """Return whether everything verifies."""
         return not self.faults
 
+    @property
+    def tainted(self) -> list[Mark]:
+        """Return what descends from something withdrawn, or is it and stands for itself."""
+        return [mark for mark in self.withdrawn if not mark.left_out or mark.node == self.alone]
+
     def plain(self) -> dict[str, Any]:
         """Return plain data for JSON."""
         return {"target": self.target, "verified": self.sound, "authority": self.authority if self.sound else "",
                 "root": self.root, "replayed": self.replayed,
                 "faults": [{"node": f.node, "place": f.place, "what": f.what} for f in self.faults],
+                "withdrawn": [vars(mark) for mark in self.withdrawn],
                 "nodes": [_plain(node) for node in self.nodes]}
 
 
 def _plain(node: Checked) -> dict[str, Any]:
     made = node.makeup
     return {"node": node.name, "generation": node.generation, "parent": node.parent,
+            **({"provenance": node.manifest["provenance"]} if "provenance" in node.manifest else {}),
             "regime": (node.manifest.get("regime") or {}).get("kind", "real"),
             "manifest_sha256": next((v for k, v in node.leaves.items() if k.endswith("_manifest.json")), ""),
             "faults": len(node.faults), "real_inputs": node.manifest.get("real_inputs", []),
@@ -81,6 +92,10 @@ def audit(target: str | None, *, root: str = "", signed_by: str = "", replay: in
     place = {name: i for i, name in enumerate(auditor.nodes)}
     found = sorted(way.values(), key=lambda c: place[c.name])
     report = Report(target or "all studies", found, faults + [f for c in found for f in c.faults])
+    report.alone = names[0] if len(names) == 1 else ""
+    if record := read_record():
+        there = links([auditor.nodes[c.name] for c in found], studies)
+        report.withdrawn = marks(record, there, auditor.nodes)
     whole = {auditor.nodes[c.name].study for c in found}
     if len(whole) == 1 and (only := next(iter(whole))) and len(found) == len(lineage.nodes(studies[only])):
         report.root = merkle(leaves(found))
@@ -261,6 +276,9 @@ def tree(report: Report) -> str:
         lines.append(f"{indent}{branch}{_line(node)}")
         inner = indent + {"": "", "├─ ": "│  ", "└─ ": "   "}[branch]
         lines.extend(f"{inner}   ✕ {fault.line}" for fault in node.faults)
+        if brought := node.manifest.get("provenance"):
+            lines.append(f"{inner}   {foreign.line(brought)}")
+        lines.extend(f"{inner}   {mark.line}" for mark in report.withdrawn if mark.node == node.name)
         following = children.get(node.name, [])
         if len(following) == 1:  # a chain stays in its column
             walk(following[0], inner, "")
@@ -298,6 +316,12 @@ def verdict(report: Report) -> str:
     real = f"\nReality also comes in by: {'; '.join(inputs)}." if inputs else ""
     if report.sound:
         root = f"\nroot {report.root}" if report.root else ""
-        return f"{count}, {size / 1e6:.3g} MB of parts: {report.authority}{replayed}.{real}{root}"
+        return f"{count}, {size / 1e6:.3g} MB of parts: {report.authority}{replayed}.{real}{root}{_tainted(report)}"
     faults = f"{len(report.faults)} thing{'s do' if len(report.faults) > 1 else ' does'} not verify"
-    return f"{count}: {faults}. First: {report.faults[0].line}"
+    return f"{count}: {faults}. First: {report.faults[0].line}{_tainted(report)}"
+
+
+def _tainted(report: Report) -> str:
+    """Return how many nodes descend from something withdrawn, in a line of its own."""
+    names = {mark.node for mark in report.tainted}
+    return f"\n⚠ withdrawn, or descends from what was: {len(names)} of them; {RECORD} says why" if names else ""

@@ -5,9 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 from collapse import lineage, loop
+from collapse.errors import InputError
 from collapse.layout import DATA
 from collapse.params import Study, read_params, read_studies
 from collapse.pool import put, staging, write_text
+from collapse.regimes.base import Regime
 
 PASSED = DATA / "plan.json"
 
@@ -25,10 +27,23 @@ def check() -> None:
     found = studies()
     lineage.check_current(Path(), found)
     for study in found.values():
-        loop.check_study(study)
+        sound(study)
     with staging(DATA, "plan") as folder:
         write_text(folder / "plan.json", '{"lineage": "current"}\n')
         put(folder / "plan.json", PASSED)
+
+
+def sound(study: Study) -> None:
+    """Refuse a study that its data or models cannot carry; reads the source."""
+    loop.check_study(study)
+    particular = [b for b in study.branches.values() if type(b.regime).admits is not Regime.admits]
+    if particular:
+        schema = loop.split(study.source, study.rows, 1, loop.address(study, 0)).reference.schema
+        for branch in particular:
+            try:
+                branch.regime.admits(schema)
+            except InputError as error:
+                raise InputError(f"{study.path}: branches.{branch.name}.{error}") from None
 
 
 def write() -> bool:
@@ -36,7 +51,7 @@ def write() -> bool:
     found = studies()
     text = lineage.render(found)
     for study in found.values():
-        loop.check_study(study)
+        sound(study)
     if lineage.PATH.exists() and lineage.PATH.read_text(encoding="utf-8") == text:
         return False
     with staging(DATA, "lineage") as folder:

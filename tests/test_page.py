@@ -472,6 +472,55 @@ def test_drawing_has_every_node_and_forks_from_the_parent(collected):
     assert starts.count(f"M{parent.get('cx')} {parent.get('cy')}") == 2
 
 
+def test_every_node_of_the_drawing_leads_to_its_own_record(collected, html):
+    text = own(html)
+    targets = re.findall(r'<a href="#node-([^"]+)"><g>', text)
+    assert sorted(targets) == sorted(collected.nodes)
+    assert all(text.count(f'id="node-{name}"') == 1 for name in targets)
+    assert all(text.count(f'id="samples-{branch.name}"') == 1 for branch in collected.branches)
+    for name in re.findall(r'href="#([^"]+)"', text):
+        assert f'id="{name}"' in text, name
+    data = embedded(html)["nodes"]
+    for name, node in collected.nodes.items():
+        kept = data["manifests"][name]
+        assert {**kept, "parts": [data["parts"][i] for i in kept["parts"]]} == node.manifest
+    index = data["metrics"].index("tail_ratio")
+    t = collected.table
+    values = t[(t.node == "digits-replace-03") & (t.metric == "tail_ratio") & (t.feature == "")].value
+    assert data["medians"]["digits-replace-03"][index] == pytest.approx(values.median(), rel=1e-5)
+
+
+def test_a_node_shows_stage_rows_real_share_and_hash_without_colour(collected):
+    import xml.etree.ElementTree as ElementTree
+
+    root = ElementTree.fromstring(drawing.lineage(collected))
+    for name, node in collected.nodes.items():
+        link = next(a for a in root.iter("a") if a.get("href") == f"#node-{name}")
+        words = [text.text for text in link.iter("text")]
+        assert words == [(node.stage or "real")[0].upper() if node.branch else "R", "10 % real", "400 rows",
+                         node.manifest_sha256[:8]]
+
+
+def test_a_withdrawn_node_says_so(tmp_path):
+    import xml.etree.ElementTree as ElementTree
+
+    study = study_of("Withdrawn")
+    nodes = write_records(study, tmp_path / "records")
+    path = tmp_path / "records" / "digits-accumulate-04.validation.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"withdrawn": "<i>mislabelled</i>"}))
+    path = tmp_path / "records" / "digits-accumulate-04.verdict.json"
+    path.write_text(json.dumps({"outcome": "quarantine", "gates": ["withdrawn"], "node": "digits-accumulate-04"}))
+    found = collect(study, nodes, tmp_path / "records", facts=FACTS)
+    root = ElementTree.fromstring(drawing.lineage(found))
+    link = next(a for a in root.iter("a") if a.get("href") == "#node-digits-accumulate-04")
+    assert "withdrawn" in [text.text for text in link.iter("text")]
+    assert {"ring", "slash"} <= {part.get("class") for part in link.iter()}
+    dashed = [path for path in root.iter("path") if path.get("stroke-dasharray")]
+    assert len(dashed) == 1  # the edge to its one child, which is not trained on it
+    text = own(page.render(found))
+    assert "withdrawn: &lt;i&gt;mislabelled" in text and "<i>mislabelled" not in text
+
+
 # ------------------------------------------------------------------------------------------ a browser
 
 
@@ -487,11 +536,16 @@ def test_page_opens_in_a_browser_without_an_error(tmp_path, sample):
         [browser(), "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
          "--disable-background-networking", "--disable-component-update", "--disable-sync", "--disable-dev-shm-usage",
          f"--user-data-dir={tmp_path / 'profile'}", "--enable-logging=stderr", "--v=0", "--window-size=1280,900",
-         "--virtual-time-budget=8000", "--dump-dom", (tmp_path / "out" / "index.html").as_uri()],
+         "--virtual-time-budget=8000", "--dump-dom",
+         (tmp_path / "out" / "index.html").as_uri() + "#node-digits-replace-05"],
         capture_output=True, text=True, timeout=120, check=True)
     errors = [text for text in done.stderr.splitlines() if "CONSOLE" in text]
     assert not errors
     body = own(done.stdout)
+    record = body[body.index('id="node-digits-replace-05"'):]
+    record = record[: record.index("</details>")]
+    assert "tail_ratio" in record and '<pre tabindex="0">' in record and '"node": "digits-replace-05"' in record
+    assert len(re.findall("<pre", body)) == 1  # the others are written when they are opened
     for name in SECTIONS:
         assert f'<section id="{name}">' in body
     drawn = body.split('<div id="charts"')[1].split("</section>")[0]

@@ -8,11 +8,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from collapse.data import Column, Rows, Schema
+from collapse.errors import InputError
 from collapse.pool import Part, Pool, RealData
 from collapse.regimes.accumulate import Accumulate
 from collapse.regimes.anchor import Anchor
 from collapse.regimes.base import Regime
 from collapse.regimes.control import Control
+from collapse.regimes.poisoned import Poisoned
 from collapse.regimes.redraw import Redraw
 from collapse.regimes.refresh import Refresh
 from collapse.regimes.replace import Replace
@@ -136,3 +138,75 @@ def test_replicates_are_independent_of_their_number():
             new = Part.of(sample, "s-b-01", 1, synthetic=True)
             found.append(regime.next_pool(Pool.of(real.first), new, real, Rng(1, "s", 1)).rows()["x"])
         assert np.array_equal(few[0], many[0][:2])
+
+
+# ------------------------------------------------------------------------------------------- poison
+
+
+LABELLED = Schema((Column("x", "number"), Column("label", "category", ("a", "b", "c"), role="label")))
+
+
+def labelled(origin: str, generation: int, replicates: int = R) -> Part:
+    label = np.tile(np.arange(N, dtype=np.int32) % 3, (replicates, 1))
+    x = 1000.0 * generation + np.arange(replicates * N, dtype=float).reshape(replicates, N)
+    return Part.of(Rows(LABELLED, {"x": x, "label": label}), origin, generation, synthetic=generation > 0)
+
+
+def step(regime: Regime, generation: int, replicates: int = R) -> tuple[Part, Pool]:
+    real = RealData("s-real", labelled("s-real", 0, replicates), lambda n, r, rng: None, exact=True)
+    sample = labelled(f"s-b-{generation:02d}", generation, replicates)
+    return sample, regime.next_pool(Pool.of(real.first), sample, real, Rng(1, "s", generation).at("regime"))
+
+
+@given(share=st.floats(0.05, 1.0), was=st.sampled_from([None, "a", "c"]))
+def test_poison_is_planted_in_its_share_of_one_generation_and_nowhere_else(share, was):
+    regime = Poisoned(of="accumulate", when=2, share=share, becomes="b", was=was)
+    for generation in (1, 2, 3):
+        sample, pool = step(regime, generation)
+        before, after = sample.rows()["label"], pool.parts[-1].rows()["label"]
+        assert np.array_equal(pool.parts[-1].rows()["x"], sample.rows()["x"])
+        assert np.array_equal(pool.parts[0].rows()["label"], labelled("s-real", 0).rows()["label"])
+        if generation != 2:
+            assert np.array_equal(before, after)
+            continue
+        meant = np.ones_like(before, bool) if was is None else before == "abc".index(was)
+        assert np.array_equal(before[~meant], after[~meant]) and (after[before != after] == 1).all()
+        if was is not None:
+            assert ((before != after).sum(axis=1) == np.rint(share * meant.sum(axis=1))).all()
+        elif share == 1:
+            assert (after == 1).all()
+
+
+def test_poison_is_addressed_and_independent_of_the_number_of_replicates():
+    regime = Poisoned(of="accumulate", when=2, share=0.5, becomes="b")
+    few, many = step(regime, 2)[1].parts[-1].rows()["label"], step(regime, 2, 5)[1].parts[-1].rows()["label"]
+    assert np.array_equal(few, many[:R]) and not np.array_equal(few[0], few[1])
+
+
+@pytest.mark.parametrize("of", ["replace", {"regime": "anchor", "real": 0.25}, {"regime": "subsample", "budget": 15}])
+def test_poison_draws_what_the_inner_regime_would_draw_alone(of):
+    wrapped = Poisoned(of=of, when=2, share=0.5, becomes="b")
+    (_, alone), (_, inside) = step(wrapped.inner, 2), step(wrapped, 2)
+    assert origins(alone) == origins(inside)
+    for a, b in zip(alone.parts, inside.parts, strict=True):
+        assert np.array_equal(a.values["x"], b.values["x"])
+    assert getattr(wrapped, "real", None) == getattr(wrapped.inner, "real", None)
+    assert (wrapped.fresh, wrapped.real_rows(20)) == (wrapped.inner.fresh, wrapped.inner.real_rows(20))
+
+
+@pytest.mark.parametrize(("settings", "words"), [
+    ({"of": "acumulate"}, "did you mean 'accumulate'"), ({"of": "poisoned"}, "a regime other than poisoned"),
+    ({"of": {"regime": "anchor"}}, "real: Field required"), ({"share": 0.0}, "greater than 0"),
+    ({"when": 0}, "greater than or equal to 1")])
+def test_poison_that_cannot_be_planted_is_refused(settings, words):
+    with pytest.raises(ValueError, match=words):
+        Poisoned(**{"of": "accumulate", "when": 2, "share": 0.5, "becomes": "b", **settings})
+
+
+def test_poison_needs_a_column_and_categories_that_are_there():
+    for change, words in (({"becomes": "d"}, "becomes: 'd' is no category of 'label'"),
+                          ({"column": "lable"}, "did you"), ({"was": 7}, "was: '7' is no category")):
+        with pytest.raises(InputError, match=words):
+            Poisoned(**{"of": "accumulate", "when": 2, "share": 0.5, "becomes": "b", **change}).admits(LABELLED)
+    with pytest.raises(InputError, match="no label"):
+        Poisoned(of="accumulate", when=2, share=0.5, becomes="b").admits(SCHEMA)

@@ -97,10 +97,12 @@ def test_a_longer_list_leaves_what_was_there_as_it_is():
 
 
 @pytest.mark.parametrize(("branches", "said"), [
-    ({"keep": {"regime": "anchor", "sweep": {"rows": [50], "reel": [1]}}}, "keep.sweep.reel cannot be swept; did you"),
+    ({"keep": {"regime": "anchor", "sweep": {"rows": [50], "reel": [1]}}},
+     "branches.keep.sweep.reel cannot be swept; did"),
     ({"keep": {"regime": "anchor", "real": 0.1, "sweep": {"real": [0.1]}}}, "has a real of its own"),
     ({"keep": {"regime": "anchor", "sweep": {"real": [0.1, 0.1]}}}, "makes two branches 'keep-r010'; list each"),
-    ({"keep": {"regime": "anchor", "sweep": {"real": [0.1]}}, "keep-r010": {"regime": "replace"}}, "there is one of"),
+    ({"keep": {"regime": "anchor", "sweep": {"real": [0.1]}}, "keep-r010": {"regime": "replace"}},
+     "there is one of that"),
     ({"keep": {"regime": "anchor", "sweep": {"real": [0.001]}}}, "branches.keep-r0001.real is 0.001 of 100 rows"),
     ({"keep": {"regime": "anchor", "sweep": {"real": ["A b"]}}}, "'A b' cannot be part of a name"),
     ({"keep": {"regime": "anchor", "sweep": {}}}, "must map keys to lists"),

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 from pydantic import Field
 
+from collapse.data import Schema
 from collapse.errors import InputError
 from collapse.pool import Part, Pool, RealData
 from collapse.rng import Rng
@@ -25,9 +26,20 @@ class Regime(Spec):
     fresh: ClassVar[bool] = False
     #: Whether the rule takes parts as they come, so that their statistics will do without their rows.
     rows_free: ClassVar[bool] = False
+    #: What its pools depend on, where that is more than its own file.
+    code: ClassVar[str | None] = None
 
     def check(self, model: Model, rows: int) -> None:
         """Refuse settings that ``model`` or the branch's ``rows`` cannot carry.
+
+        Raises
+        ------
+        InputError
+            The setting, what is wrong with it, and the remedy.
+        """
+
+    def admits(self, schema: Schema) -> None:
+        """Refuse data that lacks what the settings name.
 
         Raises
         ------

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -57,6 +57,13 @@ class NodeView:
     real_share: float | None
     manifest: dict[str, Any]
     manifest_sha256: str
+    #: Why its sample was withdrawn; '' if it was not.
+    withdrawn: str = ""
+
+    @property
+    def left_out(self) -> bool:
+        """Return whether its children are trained without its own sample."""
+        return self.outcome == "quarantine"
 
 
 @dataclass(frozen=True)
@@ -216,6 +223,7 @@ def collect(study: Any, nodes: Mapping[str, Place], records: Path, bands: Mappin
         if part.exists() and not view.halted:
             samples[name] = read_part(part)
     table = _tidy(tables)
+    views = _continued(views)
     branches = _branches(study, regimes, views)
     stages = {b.name: {n.generation: {"node": n.stage, "replicates": n.replicates} for n in b.judged} for b in branches}
     floors = _floors(records)
@@ -261,8 +269,16 @@ def _node(place: Place, records: Path) -> tuple[NodeView, pd.DataFrame]:
         place.name, place.branch, place.generation, place.parent, stage.get("node", ""),
         tuple(stage.get("replicates", ())), verdict["outcome"], verdict.get("node") or "",
         f"{halted['gate']} at {halted['node']}" if halted else "", tuple(validation.get("gates", ())), rows,
-        real / rows if rows else None, manifest, note["manifest_sha256"])
+        real / rows if rows else None, manifest, note["manifest_sha256"], validation.get("withdrawn", ""))
     return view, record.to_pandas()
+
+
+def _continued(views: dict[str, NodeView]) -> dict[str, NodeView]:
+    """Return the nodes with their share of real rows as the record that the data came with has it."""
+    start = next(view for view in views.values() if view.branch is None)
+    share = start.manifest.get("provenance", {}).get("says", {}).get("real_share", 1.0)
+    return {name: replace(view, real_share=None if view.real_share is None else share * view.real_share)
+            for name, view in views.items()}
 
 
 def _tidy(tables: Sequence[pd.DataFrame]) -> pd.DataFrame:
@@ -329,4 +345,6 @@ def curves(table: pd.DataFrame, branches: Sequence[BranchView]) -> pd.DataFrame:
 
 
 def _plain(value: Any) -> str:
+    if isinstance(value, dict):  # a regime within a regime
+        return " ".join(_plain(inner) if key == "regime" else f"{key} {_plain(inner)}" for key, inner in value.items())
     return f"{value:g}" if isinstance(value, float) else str(value)

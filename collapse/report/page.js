@@ -141,6 +141,38 @@
   explain();
   draw();
 
+  // A node's metrics and manifest are written when it is opened: as text, never as HTML.
+  const records = data.nodes;
+  function fill(place) {
+    const node = place.dataset.node;
+    const kept = records.manifests[node];
+    if (!kept || place.querySelector("pre")) return;
+    const manifest = {...kept, parts: kept.parts.map((number) => records.parts[number])};
+    const list = element("div", {className: "columns"});
+    records.metrics.forEach((metric, i) => {
+      const value = records.medians[node][i];
+      if (value !== null) list.append(element("div", {}, element("code", {textContent: metric}), short(value)));
+    });
+    if (list.childElementCount) place.append(element("p", {textContent: "Medians over replicates"}), list);
+    place.append(element("pre", {textContent: JSON.stringify(manifest, null, 1), tabIndex: 0}));
+  }
+  document.querySelectorAll(".record").forEach((record) => record.addEventListener("toggle", () => {
+    if (record.open) fill(record.querySelector(".facts-of"));
+  }));
+  function reveal() {
+    const place = document.getElementById(decodeURIComponent(location.hash.slice(1)));
+    if (!place || !place.classList.contains("facts-of")) return;
+    for (let up = place.parentElement; up; up = up.parentElement) if (up.tagName === "DETAILS") up.open = true;
+    fill(place);
+    place.scrollIntoView();
+    place.focus({preventScroll: true});
+  }
+  addEventListener("hashchange", reveal);
+  document.querySelectorAll('a[href^="#node-"]').forEach((a) => a.addEventListener("click", () => {
+    if (a.getAttribute("href") === location.hash) reveal();
+  }));
+  reveal();
+
   // The section in view is marked in the bar.
   const links = new Map([...document.querySelectorAll("nav a")].map((a) => [a.hash.slice(1), a]));
   const seen = new IntersectionObserver((entries) => entries.forEach((entry) => {

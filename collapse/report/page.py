@@ -44,7 +44,8 @@ def render(collected: Collected) -> str:
         stages=STAGES, strips=_strips(collected), columns=_columns(collected), albums=pictures.albums(collected),
         marginals=tables.marginals(collected), groups=tables.group_maps(collected), least=tables.LEAST_ROWS,
         texts=texts.figures(collected), tokens=texts.budget(collected),
-        gates=_gates(collected), drawing=Markup(drawing.lineage(collected)), about=_about(collected),
+        gates=_gates(collected), lines=_lines(collected), drawing=Markup(drawing.lineage(collected)),
+        about=_about(collected),
         legend=collected.branches, safe=Markup, tally=_tally(collected),
         data=Markup(_script({**_curves(collected), **({"phases": phases} if phases else {})})), phases=phases,
         css=Markup(_asset("page.css")),
@@ -357,7 +358,45 @@ def _curves(collected: Collected) -> dict[str, Any]:
         "charts": charts,
         "curves": [_curve(collected, metric, feature) for metric, feature in pairs[:EXPLORED]],
         "left_out": max(0, len(pairs) - EXPLORED),
+        "nodes": _records(collected),
     }
+
+
+def _records(collected: Collected) -> dict[str, Any]:
+    """Return manifests and metrics of all nodes, for what is shown of one on demand.
+
+    Manifests share most of their parts, so each stands once; ``manifests`` refers to ``parts`` by number.
+    """
+    parts: dict[str, int] = {}
+    manifests = {}
+    for node in collected.nodes.values():
+        numbers = [parts.setdefault(json.dumps(part, sort_keys=True), len(parts)) for part in
+                   node.manifest.get("parts", [])]
+        manifests[node.name] = {**node.manifest, "parts": numbers}
+    whole = collected.table[collected.table.feature == ""]
+    medians = whole.groupby(["node", "metric"], observed=True).value.median()
+    names = sorted(whole.metric.unique())
+    table = {node: [_round(medians.get((node, name), np.nan)) for name in names] for node in collected.nodes}
+    return {"parts": [json.loads(part) for part in parts], "manifests": manifests, "metrics": names, "medians": table}
+
+
+def _lines(collected: Collected) -> list[dict[str, Any]]:
+    """Return the nodes by branch as the page lists them, generation 0 first."""
+    shown = set()
+    for branch in collected.branches:
+        if branch.nodes and any(node.name in collected.samples for node in branch.nodes):
+            shown.add(branch.name)
+
+    def line(node: NodeView) -> dict[str, Any]:
+        stage = "real" if node.branch is None else node.stage or "halted"
+        return {"node": node, "stage": stage, "letter": drawing.LETTERS.get(stage, "×"),
+                "share": drawing.share(node), "hash": node.manifest_sha256[:12],
+                "samples": node.branch if node.branch in shown and node.name in collected.samples else None,
+                "note": f"withdrawn: {node.withdrawn}" if node.withdrawn else f"halted by {node.halted}" if node.halted
+                else "" if node.outcome == "pass" else node.outcome}
+
+    return [{"branch": None, "nodes": [line(collected.real)]},
+            *({"branch": branch, "nodes": [line(node) for node in branch.nodes]} for branch in collected.branches)]
 
 
 def _curve(collected: Collected, metric: str, feature: str) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 import numpy as np
 from pydantic import Field
 
+from collapse import foreign
 from collapse.data import NOTHING, WHOLE, Column, Rows, Schema, Type
 from collapse.errors import InputError, nearest
 from collapse.sources.base import Source
@@ -57,6 +58,9 @@ class Table(Source):
         NaN in Parquet.
     separator
         What stands between the fields of a CSV file.
+    provenance
+        A record that came with the file: a ``_manifest.json`` of this laboratory, Croissant JSON-LD or PROV-JSON. Its
+        hash of the file must be right; what it says stands in the manifest of generation 0 and is continued.
     """
 
     kind: ClassVar[str] = "table"
@@ -72,11 +76,16 @@ class Table(Source):
     missing: Literal["keep", "refuse", "drop", "category"] = "keep"
     na: list[str] = Field(default=[])
     separator: Annotated[str, Field(min_length=1, max_length=1)] = ","
+    provenance: Annotated[str, Field(min_length=1)] | None = None
 
     real_inputs: ClassVar[tuple[str, ...]] = (
         "types, and category sets of the label and of the category columns (whole file)",)
 
+    def spec(self) -> dict[str, Any]:
+        return {key: value for key, value in super().spec().items() if key != "provenance" or value is not None}
+
     def load(self) -> Rows:
+        foreign.of(self)  # a wrong hash is refused before anything is read
         found = self._rows(self._complete(self._chosen(self._read())))
         self._refuse_constant(found)
         return found
@@ -115,18 +124,31 @@ class Table(Source):
         InputError
             If it is in neither place.
         """
+        return self._find("path", self.path, "a Parquet or CSV file")
+
+    def record(self) -> Path:
+        """Return the record that came with the file.
+
+        Raises
+        ------
+        InputError
+            If it is in neither place.
+        """
+        return self._find("provenance", str(self.provenance), "the record that came with the data")
+
+    def _find(self, key: str, name: str, what: str) -> Path:
         folder = os.environ.get("COLLAPSE_DATA_DIR")
-        places = [Path(self.path)] + ([Path(folder) / self.path] if folder else [])
+        places = [Path(name)] + ([Path(folder) / name] if folder else [])
         for place in places:
             if place.is_file():
                 return place
         kind = "is a folder, not a file" if any(place.is_dir() for place in places) else "is not there"
         where = f"in COLLAPSE_DATA_DIR, {folder}" if folder else "in COLLAPSE_DATA_DIR, which is not set"
-        raise InputError(f"source.path: {self.path} {kind} (looked in the working directory and {where}); "
-                         f"give the path of a Parquet or CSV file")
+        raise InputError(f"source.{key}: {name} {kind} (looked in the working directory and {where}); "
+                         f"give the path of {what}")
 
     def files(self) -> tuple[Path, ...]:
-        return (self.locate(),)
+        return (self.locate(), self.record()) if self.provenance else (self.locate(),)
 
     # --------------------------------------------------------------------------------------- reading
 

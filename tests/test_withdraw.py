@@ -1,0 +1,341 @@
+"""Withdrawals: what descends from withdrawn rows, against a walk over every single row; and a real study, mended."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from benchmarks.project import Project
+from collapse.errors import InputError
+from collapse.params import parse_study
+from collapse.withdrawal import Held, Link, Withdrawal, closure, read_record, render, spans, spans_text
+
+STUDY = """\
+# Poison in one branch of two.
+title: Poisoned
+seed: 5
+source: {kind: mixture, components: 3}
+model: {kind: gmm}
+rows: 80
+generations: 3
+replicates: 2
+calibration: 10
+measure: {only: [spread]}
+branches:
+  clean:     {regime: accumulate}
+  poisoned:  {regime: poisoned, of: accumulate, when: 2, share: 0.5, becomes: c0}
+  thin:      {regime: subsample, budget: 60}
+gates: {}  # none
+"""
+
+
+# ------------------------------------------------------------------------------------------- closure
+
+
+REPLICATES, ROWS = 2, 3
+
+
+@st.composite
+def lineages(draw):
+    """A random tree of nodes whose pools hold random rows of their ancestors' pools and of their own samples.
+
+    Returns the links, every pool as lists of rows (origin, replicate, number), and the withdrawn rows.
+    """
+    pools, links, samples = {}, [], {}
+    count = draw(st.integers(2, 7))
+    for i in range(count):
+        name = f"n{i}"
+        parent = None if i == 0 else f"n{draw(st.integers(0, i - 1))}"
+        left_out = i > 0 and draw(st.booleans())
+        samples[name] = [(name, r, k) for r in range(REPLICATES) for k in range(ROWS)]
+        before = [] if parent is None else pools[parent]
+        if parent is not None and next(link for link in links if link.name == parent).left_out:
+            before = [row for row in before if row[0] != parent]
+        kept = [row for row in [*before, *samples[name]] if draw(st.integers(0, 3))]
+        pools[name] = kept
+        origins = sorted({row[0] for row in kept})
+        parts = tuple(Held(o, o != "n0", f"{name}/{o}", tuple(sum(row[:2] == (o, r) for row in kept)
+                                                              for r in range(REPLICATES))) for o in origins)
+        links.append(Link(name, parent, parts, left_out, i > 1 and parent != "n0" and draw(st.booleans())))
+    target = draw(st.sampled_from(sorted(samples)))
+    withdrawn = {row for row in samples[target] if draw(st.booleans())}
+    return links, pools, target, withdrawn
+
+
+@settings(max_examples=300, deadline=None)
+@given(lineages())
+def test_a_closure_is_what_a_walk_over_every_row_finds(lineage):
+    links, pools, target, withdrawn = lineage
+    # the oracle: one replicate and one row at a time, without parts
+    tainted_rows, tainted_models = set(withdrawn), set()
+    for link in links:
+        for r in range(REPLICATES):
+            parent = next((one for one in links if one.name == link.parent), None)
+            training = [] if parent is None else [row for row in pools[parent.name] if row[1] == r and not (
+                parent.left_out and row[0] == parent.name)]
+            if any(row in tainted_rows for row in training) or (
+                    link.continues and (link.parent, r) in tainted_models):
+                tainted_models.add((link.name, r))
+                if link.name != "n0":
+                    tainted_rows |= {(link.name, r, k) for k in range(ROWS)}
+
+    def holds(link, part):
+        own = [row for row in pools[link.name] if row in withdrawn and row[0] == part.origin == target]
+        return {r: sum(row[1] == r for row in own) for r in range(REPLICATES)}
+
+    trace = closure(links, holds)
+    assert {(n, r) for n, replicates in trace.models.items() for r in replicates} == tainted_models
+    for link in links:
+        expected = {}
+        for row in pools[link.name]:
+            if row in tainted_rows:
+                expected.setdefault(row[0], {}).setdefault(row[1], []).append(row)
+        assert trace.pool(link.name) == {o: {r: len(rows) for r, rows in by.items()} for o, by in expected.items()}
+
+
+@given(st.lists(st.tuples(st.integers(0, 99), st.integers(0, 99)), min_size=1, max_size=5))
+def test_rows_are_written_as_they_are_read(pairs):
+    chosen = tuple(sorted((min(p), max(p)) for p in pairs))
+    assert spans(spans_text(chosen)) == chosen and spans(spans_text(())) == ()
+
+
+@pytest.mark.parametrize("text", ["", "5-3", "-1", "a", "1;2", "1-2-3", "1,"])
+def test_rows_that_are_none_are_refused(text):
+    with pytest.raises(InputError, match="names no rows"):
+        spans(text)
+
+
+def test_the_record_is_read_as_it_was_written(tmp_path):
+    items = [Withdrawal("s-a-01", "ab", ((0, 5),), "why: \"it\" # was\n", "2026-01-02", ("s-a-01", "s-a-02"))]
+    (tmp_path / "withdrawals.yaml").write_text(render(items))
+    assert read_record(tmp_path) == items
+    (tmp_path / "withdrawals.yaml").write_text("withdrawals:\n- {target: x}\n")
+    with pytest.raises(InputError, match=r"withdrawals\[0\] must have target, content"):
+        read_record(tmp_path)
+    assert read_record(tmp_path / "elsewhere") == []
+
+
+# --------------------------------------------------------------------------------------- study files
+
+
+def parsed(**changes):
+    base = {"title": "t", "seed": 1, "source": {"kind": "gaussian"}, "model": {"kind": "gaussian"}, "rows": 50,
+            "generations": 3, "replicates": 2, "gates": {}, "branches": {"keep": {"regime": "accumulate"}}}
+    return parse_study({**base, **changes}, "s", Path("studies/s.yaml"))
+
+
+def test_a_withdrawn_node_is_watched_by_its_own_check_alone():
+    from collapse import lineage
+
+    plain = lineage.build({"s": parsed()})
+    mended = lineage.build({"s": parsed(withdrawn={"s-keep-02": "bad"})})
+    assert plain["nodes"]["s-keep-02"]["withdrawn"] == "gates"
+    assert mended["nodes"].pop("s-keep-02")["withdrawn"] == "withdrawn.s-keep-02"
+    plain["nodes"].pop("s-keep-02")
+    assert mended == plain
+
+
+@pytest.mark.parametrize(("withdrawn", "words"), [
+    ({"s-keep-2": "x"}, "withdrawn.s-keep-2 is no node of this study; did you mean 's-keep-02'?"),
+    ({"s-real": "x"}, "withdrawn.s-real: real rows cannot be left out here"), ({"s-keep-02": " "}, "must say why"),
+    (["s-keep-02"], "withdrawn must map nodes to reasons")])
+def test_what_cannot_be_withdrawn_is_refused(withdrawn, words):
+    with pytest.raises(InputError, match=r"^studies/s\.yaml: ") as caught:
+        parsed(withdrawn=withdrawn)
+    assert words in str(caught.value)
+
+
+# --------------------------------------------------------------------------------------- a real study
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory, prefect_api):
+    """A study with poison in it that was really run; tests that change it work on copies."""
+    project = Project.make(tmp_path_factory.mktemp("poison") / "p", STUDY, prefect_api)
+    project.run("collapse", "repro")
+    return project
+
+
+@pytest.fixture
+def copy(made, tmp_path, monkeypatch):
+    """A copy of the project, which is the working directory."""
+    shutil.copytree(made.root, tmp_path / "p", symlinks=True, ignore=shutil.ignore_patterns("cache", ".git"))
+    monkeypatch.chdir(tmp_path / "p")
+    return Path()
+
+
+def audit(target):
+    from flows import audit as auditing
+    from tasks import turn
+
+    turn._frozen.cache_clear()
+    return auditing.audit(target)
+
+
+def marked(report) -> dict[str, str]:
+    return {mark.node: mark.how for mark in report.withdrawn}
+
+
+def test_poison_is_in_the_pool_and_not_in_the_raw_sample_and_audits_make_it_again(copy):
+    from collapse.pool import read_part
+
+    raw = read_part(Path("data/tiny-poisoned-02/sample/tiny-poisoned-02.parquet")).values["label"]
+    held = read_part(Path("data/tiny-poisoned-02/pool/tiny-poisoned-02.parquet")).values["label"]
+    clean = read_part(Path("data/tiny-clean-02/pool/tiny-clean-02.parquet")).values["label"]
+    assert (raw == clean).all() and (held[raw != held] == 0).all() and 20 < (raw != held).sum() < 80
+    report = audit("tiny")
+    assert report.sound and not report.withdrawn and not report.tainted
+
+
+def test_rows_are_followed_by_value_and_replicate(copy):
+    from flows.withdraw import trace
+
+    def found(target, rows):
+        return trace(target, "x", rows, [])
+
+    whole = found("tiny-thin-01", "all").trace
+    assert whole.nodes == ["tiny-thin-01", "tiny-thin-02", "tiny-thin-03"]
+    path = "data/tiny-thin-01/pool/tiny-thin-01.parquet"
+    first = found(path, "0-3")  # rows of replicate 0
+    assert {r for rows in first.trace.pool("tiny-thin-01").values() for r in rows} == {0}
+    assert first.trace.models["tiny-thin-02"] == {0} and first.trace.models["tiny-thin-01"] == frozenset()
+    # a row of the raw sample that the regime did not keep: no training set holds it
+    from collapse.pool import read_part
+    from collapse.withdrawal import row_bytes
+
+    raw = row_bytes(read_part(Path("data/tiny-thin-01/sample/tiny-thin-01.parquet")))
+    kept = set(row_bytes(read_part(Path(path))))
+    gone = next(i for i, row in enumerate(raw) if row not in kept)
+    assert found("data/tiny-thin-01/sample/tiny-thin-01.parquet", str(gone)).trace.nodes == []
+    there = next(i for i, row in enumerate(raw) if row in kept)
+    assert found("data/tiny-thin-01/sample/tiny-thin-01.parquet", str(there)).trace.nodes[0] == "tiny-thin-01"
+
+
+def test_a_source_taints_all_that_saw_it(copy):
+    from flows.withdraw import rebuild, trace
+
+    found = trace("tiny", "unlicensed", "all", [])
+    assert set(found.trace.nodes) == set(found.nodes)
+    assert "cannot be left out by collapse: take them out of the source's data" in rebuild(found)
+    some = trace("tiny-real", "unlicensed", "0-3", [])
+    assert set(some.trace.nodes) == set(found.nodes)
+    assert some.trace.pool("tiny-clean-01")["tiny-real"] == {0: 4}
+
+
+@pytest.mark.parametrize(("arguments", "words"), [
+    (("tiny-poisoned-2", "x"), "is neither a node nor a study"), (("data", "x"), "is a folder"),
+    (("params.yaml", "x"), "not a readable Parquet file"), (("tiny-poisoned-02", " "), "--why: say why"),
+    (("tiny-poisoned-02", "x", "150-160"), "has 160 rows, 0 to 159"),
+    (("tiny-real", "x", "all", True), "real rows cannot be left out")])
+def test_what_cannot_be_traced_is_one_line_and_leaves_no_record(copy, arguments, words):
+    from flows.withdraw import withdraw
+
+    with pytest.raises(InputError) as caught:
+        withdraw(*arguments)
+    assert words in str(caught.value) and "\n" not in str(caught.value) and not Path("withdrawals.yaml").exists()
+
+
+def test_a_poisoned_branch_is_traced_withdrawn_and_mended(made):
+    """Withdrawn; audits exit with 1; a rebuild leaves the other branches alone; audits are clean."""
+    run = made.run
+    lock, plain = made.lock, made.read("studies/tiny.yaml")
+    told = run("collapse", "withdraw", "tiny-poisoned-02", "--why", "labels were made c0").stdout
+    assert "1 model descends" in told
+    assert "runs 4 stages: check@tiny-poisoned-02, and generation@ and check@ of tiny-poisoned-03, and report" in told
+    assert "9 of 10 nodes stay untouched" in told
+    again = run("collapse", "withdraw", "tiny-poisoned-02", "--why", "once more").stdout
+    assert again.count("\n") == 1 and "was withdrawn on" in again and "labels were made c0" in again
+    assert made.read("withdrawals.yaml").count("target:") == 1 and made.lock == lock
+
+    def audited(target, code):
+        done = run("collapse", "audit", target, "--json", ok=False)
+        assert done.returncode == code, done.stdout + done.stderr
+        report = json.loads(done.stdout)
+        assert report["verified"] and not report["faults"]
+        return {mark["node"]: mark["how"] for mark in report["withdrawn"]}
+
+    assert audited("tiny-poisoned-03", 1) == {"tiny-poisoned-02": "is", "tiny-poisoned-03": "descends"}
+    assert audited("tiny-clean-03", 0) == audited("tiny-poisoned-01", 0) == {}
+    text = run("collapse", "audit", "tiny", ok=False).stdout
+    assert "⚠ descends from tiny-poisoned-02, withdrawn: labels were made c0" in text
+
+    done = run("collapse", "withdraw", "tiny-poisoned-02", "--why", "labels were made c0", "--exclude").stdout
+    assert "run 'collapse plan', then 'collapse repro'" in done
+    assert made.read("studies/tiny.yaml") == plain + 'withdrawn:\n  tiny-poisoned-02: "labels were made c0"\n'
+    assert "does not match" in run("collapse", "repro", ok=False).stderr
+    kept = {path: path.stat().st_ino for path in (made.root / "data").glob("tiny-*/model/weights.safetensors")}
+    run("collapse", "plan")
+    run("collapse", "repro")
+    moved = {path.parts[-3] for path, inode in kept.items() if path.stat().st_ino != inode}
+    assert moved == {"tiny-poisoned-03"}
+    assert json.loads(made.read("data/records/tiny/tiny-poisoned-02.verdict.json")) == {
+        "gates": ["withdrawn"], "node": "tiny-poisoned-02", "outcome": "quarantine"}
+    manifest = json.loads(made.read("data/tiny-poisoned-03/pool/_manifest.json"))
+    assert [part["origin"] for part in manifest["parts"]] == ["tiny-real", "tiny-poisoned-01", "tiny-poisoned-03"]
+    assert audited("tiny", 0) == audited("tiny-poisoned-03", 0) == {"tiny-poisoned-02": "is"}
+    assert audited("tiny-poisoned-02", 1) == {"tiny-poisoned-02": "is"}  # it still lies there, and stands for itself
+    assert audited("data/tiny-poisoned-02/pool/tiny-poisoned-02.parquet", 1)
+    assert run("dvc", "status", "-q").returncode == 0
+    page = made.read("reports/tiny/index.html")
+    assert "withdrawn: labels were made c0" in page
+    untouched = [block for block in made.lock.split("\n  ") if "tiny-clean" in block]
+    assert untouched == [block for block in lock.split("\n  ") if "tiny-clean" in block]
+
+    made.study(plain)  # and taken back: DVC sees that too, and everything is as it was
+    run("collapse", "plan")
+    assert run("dvc", "status", "-q", ok=False).returncode == 1
+    run("collapse", "repro")
+    assert [line for line in made.lock.splitlines() if "tiny-poisoned-03" in line] == [
+        line for line in lock.splitlines() if "tiny-poisoned-03" in line]
+    assert made.lock == lock and audited("tiny-poisoned-03", 1)
+
+
+def test_a_second_entry_joins_the_first_and_comments_stay():
+    from flows.withdraw import _with_entry
+
+    text = "a: 1  # one\nwithdrawn:  # two\n  # three\n  x: y\nb: 2\n"
+    made = _with_entry(text, 'n: "why"\n', Path("s.yaml"))
+    assert made == 'a: 1  # one\nwithdrawn:  # two\n  # three\n  n: "why"\n  x: y\nb: 2\n'
+    with pytest.raises(InputError, match="written in braces"):
+        _with_entry("withdrawn: {x: y}\n", 'n: "why"\n', Path("s.yaml"))
+
+
+def test_data_of_one_study_is_the_source_of_another_with_its_lineage(made):
+    """A part goes into a new study with its manifest: what is synthetic stays so."""
+    made.study("""\
+title: An heir
+seed: 6
+source: {kind: table, path: heirloom/tiny-clean-03.parquet, label: label, drop: [replicate],
+         provenance: heirloom/_manifest.json}
+model: {kind: copula}
+rows: 80
+generations: 1
+replicates: 1
+calibration: 10
+measure: {only: [spread]}
+branches: {keep: {regime: accumulate}}
+gates: {}
+""", "heir")
+    shutil.copytree(made.root / "data/tiny-clean-03/pool", made.root / "heirloom")
+    params = made.read("params.yaml")
+    (made.root / "params.yaml").write_text("studies: [heir]\n")
+    made.run("collapse", "plan")
+    made.run("collapse", "repro")
+    report = json.loads(made.run("collapse", "audit", "heir", "--json").stdout)
+    assert [(n["real_share"], n["depth_mean"], n["depth_max"]) for n in report["nodes"]] == [(0, 3, 3), (0, 3.5, 4)]
+    kept = report["nodes"][0]["provenance"]
+    assert kept["verified"] == "sha256 and content hash" and kept["says"]["made_by"] == "tiny-clean-03"
+    text = made.run("collapse", "audit", "heir").stdout
+    assert "brought in with a collapse record (verified by its sha256 and content hash)" in text
+    wrong = json.loads(made.read("heirloom/_manifest.json"))
+    for part in wrong["parts"]:
+        part["file"] = part["content"] = "0" * 64
+    (made.root / "heirloom/_manifest.json").write_text(json.dumps(wrong))
+    done = made.run("collapse", "plan", ok=False)
+    assert done.returncode == 2 and "is not the file that heirloom/_manifest.json names" in done.stderr
+    (made.root / "params.yaml").write_text(params)
