@@ -90,12 +90,20 @@ def _work(kind: str, key: str, run: FlowRun | None, parent: str | None) -> Outco
         with tags(*(labels(key) if run is None and "node" in words else [])):
             run_flow(flow, flow_run=run, parameters=words)
     except (InputError, NodeError) as error:
+        _send_logs()
         return Outcome(str(error), traceback.format_exc(), time.perf_counter() - begin)
     except Exception as error:  # a worker reports whatever ended a node; the parent goes on with other branches
         fault = storage(error)
         text = fault or " ".join(f"{type(error).__name__}: {error}".split())[:300]
         return Outcome(text, traceback.format_exc(), time.perf_counter() - begin, ends=fault is not None)
     return Outcome(None, "", time.perf_counter() - begin)
+
+
+def _send_logs() -> None:
+    """Send what was logged so far: a failed node may be the last of a run, which then kills this process."""
+    from prefect.logging.handlers import APILogWorker
+
+    APILogWorker.drain_all(timeout=5)
 
 
 def parameters(kind: str, key: str) -> dict[str, Any]:
