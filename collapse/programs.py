@@ -16,6 +16,7 @@ from collapse import guard
 from collapse.errors import InputError, NodeError, nearest
 
 logger = logging.getLogger(__name__)
+logger.setLevel(logging.INFO)  # what programs print is wanted wherever somebody listens, and nowhere else
 
 #: What every program finds in its environment: neither locale, time zone nor hashing decide a sample.
 SETTLED = {"LC_ALL": "C.UTF-8", "TZ": "UTC", "PYTHONHASHSEED": "0"}

@@ -11,6 +11,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
+from functools import partial
 from pathlib import Path
 
 from collapse.errors import NodeError
@@ -21,12 +22,14 @@ ADDRESS = HOME / "server.json"
 START_SECONDS = 180
 
 
-def die_with_parent() -> None:
-    """Have the kernel end this process when its parent dies, so that no orphan writes later (Linux)."""
+def die_with_parent(parent: int) -> None:
+    """Have the kernel end this process when ``parent``, a process id, dies, so that no orphan writes later (Linux)."""
     if sys.platform == "linux":
         import ctypes
 
         ctypes.CDLL(None, use_errno=True).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
+    if os.getppid() != parent:  # it died before it could be tied to
+        os._exit(1)
 
 
 def free_port() -> int:
@@ -76,7 +79,7 @@ def start(port: int, events: bool = False) -> subprocess.Popen[bytes]:
     command = [sys.executable, "-m", "prefect", "server", "start", "--host", "127.0.0.1", "--port", str(port)]
     with open(HOME / "server.log", "ab") as log:
         return subprocess.Popen(command, env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
-                                preexec_fn=die_with_parent, start_new_session=True)
+                                preexec_fn=partial(die_with_parent, os.getpid()), start_new_session=True)
 
 
 def wait(process: subprocess.Popen[bytes], url: str) -> None:

@@ -34,10 +34,10 @@ class Outcome:
     ends: bool = False
 
 
-def _begin() -> None:
+def _begin(parent: int) -> None:
     from tqdm import tqdm
 
-    die_with_parent()
+    die_with_parent(parent)
     # Progress bars would share a lock between processes, which a killed one leaves behind.
     tqdm.set_lock(threading.RLock())
     import pandas  # noqa: F401  imported once, here, so that no node pays for it
@@ -91,12 +91,20 @@ def _work(kind: str, key: str, run: FlowRun | None, parent: str | None) -> Outco
         with tags(*(labels(key) if run is None and "node" in words else [])):
             run_flow(flow, flow_run=run, parameters=words)
     except (InputError, NodeError) as error:
+        _send_logs()
         return Outcome(str(error), traceback.format_exc(), time.perf_counter() - begin)
     except Exception as error:  # a worker reports whatever ended a node; the parent goes on with other branches
         fault = storage(error)
         text = fault or " ".join(f"{type(error).__name__}: {error}".split())[:300]
         return Outcome(text, traceback.format_exc(), time.perf_counter() - begin, ends=fault is not None)
     return Outcome(None, "", time.perf_counter() - begin)
+
+
+def _send_logs() -> None:
+    """Send what was logged so far: a failed node may be the last of a run, which then kills this process."""
+    from prefect.logging.handlers import APILogWorker
+
+    APILogWorker.drain_all(timeout=5)
 
 
 def parameters(kind: str, key: str) -> dict[str, Any]:
@@ -115,7 +123,8 @@ class Workers:
         self.count = count
         #: The flow run of the `collapse repro` that these processes serve, once there is one.
         self.parent: str | None = None
-        self.pool = ProcessPoolExecutor(count, mp_context=get_context("spawn"), initializer=_begin)
+        self.pool = ProcessPoolExecutor(count, mp_context=get_context("spawn"), initializer=_begin,
+                                        initargs=(os.getpid(),))
         # Born deaf to Ctrl-C: the parent decides how a run ends.
         before = signal.signal(signal.SIGINT, signal.SIG_IGN)
         self.warm = [self.pool.submit(_warm) for _ in range(count)]

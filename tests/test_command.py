@@ -457,6 +457,20 @@ def test_a_changed_script_trains_again_and_nothing_else(made):
     assert made.run("dvc", "status").stdout.strip() == "Data and pipelines are up to date."
 
 
+def logged(api: str) -> list[str]:
+    """What the server's log of runs has of programs."""
+    import httpx
+
+    body = {"limit": 200, "sort": "TIMESTAMP_DESC"}
+    deadline = time.monotonic() + 20
+    while True:
+        found = httpx.post(f"{api}/logs/filter", json=body, timeout=20).json()
+        lines = [item["message"] for item in found if item["name"] == "collapse.programs"]
+        if lines or time.monotonic() > deadline:
+            return lines
+        time.sleep(0.5)
+
+
 def test_a_program_that_fails_leaves_no_half_of_a_node(made):
     script = made.root / "tools/fit.sh"
     before = script.read_text()
@@ -465,6 +479,7 @@ def test_a_program_that_fails_leaves_no_half_of_a_node(made):
     assert done.returncode == 1
     assert "'sh' exited with 3" in done.stderr and "first | cannot: second" in done.stderr
     assert not list((made.root / "data/.tmp").glob("*"))
+    assert any(line == "fit of replicate 0: cannot: second" for line in logged(made.api))
     script.write_text(before)
     made.run("collapse", "repro")
     assert made.run("dvc", "status").stdout.strip() == "Data and pipelines are up to date."

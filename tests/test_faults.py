@@ -6,6 +6,7 @@ import os
 import shutil
 import signal
 import subprocess
+import sys
 import time
 from contextlib import contextmanager
 from pathlib import Path
@@ -65,6 +66,22 @@ def test_ten_killed_runs_end_as_an_undisturbed_one(tmp_path, prefect_api):
     tally = soak(tmp_path, 10, seed=3, api=prefect_api, workers=1)
     assert tally.wrong == []
     assert tally.kills == 10 and tally.whole >= 2
+
+
+def test_workers_whose_parent_dies_at_once_live_no_longer():
+    text = ("import os, psutil, signal\n"
+            "from flows.workers import Workers\n"
+            "if __name__ == '__main__':\n"
+            "    Workers(2, 'http://127.0.0.1:1/api')\n"
+            "    print(*(child.pid for child in psutil.Process().children()), flush=True)\n"
+            "    os.kill(os.getpid(), signal.SIGKILL)\n")
+    done = subprocess.run([sys.executable, "-c", text], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+    born = [int(pid) for pid in done.stdout.split()]
+    assert len(born) >= 2
+    deadline = time.monotonic() + 60
+    while any(psutil.pid_exists(pid) for pid in born):
+        assert time.monotonic() < deadline, "they live on"
+        time.sleep(0.1)
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, {130, 143})])
