@@ -190,7 +190,7 @@ def _local(name: Any) -> str:
 
 def _scalars(body: Mapping[str, Any]) -> dict[str, Any]:
     """Return the plain values of a JSON object by local name; PROV's typed values and single lists are unwrapped."""
-    found = {}
+    found: dict[str, Any] = {}
     for key, value in body.items():
         while isinstance(value, list) and value:
             value = value[0]
@@ -206,7 +206,7 @@ def _mapping(value: Any) -> dict[str, Any]:
 
 
 def _hashes(plain: Mapping[str, Any]) -> dict[str, str]:
-    found = {}
+    found: dict[str, str] = {}
     for key in HASHES:
         text = str(plain.get(key, "")).lower().removeprefix("sha256:").removeprefix("md5:")
         if len(text) in (64, 32) and set(text) <= set("0123456789abcdef"):
