@@ -99,10 +99,10 @@ def build(studies: Mapping[str, Study]) -> dict[str, Any]:
         for branch in (None, *(study.branches[name] for name in sorted(study.branches))):
             own = branch is not None and branch.own_floor
             if branch is None or own:
-                calibrations[f"{study.name}-{branch.name}" if branch else study.name] = {
+                calibrations[f"{study.name}-{branch.floor}" if branch else study.name] = {
                     "study": study.name, "floor": study.floor(branch.name if branch else None), **optional,
                     "model": registry.code("models", (branch or study).model.kind),
-                    "library": (branch or study).model.library or NO_LIBRARY,
+                    "library": _library(study, branch),
                     **_own(branch, {"own_model": "model", "own_rows": "rows"}),
                 }
     for node in known.values():
@@ -117,14 +117,23 @@ def build(studies: Mapping[str, Study]) -> dict[str, Any]:
         }
         if branch is not None:
             generations[node.name] = {
-                "study": node.study, "branch": branch.name, "parent": node.parent, "real": study.real,
+                "study": node.study, "branch": branch.template or branch.name, "parent": node.parent,
+                "real": study.real,
                 "tails": _key(study, "tails"), "groups": _key(study, "groups"), "measure": _key(study, "measure"),
                 "model": registry.code("models", branch.model.kind),
-                "library": branch.model.library or NO_LIBRARY, "start": _start(study, branch, node),
+                "library": _library(study, branch), "start": _start(study, branch, node),
                 "regime": branch.regime.code or registry.code("regimes", branch.regime.kind),
                 **_own(branch, {"own_model": "model", "own_rows": "rows", "own_seed": "seed"}), **_settings(branch),
             }
     return {"reals": reals, "calibrations": calibrations, "generations": generations, "nodes": checks}
+
+
+def _library(study: Study, branch: Branch | None) -> str:
+    """Return what the model rests on beside its own file: a module, or a user's program."""
+    try:
+        return (branch or study).model.library or NO_LIBRARY
+    except InputError as error:
+        raise InputError(f"{study.path}: {f'branches.{branch.name}: ' if branch else ''}model: {error}") from None
 
 
 def _start(study: Study, branch: Branch, node: Node) -> str:
@@ -140,17 +149,15 @@ def _key(study: Study, key: str) -> str:
 
 def _own(branch: Branch | None, slots: Mapping[str, str]) -> dict[str, str]:
     """Return for each slot the branch's own key, if it has one. A gate changed for a branch retrains nothing."""
-    return {slot: f"branches.{branch.name}.{key}" if branch and key in branch.keys else FILLER
-            for slot, key in slots.items()}
+    return {slot: (branch and branch.written(key)) or FILLER for slot, key in slots.items()}
 
 
 def _settings(branch: Branch) -> dict[str, str]:
     """Return the keys of the regime's own settings; of a regime with many, the whole branch."""
-    keys = sorted(branch.keys & set(type(branch.regime).model_fields))
-    if len(keys) > SETTINGS:
-        return {f"setting{i}": f"branches.{branch.name}" for i in range(1, SETTINGS + 1)}
-    keys += [""] * (SETTINGS - len(keys))
-    return {f"setting{i}": f"branches.{branch.name}.{key}" if key else FILLER for i, key in enumerate(keys, 1)}
+    found = [place for key in sorted(type(branch.regime).model_fields) if (place := branch.written(key))]
+    if len(found) > SETTINGS:
+        return {f"setting{i}": f"branches.{branch.template or branch.name}" for i in range(1, SETTINGS + 1)}
+    return {f"setting{i}": place for i, place in enumerate([*found, *[FILLER] * (SETTINGS - len(found))], 1)}
 
 
 def _data(study: Study) -> str:

@@ -7,14 +7,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import cache, cached_property
 from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import ValidationError
 
-from collapse import laws, registry
+from collapse import laws, registry, sweep
 from collapse.attribution import Factors, Ladder
 from collapse.claims import DESIGNS, Claim, Design, parse_claims
 from collapse.condition import Condition
@@ -22,11 +22,12 @@ from collapse.errors import InputError, nearest
 from collapse.grid import Grid
 from collapse.metrics import facts
 from collapse.models.base import Model
+from collapse.pool import NAME
 from collapse.regimes.base import Regime
 from collapse.sources.base import Source
 from collapse.spec import Spec
+from collapse.sweep import Sweep
 
-NAME = re.compile(r"[a-z][a-z0-9-]*")
 #: Not names: generation 0, and what one reader or another of YAML takes for a boolean or nothing.
 RESERVED = frozenset({"real", "true", "false", "yes", "no", "on", "off", "y", "n", "null", "none"})
 
@@ -86,8 +87,23 @@ class Branch:
     rows: int
     seed: int
     gates: tuple[Gate, ...]
-    #: The keys that the study file gives for this branch.
+    #: The keys that the study file gives for this branch, by itself or by a sweep.
     keys: frozenset[str]
+    #: Of a branch that a sweep made: the template, the keys that it gives, and the name of the shared calibration.
+    template: str = ""
+    given: frozenset[str] = frozenset()
+    shared: str = ""
+
+    def written(self, key: str) -> str | None:
+        """Return where the study file has ``key`` of this branch; None: nowhere, or it is part of the name."""
+        if self.template:
+            return f"branches.{self.template}.{key}" if key in self.given else None
+        return f"branches.{self.name}.{key}" if key in self.keys else None
+
+    @property
+    def floor(self) -> str:
+        """Return the name of a calibration of its own; branches of a sweep that differ in nothing else share one."""
+        return self.shared or self.name
 
     @property
     def own_floor(self) -> bool:
@@ -132,6 +148,8 @@ class Study:
     #: Nodes whose samples are left out of training, and why.
     withdrawn: Mapping[str, str]
     keys: frozenset[str]
+    #: What templates became, by their names.
+    sweeps: Mapping[str, Sweep] = field(default_factory=dict)
 
     @property
     def real(self) -> str:
@@ -151,7 +169,7 @@ class Study:
     def floor(self, branch: str | None) -> str:
         """Return the name of the calibration that judges ``branch``."""
         own = branch is not None and self.branches[branch].own_floor
-        return f"calibration-{branch}" if own else "calibration"
+        return f"calibration-{self.branches[branch].floor}" if own else "calibration"
 
 
 @dataclass(frozen=True)
@@ -276,7 +294,7 @@ def parse_study(data: Mapping[str, Any], name: str, path: Path) -> Study:
     source = _part(path, "source", "sources", data["source"])
     model = _part(path, "model", "models", data["model"])
     gates = _gates(path, "gates", data["gates"])
-    branches = _branches(path, data, model, gates)
+    branches, sweeps = _branches(path, data, model, gates)
     tails = _tails(path, data.get("tails", []))
     groups = _groups(path, data["groups"]) if "groups" in data else ()
     claims = data.get("claims", [])
@@ -296,7 +314,7 @@ def parse_study(data: Mapping[str, Any], name: str, path: Path) -> Study:
     study = Study(name, path, data["title"], data["seed"], source, model, data["rows"], data["generations"],
                   data["replicates"], branches, gates, tails, groups, parsed, calibration,
                   *_measure(path, data.get("measure", {}), data["replicates"]), factors, ladder,
-                  grid, _withdrawn(path, data.get("withdrawn", {})), frozenset(data))
+                  grid, _withdrawn(path, data.get("withdrawn", {})), frozenset(data), sweeps)
     made = {study.node(b.name, g) for b in branches.values() for g in range(b.first, b.last + 1)}
     for node in study.withdrawn:
         if node == study.real:
@@ -336,17 +354,35 @@ def _measure(path: Path, raw: Any, replicates: int) -> tuple[tuple[str, ...] | N
     return tuple(names), count
 
 
-def _branches(path: Path, data: Mapping[str, Any], model: Model, gates: tuple[Gate, ...]) -> dict[str, Branch]:
+def _branches(path: Path, data: Mapping[str, Any], model: Model,
+              gates: tuple[Gate, ...]) -> tuple[dict[str, Branch], dict[str, Sweep]]:
     raw = data["branches"]
     if not isinstance(raw, dict) or not raw:
         raise InputError(f"{path}: branches must map names to regimes, such as {{replace: {{regime: replace}}}}")
-    branches = {}
+    branches: dict[str, Branch] = {}
+    sweeps: dict[str, Sweep] = {}
     for name, body in raw.items():
         _name(path, "branches", name)
-        branches[name] = _branch(path, name, body, data, model, gates)
+        if not (isinstance(body, dict) and "sweep" in body):
+            branches[name] = _branch(path, name, body, data, model, gates)
+            continue
+        where = f"{path}: branches.{name}"
+        kept = _find(path, f"branches.{name}.regime", "regimes", str(body.get("regime")))
+        sweeps[name], cells = sweep.expand(name, body, f"{where}.sweep", kept.model_fields)
+        for cell in cells:
+            _name(path, f"branches.{name}.sweep", cell.name)
+            if cell.name in raw or cell.name in branches:
+                raise InputError(f"{where}.sweep makes a branch '{cell.name}', and there is one of that name; rename "
+                                 f"one")
+            made = _branch(path, cell.name, cell.body, data, model, gates)
+            branches[cell.name] = replace(made, template=name, given=frozenset(body) - {"sweep"}, shared=cell.floor)
+    homes: dict[str, str] = {}
     for name, branch in branches.items():
         _check_fork(path, name, branch, branches)
-    return branches
+        if homes.setdefault(branch.floor, branch.template or name) != (branch.template or name):
+            raise InputError(f"{path}: branches.{branch.template or name}: its calibration would be called "
+                             f"'{branch.floor}', as that of '{homes[branch.floor]}'; rename one")
+    return branches, sweeps
 
 
 def _branch(path: Path, name: str, body: Any, data: Mapping[str, Any], model: Model, gates: tuple[Gate, ...]) -> Branch:
@@ -482,7 +518,7 @@ def _part(path: Path, where: str, group: str, raw: Any) -> Any:
         raise InputError(f"{path}: {where} must name its kind, such as {{kind: {registry.names(group)[0]}}}")
     cls = _find(path, f"{where}.kind", group, raw["kind"])
     body = {key: value for key, value in raw.items() if key != "kind"}
-    _known(path, f"{where}.", body, tuple(cls.model_fields))
+    _known(path, f"{where}.", body, [field.alias or name for name, field in cls.model_fields.items()])
     return _build(path, where, cls, body)
 
 

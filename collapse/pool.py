@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -22,6 +23,12 @@ from collapse.spec import canonical
 
 FORMAT = 1
 MANIFEST = "_manifest.json"
+#: What a node, or a summary, may be called. It is part of a path, and nothing of this form leads out of its folder.
+NAME = re.compile(r"[a-z][a-z0-9-]*")
+#: Bytes of a column that are decoded at once.
+BATCH = 1 << 21
+#: Columns, files and hashes are read through buffers of this size.
+BUFFER = 1 << 20
 
 
 #: Sufficient statistics of a part: named arrays whose first axis is the replicate, or what a model that overrides
@@ -253,7 +260,7 @@ def content_hash(schema: Schema, counts: np.ndarray, values: dict[str, np.ndarra
 
 
 def stored_content(path: Path, schema: Schema, counts: np.ndarray) -> str:
-    """Return the content hash of the rows that lie in a Parquet file, a row group of a column at a time.
+    """Return the content hash of the rows that lie in a Parquet file, column by column, some pages at a time.
 
     Raises
     ------
@@ -266,12 +273,12 @@ def stored_content(path: Path, schema: Schema, counts: np.ndarray) -> str:
     _check_types(path, schema)
     state = _begun(schema, counts)
     try:
-        with pq.ParquetFile(path) as file:
+        # Through a buffer: else a whole column chunk lies in memory, compressed and decoded.
+        with pq.ParquetFile(path, buffer_size=BUFFER, pre_buffer=False) as file:
             for column in schema.columns:
-                for group in range(file.num_row_groups):
-                    name = stored_name(column)
-                    table = file.read_row_group(group, columns=[name], use_threads=False)
-                    _absorb(state, column, _numpy(column, table[name]))
+                rows = max(1, BATCH // (8 * int(np.prod(column.shape, dtype=int))))
+                for batch in file.iter_batches(rows, columns=[stored_name(column)], use_threads=False):
+                    _absorb(state, column, _numpy(column, batch.column(0)))
     except (pa.ArrowException, OSError, ValueError, KeyError, IndexError) as error:
         raise InputError(f"{path}: cannot be read ({(str(error).splitlines() or [type(error).__name__])[0][:120]})") \
             from None
@@ -280,6 +287,17 @@ def stored_content(path: Path, schema: Schema, counts: np.ndarray) -> str:
 
 def _begun(schema: Schema, counts: np.ndarray) -> Any:
     return hashlib.sha256(canonical({"schema": schema.plain(), "counts": counts.tolist()}).encode())
+
+
+def head(path: Path, count: int) -> Rows:
+    """Return the first ``count`` rows, or all there are, of the first replicate of a part; no more is read."""
+    import pyarrow.parquet as pq
+
+    note = part_note(path)
+    schema, count = Schema.parse(note["schema"]), min(count, note["counts"][0])
+    with pq.ParquetFile(path, buffer_size=BUFFER, pre_buffer=False) as file:
+        batch = next(file.iter_batches(max(1, count), columns=[stored_name(c) for c in schema.columns]))
+    return Rows(schema, {c.name: _numpy(c, batch.column(stored_name(c)))[None, :count] for c in schema.columns})
 
 
 def _absorb(state: Any, column: Column, values: np.ndarray) -> None:
@@ -384,7 +402,14 @@ def part_note(path: Path) -> dict[str, Any]:
         raise InputError(f"{path}: not a readable Parquet file ({str(error).splitlines()[0]})") from None
     if b"collapse" not in metadata:
         raise InputError(f"{path}: carries no provenance; it was not written by this laboratory")
-    return json.loads(metadata[b"collapse"])
+    try:
+        note = json.loads(metadata[b"collapse"])
+    except ValueError:
+        note = None
+    if not isinstance(note, dict) or not {"content", "counts", "kind", "origin", "schema"} <= set(note):
+        raise InputError(f"{path}: what it says of its provenance cannot be read; it is damaged, or was written by "
+                         f"something else")
+    return note
 
 
 def read_part(path: Path, hashes: tuple[str, str] | None = None) -> Part:
@@ -400,7 +425,7 @@ def _read_values(path: Path, schema: Schema) -> dict[str, np.ndarray]:
 
     _check_types(path, schema)
     table = pq.read_table(path, columns=[stored_name(column) for column in schema.columns])
-    return {column.name: _numpy(column, table[stored_name(column)]) for column in schema.columns}
+    return {column.name: _numpy(column, table[stored_name(column)].combine_chunks()) for column in schema.columns}
 
 
 def _check_types(path: Path, schema: Schema) -> None:
@@ -423,8 +448,7 @@ def _check_types(path: Path, schema: Schema) -> None:
                              f"0; put the file back from 'dvc checkout', or make the node again")
 
 
-def _numpy(column: Column, chunked: Any) -> np.ndarray:
-    array = chunked.combine_chunks()
+def _numpy(column: Column, array: Any) -> np.ndarray:
     if column.kind == "image":
         return array.to_numpy_ndarray()
     if column.kind == "text":
@@ -457,13 +481,27 @@ def read_pool(folder: Path) -> Pool:
     manifest = read_manifest(folder)
     frozen = Schema.parse(manifest["schema"]) if "schema" in manifest else None
     parts = [
-        replace(read_part(folder / f"{p['origin']}.parquet", (p["content"], p["file"])), weight=p.get("weight", 1.0),
+        replace(read_part(part_path(folder, p["origin"]), (p["content"], p["file"])), weight=p.get("weight", 1.0),
                 stored=p.get("summaries", {}))
         for p in manifest["parts"]
     ]
     for part in parts:
         (frozen or parts[0].schema).admit(part.schema, str(part.path))
     return Pool(tuple(parts), manifest["seen"])
+
+
+def part_path(folder: Path, origin: str) -> Path:
+    """Return where the part that ``origin`` made lies in a pool.
+
+    Raises
+    ------
+    InputError
+        If ``origin`` is no name of a node: a manifest from elsewhere must not lead out of its folder.
+    """
+    if not NAME.fullmatch(origin):
+        raise InputError(f"{folder / MANIFEST}: {origin[:80]!r} is no node's name; put the file "
+                         f"back from 'dvc checkout'")
+    return folder / f"{origin}.parquet"
 
 
 def write_pool(pool: Pool, folder: Path, manifest: dict[str, Any], siblings: tuple[Path, ...] = (),
@@ -555,9 +593,28 @@ def write_text(path: Path, text: str) -> None:
 
 
 def sync(path: Path) -> None:
-    """Flush a file that a library wrote to disk."""
-    with open(path, "rb") as file:
-        os.fsync(file.fileno())
+    """Flush a file that a library wrote, or the names in a folder, to disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _flush(path: Path) -> None:
+    """Flush a file, or a folder and all it holds, to disk."""
+    if path.is_dir():
+        for item in path.iterdir():
+            _flush(item)
+    sync(path)
+
+
+def _make(folder: Path) -> None:
+    """Make a folder and those above it, each name flushed to disk."""
+    if not folder.is_dir():
+        _make(folder.parent)
+        folder.mkdir(exist_ok=True)
+        sync(folder.parent)
 
 
 @contextmanager
@@ -573,12 +630,18 @@ def staging(data: Path, name: str) -> Iterator[Path]:
 
 
 def put(source: Path, target: Path) -> None:
-    """Move a finished file or folder to ``target``, in place of what is there; nothing is opened for writing."""
-    target.parent.mkdir(parents=True, exist_ok=True)
+    """Move a finished file or folder to ``target``, in place of what is there; nothing is opened for writing.
+
+    All of it is on disk before it gets its name, and the name before this returns: what a power cut leaves is whole.
+    """
+    _flush(source)
+    _make(target.parent)
     if target.is_dir():
         old = source.with_name(f"{source.name}.old")
         os.rename(target, old)
         os.rename(source, target)
+        sync(target.parent)
         shutil.rmtree(old)
     else:
         os.replace(source, target)
+        sync(target.parent)

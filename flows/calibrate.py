@@ -5,12 +5,14 @@ from __future__ import annotations
 from prefect import flow
 
 from tasks.calibrate import calibrate as measure_floor
+from tasks.events import recorded
 
 
 @flow(name="calibrate", flow_run_name="calibrate-{key}")
 def calibrate(key: str) -> None:
     """Calibrate a study (`STUDY`), or a branch of it that overrides model or rows (`STUDY-BRANCH`)."""
-    measure_floor(key)
+    with recorded(f"calibrate@{key}"):
+        measure_floor(key)
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ from prefect import flow
 
 from flows.generation import labels
 from tasks.check import check as judge
+from tasks.events import recorded
 
 
 @flow(name="check", flow_run_name="{node}")
@@ -14,7 +15,8 @@ def check(node: str, word: str = "") -> str:
 
     ``word`` is there for DVC, which runs a stage again whose command has changed: the study says what is withdrawn.
     """
-    return judge(node)["outcome"]
+    with recorded(f"check@{node}"):
+        return judge(node)["outcome"]
 
 
 if __name__ == "__main__":

@@ -36,6 +36,24 @@ def root(version: Annotated[bool, typer.Option("--version", help="Print the vers
 
 
 @app.command()
+def init(
+    data: Annotated[str, typer.Option("--data", help="A CSV or Parquet file.", metavar="FILE")],
+    name: Annotated[str, typer.Option("--name", help="The study's name.", metavar="NAME")] = "mine",
+    label: Annotated[str | None, typer.Option("--label", help="The column that is the class.",
+                                            metavar="COLUMN")] = None,
+    debug: Debug = False,
+) -> None:
+    """Look at a file of yours, and write a commented study of it that 'collapse repro' can run."""
+    from flows.init import init
+
+    assumed = init(data, name, label)
+    print(f"studies/{name}.yaml written, and listed in params.yaml. Assumed:")
+    for line in assumed:
+        print(f"- {line}")
+    print(f"Now: collapse repro --study {name}")
+
+
+@app.command()
 def plan(debug: Debug = False) -> None:
     """Check params.yaml and studies/, and write lineage.yaml, the map of all nodes."""
     from flows import plan
@@ -54,7 +72,11 @@ def repro(
     """Make every stale node, in parallel, and record it in DVC: the same result as 'dvc repro'."""
     from flows.repro import repro
 
-    failed = repro(study, branch, workers, debug)
+    try:
+        failed = repro(study, branch, workers, debug)
+    except KeyboardInterrupt:  # the command line's library would say "Aborted."
+        print("stopped; what is finished is kept", file=sys.stderr)
+        raise typer.Exit(130) from None
     if failed:
         raise typer.Exit(1)
 
@@ -171,6 +193,68 @@ def seal(
     print(f"root {found}")
     print(f"signed; check with: collapse audit {study} --signed-by {public}" if public else
           f"unsigned; keep the root elsewhere and check with: collapse audit {study} --root {found}")
+
+
+@app.command()
+def export(
+    target: Annotated[str, typer.Argument(help="A node or a study.", metavar="NODE|STUDY")],
+    to: Annotated[str, typer.Option("--to", help="prov (W3C PROV-JSON), croissant, card (README.md for the hub) or "
+                                                 "openlineage.", metavar="FORMAT")],
+    out: Annotated[Path | None, typer.Option("--out", help="Folder to write; exports/NODE or exports/STUDY if left "
+                                                           "out.", metavar="FOLDER")] = None,
+    debug: Debug = False,
+) -> None:
+    """Tell where a dataset comes from in a standard's own format, for others to read."""
+    from flows.export import export as write
+
+    print(write(target, to, out))
+
+
+@app.command()
+def watch(
+    snapshots: Annotated[list[str], typer.Argument(help="Files, patterns or folders of Parquet, CSV or text; in "
+                                                        "natural order, the newest last.", metavar="SNAPSHOT…")],
+    reference: Annotated[Path, typer.Option("--reference", "-r", help="Real data: a file, or a folder as a whole.",
+                                            metavar="REAL")],
+    rate: Annotated[float, typer.Option("--rate", help="Chance of any false alarm, over all metrics, features and "
+                                                       "snapshots together.")] = 0.01,
+    groups: Annotated[list[str] | None, typer.Option("--groups", "-g", help="A category column, or several joined by "
+                                                     "commas, whose groups are watched; may be repeated.",
+                                                     metavar="COLUMN")] = None,
+    drop: Annotated[list[str] | None, typer.Option("--drop", help="A column to leave out; may be repeated.",
+                                                   metavar="COLUMN")] = None,
+    planned: Annotated[int, typer.Option("--snapshots", min=0, help="Snapshots that the rate is to cover, where more "
+                                                                    "are to come.", metavar="N")] = 0,
+    page: Annotated[Path, typer.Option("--page", help="Where the page goes.", metavar="FILE")] =
+        Path("reports/watch/index.html"),
+    suite: Annotated[Path | None, typer.Option("--suite", help="Write a Great Expectations suite that runs without "
+                                                               "this project.", metavar="FILE")] = None,
+    every: Annotated[float, typer.Option("--every", min=0, help="Look again every so many seconds, as a Prefect "
+                                                                "deployment.", metavar="SECONDS")] = 0,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON for machines.")] = False,
+    debug: Debug = False,
+) -> None:
+    """Judge existing data sets against real data: healthy (exit 0), early (3), late (4), distorted (5), drifted (6).
+
+    The exit code is that of the newest snapshot.
+    """
+    from flows import watch as watching
+
+    options = {"rate": rate, "groups": groups or [], "drop": drop or [], "planned": planned}
+    if every:
+        from flows import patrol
+
+        patrol.serve(reference, snapshots, every, options, page)
+        return
+    series = watching.look(reference, snapshots, page=page, suite=suite, aloud=True, **options)
+    if as_json:
+        print(json.dumps(series.plain(), indent=1))
+    else:
+        print(watching.words(series))
+        print("".join(f"left out: {name}, for {why}\n" for name, why in series.left_out.items())
+              + f"page: {page}" + (f"\nsuite: {suite}" if suite else ""))
+    if series.code:
+        raise typer.Exit(series.code)
 
 
 @app.command()

@@ -8,6 +8,7 @@ from prefect.artifacts import create_table_artifact
 from collapse.layout import DATA
 from collapse.pool import staging
 from tasks.check import check
+from tasks.events import Run, recorded
 from tasks.fit import fit
 from tasks.measure import measure
 from tasks.pool import pool
@@ -20,18 +21,19 @@ from tasks.turn import Turn, find
 @flow(name="generation", flow_run_name="{node}")
 def generation(node: str, judge: bool = False) -> str:
     """Make one node from its parent's pool; with ``judge``, check it in the same run. Returns the outcome."""
-    study, place = find(node)
-    with staging(DATA, node) as stage:
-        turn = Turn(study, place, stage)
-        if turn.halted:
-            tombstone(turn)
-        else:
-            fit(turn)
-            drawn = sample(turn)
-            pool(turn, drawn)
-            announce(turn, measure(turn))
-        publish(turn)
-        return judged(node, judge)
+    with recorded(f"generation@{node}") as run:
+        study, place = find(node)
+        with staging(DATA, node) as stage:
+            turn = Turn(study, place, stage)
+            if turn.halted:
+                tombstone(turn)
+            else:
+                fit(turn)
+                drawn = sample(turn)
+                pool(turn, drawn)
+                announce(turn, measure(turn))
+            publish(turn)
+    return judged(node, run) if judge else "made"
 
 
 def labels(node: str) -> list[str]:
@@ -48,11 +50,10 @@ def announce(turn: Turn, scalars: dict[str, float]) -> None:
     create_table_artifact(table, key=turn.node.name, description=f"{turn.node.name}: medians over replicates")
 
 
-def judged(node: str, judge: bool) -> str:
-    """Return the outcome of a node's check, made now if ``judge``, and say it in the run's log."""
-    if not judge:
-        return "made"
-    verdict = check(node)
+def judged(node: str, run: Run) -> str:
+    """Check a node in the run that made it, say the outcome in the run's log, and return it."""
+    with recorded(f"check@{node}", run):
+        verdict = check(node)
     gates = f" ({', '.join(verdict['gates'])})" if verdict["gates"] else ""
     get_run_logger().info(f"{node}: {verdict['outcome']}{gates}")
     return verdict["outcome"]

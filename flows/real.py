@@ -7,6 +7,7 @@ from prefect import flow
 from collapse.layout import DATA
 from collapse.pool import staging
 from flows.generation import announce, labels
+from tasks.events import recorded
 from tasks.measure import measure
 from tasks.publish import publish
 from tasks.split import split
@@ -16,12 +17,13 @@ from tasks.turn import Turn, find
 @flow(name="real", flow_run_name="{node}")
 def real(node: str) -> None:
     """Make generation 0 of a study. It is checked apart, after the calibration, which needs it."""
-    study, place = find(node)
-    with staging(DATA, node) as stage:
-        turn = Turn(study, place, stage)
-        split(turn)
-        announce(turn, measure(turn))
-        publish(turn)
+    with recorded(f"real@{node}"):
+        study, place = find(node)
+        with staging(DATA, node) as stage:
+            turn = Turn(study, place, stage)
+            split(turn)
+            announce(turn, measure(turn))
+            publish(turn)
 
 
 if __name__ == "__main__":

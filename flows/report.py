@@ -13,13 +13,15 @@ from collapse.errors import InputError, nearest
 from collapse.layout import REPORTS
 from collapse.onset import Survey
 from collapse.params import read_params
+from tasks.events import recorded
 from tasks.report import report as write_page
 
 
 @flow(name="report", flow_run_name="report-{study}")
 def report(study: str) -> None:
     """Write reports/STUDY: the page, the tidy measurements, the summary and the verdicts on its claims."""
-    text = write_page(study)
+    with recorded(f"report@{study}"):
+        text = write_page(study)
     create_markdown_artifact(f"```\n{text}```\n", key=f"report-{study}", description=f"What study {study} found")
 
 

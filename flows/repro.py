@@ -7,6 +7,7 @@ import signal
 import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import FIRST_COMPLETED, Future, wait
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import cache
@@ -14,11 +15,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from collapse import lineage
-from collapse.errors import InputError, nearest
+from collapse.errors import InputError, NodeError, nearest, storage
 from collapse.layout import RECORDS, Files
 from collapse.params import Study, read_params, read_studies
 from flows import STARTED, plan
-from flows.ledger import Ledger, exclusive, heal
+from flows.ledger import Ledger, exclusive, heal, sweep
 from flows.progress import Progress
 from flows.server import Served
 from flows.workers import Outcome, Workers, parameters
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
 
 #: Seconds between records of finished nodes while others run.
 RECORD_EVERY = 120.0
+#: A recording, while which nothing is started, is followed by so many times its length without one.
+SHARE = 20
 
 
 @dataclass
@@ -89,6 +92,7 @@ class Run:
         self.runs: dict[str, FlowRun] = {}
         self.traces: list[str] = []
         self.last_record = time.monotonic()
+        self.recording = 0.0
         self.stopped = False
 
     def stop(self, *_: object) -> None:
@@ -128,9 +132,17 @@ class Run:
 
     # ----------------------------------------------------------------------------------- running
 
-    def go(self, workers: Workers) -> None:
-        """Run until every unit is settled, failed or skipped."""
+    def go(self, workers: Workers, served: Served) -> None:
+        """Run until every unit is settled, failed or skipped.
+
+        Raises
+        ------
+        NodeError
+            If nothing can go on: the server or a worker is gone, or the disk takes no more.
+        """
         while True:
+            if served.process is not None and served.gone():
+                raise NodeError(served.farewell)
             if self.stopped:  # libraries have been seen to swallow the interrupt itself
                 raise KeyboardInterrupt
             for unit, flow in self._settle_all():
@@ -139,10 +151,22 @@ class Run:
                 break
             done, _ = wait(self.running, timeout=0.5, return_when=FIRST_COMPLETED)
             for future in done:
-                self._finish(self.running.pop(future), future.result())
+                outcome = future.result()
+                if outcome.error is not None and not outcome.ends and served.gone():
+                    raise NodeError(served.farewell)
+                name = self.running.pop(future)
+                if outcome.ends:
+                    raise NodeError(f"{name}: {outcome.error}")
+                self._finish(name, outcome)
             self.progress.tick()
-            if time.monotonic() - self.last_record > RECORD_EVERY:
+            if time.monotonic() - self.last_record > max(RECORD_EVERY, SHARE * self.recording):
                 self.record(self._quiet())
+
+    @property
+    def failure(self) -> str:
+        """Return which units failed, in one line; nothing if none did."""
+        failed = [unit.name for unit in self.units.values() if unit.state == "failed"]
+        return f"failed: {', '.join(failed)}" if failed else ""
 
     def _settle_all(self) -> list[tuple[Unit, str]]:
         """Return the units to start now, at most as many as there are free processes."""
@@ -207,9 +231,10 @@ class Run:
         self._note(unit)
 
     def drain(self) -> None:
-        """Take what was finished but not yet noticed when the run was stopped."""
+        """Take what was finished but not yet noticed when the run was stopped; what failed then is tried again."""
         for future, name in self.running.items():
-            if future.done() and not future.cancelled() and future.exception() is None:
+            done = future.done() and not future.cancelled() and future.exception() is None
+            if done and future.result().error is None:
                 self._finish(name, future.result())
         self.running.clear()
 
@@ -237,10 +262,12 @@ class Run:
 
     def record(self, stages: list[str]) -> None:
         """Record finished stages in DVC."""
+        begin = time.monotonic()
         for stage in self.ledger.record(stages):
             self.progress.say(f"{stage}: what it depends on was changed while it ran; run again to bring it up to date")
         self.unrecorded = [stage for stage in self.unrecorded if stage not in set(stages)]
         self.last_record = time.monotonic()
+        self.recording = self.last_record - begin
 
     # ------------------------------------------------------------------------------ Prefect's side
 
@@ -380,12 +407,13 @@ def _served(run: Run, stale: set[str], served: Served, workers: Workers) -> None
     from prefect.settings import PREFECT_API_URL, PREFECT_LOGGING_TO_API_ENABLED, temporary_settings
 
     from flows.run import no_heartbeat
+    from tasks.events import collected, recorded
 
     progress = run.progress
     served.ready()
     # The parent has nothing to log, and its log would outlive the server.
     settings = {PREFECT_API_URL: served.url, PREFECT_LOGGING_TO_API_ENABLED: False}
-    with temporary_settings(settings), no_heartbeat():
+    with temporary_settings(settings), no_heartbeat(), collected(progress.say):
         workers.ready()
         progress.say(f"Prefect UI: {served.ui} (ready after {time.monotonic() - STARTED:.1f} s)")
         run.announce(stale)
@@ -393,17 +421,29 @@ def _served(run: Run, stale: set[str], served: Served, workers: Workers) -> None
 
         @flow(name="repro", flow_run_name="repro", log_prints=False)
         def whole_run() -> None:
-            run.go(workers)
+            with recorded("repro") as told:
+                workers.parent = told.id
+                run.go(workers, served)
+                told.error = run.failure
 
         before = {number: signal.signal(number, run.stop) for number in (signal.SIGINT, signal.SIGTERM)}
         try:
             whole_run()
+        except BrokenProcessPool:
+            raise NodeError("a worker was killed, by the system if memory ran out (fewer workers need less: --workers "
+                            "1); what is finished is kept: run it again to go on") from None
+        except Exception as error:
+            if isinstance(error, (InputError, NodeError)) or storage(error) or not served.gone():
+                raise
+            raise NodeError(served.farewell) from error  # Prefect could not report the end of the run
         finally:
             for number in before:
                 signal.signal(number, signal.SIG_IGN)  # what follows takes seconds and must be whole
             workers.close()  # before anything is recorded: no process writes any more
+            sweep()
             run.drain()
             run.record(run.unrecorded)
-            run.forget()
+            if not served.gone():
+                run.forget()
             for number, handler in before.items():
                 signal.signal(number, handler)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from collapse.errors import InputError, NodeError
+from collapse.errors import InputError, NodeError, storage
 
 
 @contextmanager
@@ -32,8 +32,8 @@ def command(function: Callable[..., Any], *arguments: Any) -> int:
     except Exception as error:
         if debug:
             raise
-        text = " ".join(f"{type(error).__name__}: {error}".split())
-        print(f"error: {text[:300]} (--debug shows where)", file=sys.stderr)
+        text = storage(error) or " ".join(f"{type(error).__name__}: {error}".split())[:300] + " (--debug shows where)"
+        print(f"error: {text}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print("stopped; what is finished is kept", file=sys.stderr)
@@ -47,14 +47,21 @@ def command(function: Callable[..., Any], *arguments: Any) -> int:
     return 0
 
 
+def _warn(text: str) -> None:
+    print(text, file=sys.stderr)
+
+
 def main(flow: Callable[..., Any], labels: Callable[..., list[str]] | None = None) -> None:
     """Run a stage of dvc.yaml: the flow, with the command line's words as its parameters and ``labels`` as its tags."""
 
     def call() -> None:
         from prefect import tags
 
+        from tasks.events import collected
+
         words = [word for word in sys.argv[1:] if word != "--debug"]
-        with no_heartbeat(), tags(*(labels(*words) if labels else [])):
+        # Under `dvc repro` every stage is a process: one asks a silent collector, and warns.
+        with no_heartbeat(), tags(*(labels(*words) if labels else [])), collected(_warn, once=True):
             flow(*words)
 
     sys.exit(command(call))

@@ -18,7 +18,7 @@ from collapse.errors import NodeError
 HOME = Path(".prefect")
 #: Where a server of this project leaves its address while it serves.
 ADDRESS = HOME / "server.json"
-START_SECONDS = 90
+START_SECONDS = 180
 
 
 def die_with_parent() -> None:
@@ -90,6 +90,13 @@ def wait(process: subprocess.Popen[bytes], url: str) -> None:
         time.sleep(0.1)
 
 
+def until_it_answers(url: str) -> None:
+    """Wait until a server that another process starts answers, as long as that process would."""
+    deadline = time.monotonic() + START_SECONDS
+    while not answers(url) and time.monotonic() < deadline:
+        time.sleep(0.2)
+
+
 def stop(process: subprocess.Popen[bytes]) -> None:
     """End a server and what it started."""
     if process.poll() is None:
@@ -113,19 +120,36 @@ def publish(url: str) -> None:
 class Served:
     """A server for the length of a run: found, or started here and ended with it. It is ready some seconds later."""
 
-    def __init__(self) -> None:
+    def __init__(self, events: bool = False) -> None:
         self.process: subprocess.Popen[bytes] | None = None
         found = configured() or own()
         if found is None:
             port = free_port()
             found = f"http://127.0.0.1:{port}/api"
-            self.process = start(port)
+            self.process = start(port, events)
         self.url = found
 
     @property
     def ui(self) -> str:
         """Return the address to open in a browser."""
         return self.url.removesuffix("/api")
+
+    def gone(self) -> bool:
+        """Return whether the server has ended, or, if it is another's, does not answer for some seconds."""
+        if self.process is not None:
+            return self.process.poll() is not None
+        for _ in range(3):
+            if answers(self.url):
+                return False
+            time.sleep(1)
+        return True
+
+    @property
+    def farewell(self) -> str:
+        """Return what to say when the server is gone."""
+        log = f" (its log: {HOME / 'server.log'})" if self.process is not None else ""
+        return (f"the Prefect server at {self.ui} ended in the middle of the run{log}; what is finished is kept: run "
+                f"it again to go on")
 
     def ready(self) -> None:
         """Wait until the server answers."""

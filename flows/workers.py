@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from multiprocessing import get_context
 from typing import TYPE_CHECKING, Any
 
-from flows.server import die_with_parent
+from flows.server import die_with_parent, until_it_answers
 
 if TYPE_CHECKING:
     from prefect.client.schemas.objects import FlowRun
@@ -23,11 +23,15 @@ _held = ExitStack()
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a piece of work ended: ``error`` is one line (None: well), ``trace`` the traceback for --debug."""
+    """How a piece of work ended: ``error`` is one line (None: well), ``trace`` the traceback for --debug.
+
+    After what ``ends`` the run, every other node would fail in the same way.
+    """
 
     error: str | None
     trace: str
     seconds: float
+    ends: bool = False
 
 
 def _begin() -> None:
@@ -43,9 +47,10 @@ def _begin() -> None:
     import flows.generation
     import flows.real
     import flows.report  # noqa: F401
-    from tasks.expectations import warm
+    from tasks import events, expectations
 
-    warm()
+    expectations.warm()
+    events.warm()
     _settle()
 
 
@@ -57,6 +62,7 @@ def _settle() -> None:
 
     logging.getLogger("prefect.task_runs").setLevel(logging.WARNING)  # the UI shows states without a log of them
     _held.enter_context(no_heartbeat())
+    until_it_answers(os.environ["PREFECT_API_URL"])  # on a busy machine the server may come up last
     # A client of its own for every run would read the system's certificates again, 40 ms each.
     _held.enter_context(SyncClientContext.get_or_create())
 
@@ -65,16 +71,18 @@ def _warm() -> None:
     """Do nothing: the first call starts the process, and importing is the work."""
 
 
-def _work(kind: str, key: str, run: FlowRun | None) -> Outcome:
+def _work(kind: str, key: str, run: FlowRun | None, parent: str | None) -> Outcome:
     import importlib
     import traceback
 
     from prefect import tags
     from prefect.flow_engine import run_flow
 
-    from collapse.errors import InputError, NodeError
+    from collapse.errors import InputError, NodeError, storage
     from flows.generation import labels
+    from tasks import events
 
+    events.belong(parent)
     begin = time.perf_counter()
     flow = getattr(importlib.import_module(f"flows.{kind}"), kind)
     try:
@@ -84,8 +92,9 @@ def _work(kind: str, key: str, run: FlowRun | None) -> Outcome:
     except (InputError, NodeError) as error:
         return Outcome(str(error), traceback.format_exc(), time.perf_counter() - begin)
     except Exception as error:  # a worker reports whatever ended a node; the parent goes on with other branches
-        text = " ".join(f"{type(error).__name__}: {error}".split())
-        return Outcome(text[:300], traceback.format_exc(), time.perf_counter() - begin)
+        fault = storage(error)
+        text = fault or " ".join(f"{type(error).__name__}: {error}".split())[:300]
+        return Outcome(text, traceback.format_exc(), time.perf_counter() - begin, ends=fault is not None)
     return Outcome(None, "", time.perf_counter() - begin)
 
 
@@ -103,6 +112,8 @@ class Workers:
         os.environ["PREFECT_API_URL"] = url
         os.environ["PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL"] = "INFO" if debug else "CRITICAL"
         self.count = count
+        #: The flow run of the `collapse repro` that these processes serve, once there is one.
+        self.parent: str | None = None
         self.pool = ProcessPoolExecutor(count, mp_context=get_context("spawn"), initializer=_begin)
         # Born deaf to Ctrl-C: the parent decides how a run ends.
         before = signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -115,7 +126,7 @@ class Workers:
 
     def submit(self, kind: str, key: str, run: FlowRun | None) -> Future[Outcome]:
         """Run a flow in the next free process."""
-        return self.pool.submit(_work, kind, key, run)
+        return self.pool.submit(_work, kind, key, run, self.parent)
 
     def __enter__(self) -> Workers:
         return self

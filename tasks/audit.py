@@ -10,8 +10,9 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -22,25 +23,39 @@ import numpy as np
 
 from collapse import lineage, loop
 from collapse.errors import InputError, NodeError
-from collapse.layout import Files
+from collapse.layout import DATA, RECORDS, Files
 from collapse.lineage import Node
 from collapse.params import Study
 from collapse.pool import (
     FORMAT,
     MANIFEST,
+    NAME,
     Part,
     content_hash,
+    head,
     part_note,
     read_part,
     stored_content,
     summary_path,
+    write_part,
 )
 from collapse.provenance import Makeup, makeup
+from tasks.check import inherited, judge
+from tasks.expectations.verdict import outcome
+from tasks.measure import SHOWN, medians
 from tasks.turn import CLASSIFIER, WEIGHTS, Turn
 
 LOCK = Path("dvc.lock")
+#: Where DVC keeps what it tracked, by hash: a folder's listing names the file that differs.
+CACHE = Path(".dvc/cache/files/md5")
+#: The name of a folder's listing there.
+NAME_OF_OBJECT = re.compile(r"[0-9a-f]{32}\.dir")
+#: The records of a node.
+RECORD = ("parquet", "json", "samples.parquet", "verdict.json", "validation.json")
+#: A sample of more bytes is not judged again: that takes all its rows at once.
+JUDGED = 64 << 20
 #: Bytes that are hashed at once.
-BLOCK = 1 << 20
+BLOCK = 1 << 18
 
 
 @dataclass(frozen=True)
@@ -70,6 +85,11 @@ class Checked:
     trained: list[dict[str, Any]] = field(default_factory=list)
     makeup: Makeup | None = None
     bytes: int = 0
+
+    @property
+    def edited(self) -> bool:
+        """Return whether the manifest itself does not verify."""
+        return any(fault.place.endswith(MANIFEST) for fault in self.faults)
 
 
 class _Broken(Exception):
@@ -128,7 +148,8 @@ class Auditor:
     def way(self, name: str) -> list[Checked]:
         """Verify a node and all it stems from, generation 0 first."""
         way = [self.node(node) for node in reversed(lineage.ancestors(self.nodes, name))]
-        if all(checked.manifest and "parts" in checked.manifest for checked in way):
+        # A manifest that was edited may say anything, and then nothing is said of what it is made of.
+        if all(checked.manifest.get("parts") is not None and not checked.edited for checked in way):
             made = makeup([checked.manifest for checked in way], [checked.trained for checked in way])
             for checked, found in zip(way, made, strict=True):
                 checked.makeup = found
@@ -153,13 +174,14 @@ class Auditor:
         manifest = self._manifest(files, fault)
         checked.manifest = manifest
         checked.leaves[str(files.pool / MANIFEST)] = self.digests(files.pool / MANIFEST)[0]
-        self._recorded(node, files, checked, fault)
+        self._alone(files, fault)
+        self._recorded(node, files, fault)
         turn = Turn(study, node, Path(tempfile.gettempdir()))
         if node.parent is not None:
             self._model(turn, manifest, checked, fault)
         self._described(turn, manifest, fault)
         parts = self._parts(files, manifest, checked, fault)
-        self._notes(files, manifest, checked, fault)
+        self._notes(turn, manifest, checked, fault)
         if node.parent is None:
             self._generation_0(study, files, manifest, parts, checked, fault)
         elif "halted" not in manifest:
@@ -170,11 +192,7 @@ class Auditor:
         try:
             text = path.read_text(encoding="utf-8")
         except FileNotFoundError:
-            stage = f"{'real' if files.node.endswith('-real') else 'generation'}@{files.node}"
-            if stage in self.lock:
-                raise InputError(f"{files.pool}: dvc.lock has {files.node}, and its data is not here; run 'dvc pull', "
-                                 f"or 'dvc checkout' if the cache has it") from None
-            raise InputError(f"{files.pool}: has not been made; run 'collapse repro'") from None
+            raise self.absent(files) from None
         except (OSError, UnicodeDecodeError) as error:
             fault(path, f"cannot be read ({error})", end=True)
         try:
@@ -193,7 +211,19 @@ class Auditor:
                 isinstance(p, dict) and {"content", "file", "generation", "kind", "origin", "rows"} <= set(p)
                 and isinstance(p["rows"], int) and isinstance(p["origin"], str) for p in manifest["parts"]):
             fault(path, "has no list of parts", end=True)
+        for entry in manifest["parts"]:  # these become paths
+            for name in (entry["origin"], *(entry.get("summaries") or {})):
+                if not NAME.fullmatch(name):
+                    fault(path, f"names a part {_short(name)}, which is no name", end=True)
         return manifest
+
+    def absent(self, files: Files) -> InputError:
+        """Return the error that says what to do about a node whose pool is not here."""
+        stage = f"{'real' if files.node.endswith('-real') else 'generation'}@{files.node}"
+        if stage in self.lock:
+            return InputError(f"{files.pool}: dvc.lock has {files.node}, and its data is not here; run 'dvc pull', or "
+                              f"'dvc checkout' if the cache has it")
+        return InputError(f"{files.pool}: has not been made; run 'collapse repro'")
 
     def _described(self, turn: Turn, manifest: dict[str, Any], fault: Callable[..., None]) -> None:
         """Compare all that a manifest says before any part with what study, parent and model say now."""
@@ -219,8 +249,19 @@ class Auditor:
     def _model(self, turn: Turn, manifest: dict[str, Any], checked: Checked, fault: Callable[..., None]) -> None:
         folder = turn.files.model
         if "halted" in manifest:
+            note = _text({"halted": manifest["halted"], "node": turn.node.name})
+            for place in (folder, turn.files.sample):
+                self._exactly(place, {"halted.json": hashlib.sha256(note.encode()).hexdigest()}, checked, fault)
             return
         weights, about = folder / WEIGHTS, folder / "model.json"
+        said = _text({"model": manifest.get("model"), "node": turn.node.name, "weights": manifest.get("weights")})
+        known = {WEIGHTS: None, about.name: hashlib.sha256(said.encode()).hexdigest()}
+        tokeniser = Files(turn.study.real, turn.study.name).bank / "tokeniser.json"
+        if tokeniser.is_file():
+            known[tokeniser.name] = self.digests(tokeniser)[0]
+        self._exactly(folder, known, checked, fault)
+        if not weights.is_file():
+            return
         try:
             from safetensors.numpy import load_file
 
@@ -228,15 +269,37 @@ class Auditor:
         except Exception as error:  # safetensors raises an error of its own for a damaged file
             fault(weights, f"cannot be read ({str(error).splitlines()[0][:100]})")
             return
-        for file in sorted(folder.iterdir()):
-            checked.leaves[str(file)] = self.digests(file)[0]
-        try:
-            said = json.loads(about.read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
-            fault(about, f"cannot be read ({error})")
-            return
-        if said != {"model": manifest.get("model"), "node": turn.node.name, "weights": manifest.get("weights")}:
-            fault(about, "does not say what the manifest says")
+        if loop.digest(turn.parameters) != manifest.get("weights"):
+            fault(weights, "is not the model that the manifest names")
+        if not _plain_header(weights):
+            fault(weights, "is not as this laboratory writes it: edited")
+
+    def _exactly(self, folder: Path, known: Mapping[str, str | None], checked: Checked,
+                 fault: Callable[..., None]) -> None:
+        """Verify that a folder holds the files of ``known`` alone, with their hashes where these are given."""
+        for file in sorted(folder.iterdir()) if folder.is_dir() else ():
+            if file.name not in known:
+                fault(file, "does not belong here: added")
+            elif file.is_file():
+                checked.leaves[str(file)] = self.digests(file)[0]
+        for name, digest in known.items():
+            file = folder / name
+            if not file.is_file():
+                fault(file, "is missing")
+            elif digest not in (None, self.digests(file)[0]):
+                fault(file, "is not what this laboratory writes there: changed")
+
+    def _alone(self, files: Files, fault: Callable[..., None]) -> None:
+        """Verify that nothing lies beside a node's folders and records."""
+        first = files.node.endswith("-real")
+        folders = {"pool", "sample", *(("bank", "reference") if first else ("model",))}
+        for item in sorted(files.folder.iterdir()):
+            if item.name not in folders and item.name != ".gitignore":  # DVC may write one
+                fault(item, "does not belong here: added")
+        own = {files.record(ending).name for ending in RECORD}
+        for item in sorted((RECORDS / files.study).glob(f"{files.node}.*")):
+            if item.name not in own:
+                fault(item, "does not belong here: added")
 
     def _parts(self, files: Files, manifest: dict[str, Any], checked: Checked,
                fault: Callable[..., None]) -> dict[str, Path]:
@@ -345,7 +408,9 @@ class Auditor:
                                 "kind": "synthetic" if p.synthetic else "real"} for p in before.parts]
             sample = read_part(turn.files.sample_part)
             regime, rng = turn.branch.regime, turn.rng.at("regime")
-            allowed = regime.next_pool(before, sample.head(turn.branch.rows), turn.real, rng)
+            # Parts that are handed on whole are never loaded, nor is reality where the regime does without.
+            real: Any = turn.real if regime.fresh or hasattr(regime, "real") else None
+            allowed = regime.next_pool(before, sample.head(turn.branch.rows), real, rng)
             expected = {part.origin: self._expected(part) for part in allowed.parts}
         except Exception as error:  # what lies upstream is damaged, which has been said where it lies
             fault(path, f"the pool that {turn.branch.regime.kind} allows cannot be made again "
@@ -405,8 +470,10 @@ class Auditor:
             path = folder / (f"{study.real}.parquet" if name == "first pool" else f"{name}.parquet")
             about = folder / MANIFEST
             if rows is None:
-                if path.exists():
-                    fault(path, "the source is infinite and has no bank: added")
+                true = {"fresh": "exact", "node": study.real, "rows": None, "source": study.source.spec(),
+                        "study": study.name}
+                digest = hashlib.sha256(_text(true).encode()).hexdigest()
+                self._exactly(folder, {MANIFEST: digest}, checked, fault)
                 continue
             part = Part.of(rows, study.real, 0, synthetic=False)
             content = content_hash(part.schema, part.counts, part.values)
@@ -426,55 +493,175 @@ class Auditor:
                 continue
             if held != content:
                 fault(path, f"holds other rows than the source gives the {name}")
-            if said.get("file") != self.digests(path)[0] or said.get("content") != held or said.get("rows") != rows.n:
+            true = {"content": held, "file": self.digests(path)[0], "node": study.real, "rows": rows.n,
+                    "study": study.name, **({"classifier": said.get("classifier")} if "classifier" in said else {})}
+            if about.read_text(encoding="utf-8") != _text(true):
                 fault(about, f"does not say what the {name} is")
+            if note["content"] != held:
+                fault(path, "its values are not those that were written: content hash differs")
             beside = {file: hashlib.sha256(text.encode()).hexdigest() for file, text in again.files.items()} \
                 if name == "bank" else {CLASSIFIER: said["classifier"]} if "classifier" in said else {}
-            for file in sorted(folder.iterdir()):
-                checked.leaves[str(file)] = self.digests(file)[0]
-                if file.name not in (path.name, MANIFEST, *beside):
-                    fault(file, "does not belong here: added")
-            for extra, known in beside.items():
-                if not (folder / extra).is_file():
-                    fault(folder / extra, "is missing")
-                elif self.digests(folder / extra)[0] != known:
-                    fault(folder / extra, "is not what generation 0 made: changed")
+            self._exactly(folder, {path.name: None, MANIFEST: None, **beside}, checked, fault)
             checked.bytes += path.stat().st_size
 
-    def _notes(self, files: Files, manifest: dict[str, Any], checked: Checked, fault: Callable[..., None]) -> None:
+    def _notes(self, turn: Turn, manifest: dict[str, Any], checked: Checked, fault: Callable[..., None]) -> None:
         """Verify that the measurements carry this manifest."""
         import pyarrow.parquet as pq
 
+        files = turn.files
         path = files.record("parquet")
+        self._judged(turn, manifest, fault)
         try:
             note = json.loads((pq.read_schema(path).metadata or {})[b"collapse"])
         except Exception as error:
             fault(path, f"cannot be read ({(str(error).splitlines() or ['damaged'])[0][:100]})")
             return
-        if note.get("manifest") != manifest or note.get("manifest_sha256") != self.digests(files.pool / MANIFEST)[0]:
+        if note.get("manifest_sha256") != self.digests(files.pool / MANIFEST)[0]:
             fault(path, "was measured of another manifest than the one that lies there")
-        for ending in ("parquet", "json", "samples.parquet", "verdict.json", "validation.json"):
+        for ending in RECORD:
             record = files.record(ending)
             if record.is_file():
                 checked.leaves[str(record)] = self.digests(record)[0]
             else:
                 fault(record, "is missing")
 
+    def _judged(self, turn: Turn, manifest: dict[str, Any], fault: Callable[..., None]) -> None:
+        """Verify what can be computed again from the measurements and the sample: medians, verdict, rows to show."""
+        import pyarrow.parquet as pq
+
+        files = turn.files
+        told: dict[str, Any] = {}
+        for ending in ("json", "validation.json", "verdict.json"):
+            path = files.record(ending)
+            try:
+                text = path.read_text(encoding="utf-8")
+                told[ending] = json.loads(text)
+            except (OSError, ValueError) as error:
+                fault(path, "is missing" if not path.exists() else f"cannot be read ({str(error)[:100]})")
+                continue
+            if text != _text(told[ending]):
+                fault(path, "is not as this laboratory writes it: edited")
+        halted = manifest.get("halted")
+
+        def held() -> None:
+            if "json" in told and told["json"] != medians(pq.read_table(files.record("parquet"))):
+                fault(files.record("json"), "does not hold the medians of the measurements")
+
+        def judged() -> None:
+            if halted is None and files.sample_part.stat().st_size > JUDGED:
+                true = [{"node": files.node, "outcome": outcome(told["validation.json"]["gates"])["outcome"]}]
+                same = [{key: told["validation.json"][key] for key in true[0]}]
+            else:
+                true = [json.loads(_text(body)) for body in
+                        (inherited(files.node, halted) if halted else judge(turn.study, turn.node.branch, files))]
+                same = [told.get("validation.json"), told.get("verdict.json")]
+            for ending, one, other in zip(("validation.json", "verdict.json"), same, true, strict=False):
+                if one is not None and one != other:
+                    fault(files.record(ending), "is not what judging the node again gives")
+
+        def shown() -> None:
+            path = files.record("samples.parquet")
+            if halted is not None:
+                note = json.loads((pq.read_schema(path).metadata or {})[b"collapse"])
+                if note.get("manifest") != manifest or pq.read_metadata(path).num_rows:
+                    fault(path, "is not that of a node below a halt")
+            elif problem := self._other_than_shown(path, files, manifest):
+                fault(path, problem)
+
+        for check, ending in ((held, "parquet"), (judged, "validation.json"), (shown, "samples.parquet")):
+            try:
+                check()
+            except Exception as error:  # Arrow raises many kinds for a damaged file, and an edited one may say anything
+                text = (str(error).splitlines() or [type(error).__name__])[0]
+                fault(files.record(ending), f"cannot be held against the other records ({text[:100]})")
+
+    def _other_than_shown(self, path: Path, files: Files, manifest: dict[str, Any]) -> str:
+        """Return how the rows that the page shows differ from the first ones of the sample; '' if they do not."""
+        import pyarrow.parquet as pq
+
+        first = head(files.sample_part, SHOWN)
+        again = Part.of(first, files.node, manifest["generation"], manifest["branch"] is not None)
+        content = content_hash(again.schema, again.counts, again.values)
+        if self.content(path, part_note(path)) != content:
+            return f"does not hold the first {first.n} rows of the sample"
+        writers = [pq.read_metadata(file).created_by for file in (path, files.sample_part)]
+        with tempfile.TemporaryDirectory() as folder:
+            write_part(again, Path(folder) / "again", str(manifest["study"]))
+            ours = pq.read_metadata(Path(folder) / "again").created_by
+            equal = (Path(folder) / "again").read_bytes() == path.read_bytes()
+        # Another version of the library may write equal rows in other bytes.
+        return "" if equal or (writers[0] == writers[1] != ours) else "is not as this laboratory writes it: edited"
+
     # --------------------------------------------------------------------------------------------- DVC
 
-    def _recorded(self, node: Node, files: Files, checked: Checked, fault: Callable[..., None]) -> None:
-        """Compare what lies there with what dvc.lock recorded."""
-        stage = f"{'real' if node.parent is None else 'generation'}@{node.name}"
-        for name in (stage, f"check@{node.name}"):
-            if name not in self.lock:
-                fault(LOCK, f"has no record of {name}; run 'collapse repro'")
+    def _recorded(self, node: Node, files: Files, fault: Callable[..., None]) -> None:
+        """Compare what lies there with what dvc.lock recorded, as made by one stage and as read by others."""
+        first = node.parent is None
+        own = node.branch if node.branch and self.studies[node.study].branches[node.branch].own_floor else None
+        stages = {
+            f"{'real' if first else 'generation'}@{node.name}":
+                [files.pool, files.sample, *([files.bank, files.reference] if first else [files.model]),
+                 *(files.record(ending) for ending in ("parquet", "samples.parquet", "json"))],
+            f"check@{node.name}": [files.record("validation.json"), files.record("verdict.json")],
+            f"calibrate@{node.study}{f'-{own}' if own else ''}":
+                [files.calibration(self.studies[node.study].floor(node.branch))],
+        }
+        named: set[Path] = set()
+
+        def say(path: Path, what: str) -> None:
+            if path not in named:
+                named.add(path)
+                fault(path, what)
+
+        for stage, made in stages.items():
+            if stage not in self.lock:
+                say(LOCK, f"has no record of {stage}; run 'collapse repro'")
                 continue
-            for out in self.lock[name].get("outs", []):
-                path = Path(out["path"])
+            told = _told(self.lock[stage], "outs")
+            if set(told) != {str(path) for path in made}:
+                say(LOCK, f"names other outputs of {stage} than it has: edited")
+            for path in made:
                 if not path.exists():
-                    fault(path, f"is missing, and dvc.lock has it; run 'dvc pull' or 'dvc checkout {path}'")
-                elif self._dvc(path) != out.get("md5"):
-                    fault(path, "is not what dvc.lock recorded: changed")
+                    say(path, f"is missing, and dvc.lock has it; run 'dvc pull' or 'dvc checkout {path}'")
+                elif str(path) in told:
+                    for place in self._differing(path, told[str(path)]):
+                        say(place, "is not what dvc.lock recorded: changed")
+            for name, known in _told(self.lock[stage], "deps").items():
+                path = Path(name)
+                if path.parts[0] == str(DATA) and ".." not in path.parts and path.exists():
+                    for place in self._differing(path, known):
+                        say(place, f"is not what {stage} was made from, says dvc.lock: changed")
+        records = _told(self.lock.get(f"report@{node.study}", {}), "deps").get(str(RECORDS / node.study), "")
+        listing = self._listing(records) or {}
+        for ending in RECORD:
+            path = files.record(ending)
+            if path.is_file() and listing.get(path.name, self.digests(path)[1]) != self.digests(path)[1]:
+                say(path, "is not what the study's report was made from, says dvc.lock: changed")
+
+    def _differing(self, path: Path, known: str) -> list[Path]:
+        """Return what of a file or folder is not as DVC recorded it: the very files, where that can be told."""
+        if self._dvc(path) == known:
+            return []
+        if path.is_file():
+            return [path]
+        there = {file.relative_to(path).as_posix(): file for file in path.rglob("*") if file.is_file()}
+        listing = self._listing(known)
+        if listing is None:
+            return [path] if len(there) != 1 else list(there.values())
+        return [path / name for name in sorted({*listing, *there})
+                if name not in there or listing.get(name) != self.digests(there[name])[1]] or [path]
+
+    def _listing(self, known: str) -> dict[str, str] | None:
+        """Return the MD5 of each file of a folder as DVC recorded it, if DVC's cache still holds that record."""
+        if not known.endswith(".dir") or not NAME_OF_OBJECT.fullmatch(known):
+            return None
+        try:
+            text = (CACHE / known[:2] / known[2:]).read_bytes()
+        except OSError:
+            return None
+        if hashlib.md5(text, usedforsecurity=False).hexdigest() != known.removesuffix(".dir"):
+            return None
+        return {item["relpath"]: item["md5"] for item in json.loads(text)}
 
     def _dvc(self, path: Path) -> str:
         """Return DVC's hash of a file or folder."""
@@ -515,6 +702,24 @@ def _identity(path: Path) -> tuple[int, ...]:
     """Return what tells files apart, whatever name they are opened by."""
     state = os.stat(path)
     return state.st_dev, state.st_ino, state.st_size, state.st_mtime_ns
+
+
+def _text(value: Any) -> str:
+    """Return JSON as this laboratory writes it."""
+    return json.dumps(value, indent=1, sort_keys=True) + "\n"
+
+
+def _told(stage: Mapping[str, Any], key: str) -> dict[str, str]:
+    """Return the paths that a stage of dvc.lock names under ``key``, with their hashes."""
+    return {str(item["path"]): str(item.get("md5", "")) for item in stage.get(key) or []}
+
+
+def _plain_header(path: Path) -> bool:
+    """Return whether the header of a safetensors file is the shortest JSON, padded: nothing was slipped in."""
+    with open(path, "rb") as file:
+        header = file.read(int.from_bytes(file.read(8), "little")).decode("utf-8")
+    plain = json.dumps(json.loads(header), separators=(",", ":"), ensure_ascii=False)
+    return header.rstrip(" ") == plain
 
 
 def _short(value: Any) -> str:

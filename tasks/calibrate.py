@@ -20,7 +20,7 @@ def find(key: str) -> tuple[Study, str | None]:
     for name in read_params(Path()).studies:
         study = read_study(Path(), name)
         known[name] = (study, None)
-        known |= {f"{name}-{b.name}": (study, b.name) for b in study.branches.values() if b.own_floor}
+        known |= {f"{name}-{b.floor}": (study, b.name) for b in study.branches.values() if b.own_floor}
     if key not in known:
         raise InputError(f"'{key}' is not a calibration of the studies in params.yaml{nearest(key, known)}")
     return known[key]

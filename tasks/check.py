@@ -28,9 +28,9 @@ def check(node: str) -> dict[str, Any]:
     files = Files.of(place)
     about = manifest(files.record("parquet"))
     if "halted" in about:
-        validation, verdict = _inherit(node, about["halted"])
+        validation, verdict = inherited(node, about["halted"])
     else:
-        validation, verdict = _judge(study, place.branch, files)
+        validation, verdict = judge(study, place.branch, files)
     with staging(DATA, f"{node}.check") as folder:
         for name, body in (("validation.json", validation), ("verdict.json", verdict)):
             write_text(folder / name, json.dumps(body, indent=1, sort_keys=True) + "\n")
@@ -45,15 +45,17 @@ def manifest(record: Path) -> dict[str, Any]:
     return json.loads(pq.read_schema(record).metadata[b"collapse"])["manifest"]
 
 
-def _inherit(node: str, halted: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+def inherited(node: str, halted: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return validation and verdict of a node below a halt."""
     validation = {"node": node, "outcome": "halt", "success": False, "stage": None, "gates": [], "halted": halted}
     return validation, {"outcome": "halt", "gates": [halted["gate"]], "node": halted["node"]}
 
 
-def _judge(study: Study, branch: str | None, files: Files) -> tuple[dict[str, Any], dict[str, Any]]:
+def judge(study: Study, branch: str | None, files: Files) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return validation and verdict of a node, from its records, its sample and the noise floor."""
     import pandas as pd
 
-    from tasks.expectations import judge, outcome
+    from tasks import expectations
 
     table = pd.read_parquet(files.record("parquet"))
     whole = table[table["feature"] == ""]
@@ -68,11 +70,11 @@ def _judge(study: Study, branch: str | None, files: Files) -> tuple[dict[str, An
     limits = {gate.metric: _limits(gate, bands, kind, study, generations, len(gates)) for gate in gates}
     schema = Schema.parse(part_note(Files(study.real, study.name).reference / "reference.parquet")["schema"])
     rows = study.rows if branch is None else loop.sample_rows(study.branches[branch], study)
-    validation = judge(gates, measured, files.sample_part, limits, schema=schema, rows=rows,
+    validation = expectations.judge(gates, measured, files.sample_part, limits, schema=schema, rows=rows,
                        replicates=study.replicates)
     values = {name: measured[name].to_numpy() for name in measured}
     node_stage, replicates = stage(values, bands, generations, kind)
-    verdict = outcome(validation["gates"])
+    verdict = expectations.outcome(validation["gates"])
     why = study.withdrawn.get(files.node)
     if why is not None and verdict["outcome"] != "halt":  # as if a gate had found it
         verdict = {"outcome": "quarantine", "gates": sorted({*verdict["gates"], WITHDRAWN})}

@@ -42,10 +42,22 @@ def measure(turn: Turn) -> dict[str, float]:
     shown = turn.rows.replicate(0).head(min(SHOWN, turn.rows.n))
     part = Part.of(shown, turn.node.name, turn.node.generation, turn.node.branch is not None)
     write_part(part, turn.staged_record("samples.parquet"), turn.study.name)
-    scalars = {m.metric: float(np.median(m.values)) for m in found if m.feature == ""}
-    scalars = {name: round(value, 6) for name, value in scalars.items() if math.isfinite(value)}
+    scalars = _scalars({m.metric: m.values for m in found if m.feature == ""})
     write_text(turn.staged_record("json"), json.dumps(scalars, indent=1, sort_keys=True) + "\n")
     return scalars
+
+
+def _scalars(values: dict[str, Any]) -> dict[str, float]:
+    """Return the median over replicates of each metric, six digits; what has none is left out."""
+    medians = {name: float(np.median(array)) for name, array in values.items()}
+    return {name: round(value, 6) for name, value in medians.items() if math.isfinite(value)}
+
+
+def medians(table: Any) -> dict[str, float]:
+    """Return the flat scalars of a record of measurements, as :func:`measure` writes them beside it."""
+    frame = table.to_pandas()
+    whole = frame[frame["feature"] == ""]
+    return _scalars({name: group["value"].to_numpy() for name, group in whole.groupby("metric")})
 
 
 def write_measurements(measurements: list[Measurement], path: Path, note: dict[str, Any]) -> None:

@@ -25,9 +25,20 @@ CLASSIFIER = "classifier.safetensors"
 
 
 @cache
+def _read(project: Path, study: str, text: str) -> Study:
+    """Return a study; kept while this process lives and its file says ``text``."""
+    return read_study(project, study)
+
+
+def _text(study: str) -> str:
+    path = Path("studies") / f"{study}.yaml"
+    return path.read_text(encoding="utf-8") if path.exists() else ""  # an absent one is refused where it is read
+
+
+@cache
 def _frozen(study: str, text: str, manifest: str) -> tuple[Study, Rows | None, Frame]:
     """Return study, bank and frame; kept while this process lives and the study and its real node stay the same."""
-    loaded = read_study(Path(), study)
+    loaded = _read(Path.cwd(), study, text)
     files = Files(loaded.real, study)
     reference = read_part(files.reference / "reference.parquet").rows()
     bank = files.bank / "bank.parquet"
@@ -39,13 +50,14 @@ def _frozen(study: str, text: str, manifest: str) -> tuple[Study, Rows | None, F
 def frozen(study: str) -> tuple[Study, Rows | None, Frame]:
     """Return a study with its bank (None: infinite) and its frame, read once per process."""
     manifest = Files(f"{study}-real", study).pool / MANIFEST
-    return _frozen(study, (Path("studies") / f"{study}.yaml").read_text(encoding="utf-8"), file_hash(manifest))
+    return _frozen(study, _text(study), file_hash(manifest))
 
 
 def find(name: str) -> tuple[Study, Node]:
     """Return a node and its study."""
-    params = read_params(Path())
-    studies = {study: read_study(Path(), study) for study in params.studies}
+    listed = read_params(Path()).studies
+    near = [study for study in listed if name.startswith(f"{study}-")] or listed
+    studies = {study: _read(Path.cwd(), study, _text(study)) for study in near}
     node = lineage.find(studies, name)
     return studies[node.study], node
 

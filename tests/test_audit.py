@@ -49,7 +49,7 @@ def made(tmp_path_factory, prefect_api):
 WORDS = """\
 title: Words
 seed: 3
-source: {kind: pydoc, vocabulary: 300, block: 16}
+source: {kind: text, path: words.txt, vocabulary: 300, block: 16}
 model: {kind: ngram}
 rows: 40
 generations: 1
@@ -80,13 +80,17 @@ gates: {}
 @pytest.fixture(scope="module")
 def others(tmp_path_factory, prefect_api):
     """Studies of text and of a table: their generation 0 keeps a tokeniser, and what was found in the source."""
-    project = Project.make(tmp_path_factory.mktemp("others") / "p", WORDS, prefect_api)
+    project = Project.make(tmp_path_factory.mktemp("others") / "p", STUDY, prefect_api)
     draw = np.random.default_rng(0)
+    words = ["tails", "vanish", "first", "then", "modes", "and", "spread"]
+    said = [" ".join(draw.choice(words, 30)) for _ in range(200)]
+    (project.root / "words.txt").write_text("\n\n".join(said))
     lines = [f"{draw.integers(18, 80)},{draw.choice(['f', 'm'])},{draw.choice(['yes', 'no'])},{draw.normal():.3f}"
              for _ in range(900)]
     (project.root / "people.csv").write_text("age,sex,works,score\n" + "\n".join(lines) + "\n")
+    project.study(WORDS, "words")
     project.study(CENSUS, "census")
-    (project.root / "params.yaml").write_text("studies: [tiny, census]\nmachine: {workers: 2}\n")
+    (project.root / "params.yaml").write_text("studies: [words, census]\nmachine: {workers: 2}\n")
     project.run("collapse", "plan")
     project.run("collapse", "repro")
     return project
@@ -94,8 +98,8 @@ def others(tmp_path_factory, prefect_api):
 
 def test_text_and_tables_verify_too(others, monkeypatch):
     monkeypatch.chdir(others.root)
-    assert audit("tiny", replay=1).sound and audit("census", replay=1).sound
-    for file in ("data/tiny-real/bank/tokeniser.json", "data/tiny-real/reference/reference.parquet",
+    assert audit("words", replay=1).sound and audit("census").sound
+    for file in ("data/words-real/bank/tokeniser.json", "data/words-real/reference/reference.parquet",
                  "data/census-real/bank/bank.parquet"):
         before = Path(file).read_bytes()
         flip(Path(file), len(before) // 2)
@@ -339,6 +343,83 @@ def test_no_field_of_a_manifest_is_taken_on_trust(copy, node):
     assert Path("dvc.lock").read_bytes() == lock
 
 
+#: Mutations of each project here; `python -m benchmarks mutations` tries 2,000 in more kinds of nodes.
+SLICE = 30
+
+
+@pytest.mark.parametrize("which", ["made", "others"])
+def test_random_mutations_are_found_where_they_are(which, request, tmp_path, monkeypatch):
+    from benchmarks.mutations import forge
+    from tasks import turn
+
+    source = request.getfixturevalue(which).root
+    shutil.copytree(source, tmp_path / "p", symlinks=True, ignore=shutil.ignore_patterns(".git"))
+    monkeypatch.chdir(tmp_path / "p")
+    turn._frozen.cache_clear()
+    tally = forge(SLICE, seed=41)
+    assert tally.missed == []
+    assert sum(tally.found.values()) == SLICE
+
+
+@pytest.mark.parametrize("place", ["model/extra.bin", "sample/extra.parquet", "notes.txt",
+                                   "../records/tiny/NODE.x.json"])
+def test_a_foreign_file_is_named(copy, place):
+    path = Path("data/tiny-replace-02") / place
+    path = path.parent.resolve().relative_to(Path.cwd()) / path.name.replace("NODE", "tiny-replace-02")
+    path.write_text("x")
+    assert str(path) in {fault.place for fault in audit("tiny-replace-02").faults}
+
+
+def test_a_tokeniser_that_is_not_the_banks_is_named(others, monkeypatch):
+    monkeypatch.chdir(others.root)
+    path = Path("data/tiny-accumulate-01/model/tokeniser.json")
+    before = path.read_bytes()
+    rewrite(path, before.replace(b"a", b"b"))
+    assert str(path) in {fault.place for fault in audit("tiny-accumulate-01").faults}
+    rewrite(path, before)
+
+
+def test_an_inherited_part_is_never_loaded(copy, monkeypatch):
+    """Its values are hashed some pages at a time; the pool's size is no bound on anything."""
+    from collapse import pool
+
+    loaded, real = [], pool._read_values
+    monkeypatch.setattr(pool, "_read_values", lambda path, schema: loaded.append(str(path)) or real(path, schema))
+    assert audit("tiny-accumulate-02").sound and audit("tiny-replace-02").sound
+    assert loaded == []
+
+
+def test_a_manifest_cannot_lead_an_audit_out_of_the_data(copy):
+    outside = Path("outside.parquet")
+    shutil.copy("data/tiny-real/pool/tiny-real.parquet", outside)
+    for bad in ("../../../outside", str(outside.resolve().with_suffix(""))):
+        manifest = Path("data/tiny-replace-02/pool/_manifest.json")
+        before = manifest.read_bytes()
+        edit(manifest, lambda m, bad=bad: m["parts"][0].update(origin=bad))
+        faults = audit("tiny-replace-02").faults
+        assert any("which is no name" in fault.what for fault in faults)
+        assert not any("outside" in fault.place for fault in faults)
+        rewrite(manifest, before)
+
+
+def test_a_clone_that_pulled_its_data_verifies(made, tmp_path, monkeypatch):
+    """After `dvc push` to a local remote, `git clone` and `dvc pull`; and after a run that had nothing to do."""
+    made.run("dvc", "remote", "add", "-f", "--default", "store", str(tmp_path / "store"))
+    made.commit()
+    made.run("dvc", "push", "-q")
+    made.run("git", "clone", "-q", ".", str(tmp_path / "clone"))
+    clone = Project(tmp_path / "clone", made.api)
+    missing = clone.run("collapse", "audit", "tiny-replace-02", ok=False)
+    assert missing.returncode == 2 and "run 'dvc pull'" in missing.stderr and missing.stderr.count("\n") == 1
+    clone.run("dvc", "pull", "-q")
+    for project in (clone, made):
+        monkeypatch.chdir(project.root)
+        report = audit("tiny")
+        assert report.sound and len(report.nodes) == 12, [fault.line for fault in report.faults]
+    made.run("collapse", "repro")
+    assert audit("tiny").sound
+
+
 def test_files_and_rows_are_traced(copy, tmp_path):
     from flows import audit as auditing
 
@@ -359,9 +440,22 @@ def test_files_and_rows_are_traced(copy, tmp_path):
     ("tiny-replace-2", "is neither a node nor a study of params.yaml, nor a file; did you mean 'tiny-replace-02'?"),
     ("params.yaml", "not a readable Parquet file"),
     ("tests", "holds no Parquet part"),
+    ("foreign.parquet", "carries no provenance"),
+    ("odd.parquet", "what it says of its provenance cannot be read"),
+    ("cut.parquet", "not a readable Parquet file"),
+    ("orphan.parquet", "was made by 'other-replace-01', which is no node of this project"),
 ])
 def test_what_cannot_be_audited_is_one_line(copy, target, words):
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
     os.makedirs("tests", exist_ok=True)
+    table = pa.table({"x": [1.0]})
+    pq.write_table(table, "foreign.parquet")
+    pq.write_table(table.replace_schema_metadata({"collapse": "[1, 2]"}), "odd.parquet")
+    Path("cut.parquet").write_bytes(Path("foreign.parquet").read_bytes()[:-9])
+    held = read_part(Path("data/tiny-replace-01/sample/tiny-replace-01.parquet"))
+    write_part(replace(held, origin="other-replace-01"), Path("orphan.parquet"), "other")
     with pytest.raises(InputError) as caught:
         audit(target)
     assert words in str(caught.value) and "\n" not in str(caught.value)

@@ -285,7 +285,8 @@ def test_the_example_of_a_study(tmp_path):
 
 
 DOCUMENTS = ["README.md", "CHANGELOG.md", "CONTRIBUTING.md",
-             *(f"docs/{name}.md" for name in ("studies", "measuring", "architecture", "decisions"))]
+             *(f"docs/{name}.md" for name in ("studies", "measuring", "architecture", "decisions", "standards", "watch",
+                                              "yours"))]
 
 
 @pytest.mark.parametrize("path", DOCUMENTS)

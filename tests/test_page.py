@@ -96,7 +96,7 @@ def study_of(title: str, claims=CLAIMS) -> SimpleNamespace:
         measured=REPLICATES,
         source=SimpleNamespace(kind="digits"), model=SimpleNamespace(kind="vae"), branches=branches,
         claims=parse_claims(claims, "studies/digits.yaml", branches, FACTS), factors=None, ladder=None,
-        groups=(), grid=Grid.parse(GRID, "studies/digits.yaml: grid", branches, FACTS),
+        groups=(), sweeps={}, grid=Grid.parse(GRID, "studies/digits.yaml: grid", branches, FACTS),
         floor=lambda branch: "calibration")
 
 

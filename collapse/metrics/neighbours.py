@@ -6,7 +6,8 @@ line the same quantities come from sorting, at n log n instead of n².
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from collections.abc import Callable
+from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
@@ -18,22 +19,79 @@ K = 5
 #: A row covers a rare reference row only where it lies itself at least this sparse: its own distance to the K-th
 #: neighbour over that of the rare row.
 SPARSE = 0.85
+#: Coordinates up to which a tree finds neighbours faster than all distances do.
+TREE = 4
+#: Rows whose kernel is computed at once: they stay in the processor's cache.
+BLOCK = 64
+Relate = Callable[[np.ndarray], dict[str, np.ndarray]]
 
 
-@dataclass(frozen=True, eq=False)
 class Near:
-    """What ``m`` sample rows and ``N`` reference rows are to each other, replicate by replicate."""
+    """What ``m`` sample rows and ``N`` reference rows are to each other, replicate by replicate.
 
-    depth: np.ndarray  # (R, m) distance of a sample row to its K-th nearest reference row: high where density is low
-    reach: np.ndarray  # (R, m) distance of a sample row to its K-th nearest other sample row
-    hits: np.ndarray  # (R, m) reference balls that contain the sample row
-    covered: np.ndarray  # (R, N) whether the ball of the reference row contains a sample row
-    rare: np.ndarray  # (R, rare) whether the ball of the rare reference row contains a sample row as sparse as it
-    recalled: np.ndarray  # (R, N) whether the reference row lies in the ball of a sample row
-    to_reference: np.ndarray  # (R, m) index of the nearest reference row
-    to_sample: np.ndarray  # (R, N) index of the nearest sample row
-    between: np.ndarray  # (R, 2) mean distance and mean kernel between sample and reference
-    within: np.ndarray  # (R, 2) the same between the rows of the sample, each with itself included
+    Metrics ask for different parts of it, and each part is made when it is first asked for. In many dimensions one
+    matrix of distances serves all of them, so there they are made together.
+    """
+
+    def __init__(self, balls: Balls, sample: np.ndarray):
+        self._balls, self._sample = balls, sample
+        self._parts: dict[str, np.ndarray] = {}
+
+    @property
+    def depth(self) -> np.ndarray:
+        """Return the distance of a sample row to its K-th nearest reference row: high where density is low, (R, m)."""
+        return self._part("depth", self._balls.sparse)
+
+    @property
+    def rare(self) -> np.ndarray:
+        """Return whether the ball of each rare reference row contains a sample row as sparse as it, (R, rare)."""
+        return self._part("rare", self._balls.sparse)
+
+    @property
+    def reach(self) -> np.ndarray:
+        """Return the distance of a sample row to its K-th nearest other sample row, (R, m)."""
+        return self._part("reach", self._balls.cover)
+
+    @property
+    def hits(self) -> np.ndarray:
+        """Return the number of reference balls that contain each sample row, (R, m)."""
+        return self._part("hits", self._balls.cover)
+
+    @property
+    def covered(self) -> np.ndarray:
+        """Return whether the ball of each reference row contains a sample row, (R, N)."""
+        return self._part("covered", self._balls.cover)
+
+    @property
+    def recalled(self) -> np.ndarray:
+        """Return whether each reference row lies in the ball of a sample row, (R, N)."""
+        return self._part("recalled", self._balls.cover)
+
+    @property
+    def to_reference(self) -> np.ndarray:
+        """Return the index of the reference row nearest to each sample row, (R, m)."""
+        return self._part("to_reference", self._balls.cover)
+
+    @property
+    def to_sample(self) -> np.ndarray:
+        """Return the index of the sample row nearest to each reference row, (R, N)."""
+        return self._part("to_sample", self._balls.cover)
+
+    @property
+    def between(self) -> np.ndarray:
+        """Return mean distance and mean kernel between sample and reference, (R, 2)."""
+        return self._part("between", self._balls.gaps)
+
+    @property
+    def within(self) -> np.ndarray:
+        """Return the same between the rows of the sample, each with itself included, (R, 2)."""
+        return self._part("within", self._balls.gaps)
+
+    def _part(self, name: str, relate: Relate) -> np.ndarray:
+        if name not in self._parts:
+            made = [self._balls.all(rows) if self._balls.wide else relate(rows) for rows in self._sample]
+            self._parts |= {key: np.stack([one[key] for one in made]) for key in made[0]}
+        return self._parts[name]
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,44 +131,74 @@ class Balls:
         """Return the mean distance and mean kernel between reference rows, (2,)."""
         return means(self.points, self.points, self.bandwidth)
 
+    @property
+    def wide(self) -> bool:
+        """Return whether rows have too many coordinates for a tree, so that all pairs are compared."""
+        return self.points.shape[1] > TREE
+
     def near(self, sample: np.ndarray) -> Near:
         """Relate the rows of ``sample`` (R, m, k) to the reference."""
-        relate = self._on_a_line if self.points.shape[1] == 1 else self._in_space
-        parts = [relate(rows) for rows in sample]
-        return Near(**{f.name: np.stack([getattr(part, f.name) for part in parts]) for f in fields(Near)})
+        return Near(self, sample)
 
-    def _in_space(self, rows: np.ndarray) -> Near:
-        distance = _distances(rows, self.points)  # (m, N)
+    def all(self, rows: np.ndarray) -> dict[str, np.ndarray]:
+        """Return every part of :class:`Near` for the ``rows`` (m, k) of one replicate, from one matrix of distances."""
+        distance, own = _distances(rows, self.points), _distances(rows, rows)
+        return {**self.sparse(rows, distance), **self.cover(rows, distance, own), **self.gaps(rows, distance, own)}
+
+    def sparse(self, rows: np.ndarray, distance: np.ndarray | None = None) -> dict[str, np.ndarray]:
+        """Return depth and rare of :class:`Near`."""
+        if self._on_a_line:
+            order = np.argsort(rows[:, 0], kind="stable")
+            ranked = rows[order, 0]
+            ascending = _kth_on_a_line(ranked, self._line["points"], K)
+            depth = np.empty(len(rows))
+            depth[order] = ascending
+            return {"depth": depth, "rare": self._rare_on_a_line(ranked, ascending)}
         depth = _depth(rows, self.points, distance, K)
-        inside = distance <= self.radii
-        own = _distances(rows, rows)  # (m, m)
-        reach = _depth(rows, rows, own, K + 1)  # the row itself is its own nearest
-        return Near(
-            depth=depth, reach=reach, hits=inside.sum(axis=1), covered=np.asarray(inside.any(axis=0)),
-            rare=(inside[:, self.rare] & self._as_sparse(depth)).any(axis=0),
-            recalled=np.asarray((distance <= reach[:, None]).any(axis=0)),
-            to_reference=distance.argmin(axis=1), to_sample=distance.argmin(axis=0),
-            between=_mean(distance, self.bandwidth), within=_mean(own, self.bandwidth),
-        )
+        gap = _distances(rows, self.points[self.rare]) if distance is None else distance[:, self.rare]
+        inside = gap <= self.radii[self.rare]
+        return {"depth": depth, "rare": (inside & self._as_sparse(depth)).any(axis=0)}
 
-    def _on_a_line(self, rows: np.ndarray) -> Near:
-        x, points, line = rows[:, 0], self.points[:, 0], self._line
+    def cover(self, rows: np.ndarray, distance: np.ndarray | None = None,
+              own: np.ndarray | None = None) -> dict[str, np.ndarray]:
+        """Return reach, hits, covered, recalled and both nearest of :class:`Near`."""
+        if self._on_a_line:
+            return self._cover_on_a_line(rows[:, 0])
+        distance = _distances(rows, self.points) if distance is None else distance  # (m, N)
+        inside = distance <= self.radii
+        reach = _depth(rows, rows, own, K + 1)  # the row itself is its own nearest
+        return {
+            "reach": reach, "hits": inside.sum(axis=1), "covered": inside.any(axis=0),
+            "recalled": (distance <= reach[:, None]).any(axis=0),
+            "to_reference": distance.argmin(axis=1), "to_sample": distance.argmin(axis=0),
+        }
+
+    def gaps(self, rows: np.ndarray, distance: np.ndarray | None = None,
+             own: np.ndarray | None = None) -> dict[str, np.ndarray]:
+        """Return between and within of :class:`Near`."""
+        if distance is not None and own is not None:
+            return {"between": _mean(distance, self.bandwidth), "within": _mean(own, self.bandwidth)}
+        return {"between": means(rows, self.points, self.bandwidth), "within": means(rows, rows, self.bandwidth)}
+
+    @property
+    def _on_a_line(self) -> bool:
+        return self.points.shape[1] == 1
+
+    def _cover_on_a_line(self, x: np.ndarray) -> dict[str, np.ndarray]:
+        points, line = self.points[:, 0], self._line
         order = np.argsort(x, kind="stable")
         ranked = x[order]
-        depth = _kth_on_a_line(ranked, line["points"], K)
-        left, right = line["left"], line["right"]
-        reach = _kth_on_a_line(ranked, ranked, K + 1)
-        back = np.argsort(order, kind="stable")
-        starts, ends = np.sort(ranked - reach), np.sort(ranked + reach)
-        return Near(
-            depth=depth[back], reach=reach[back],
-            hits=(np.searchsorted(line["starts"], x, "right") - np.searchsorted(line["ends"], x, "left")),
-            covered=np.searchsorted(ranked, right, "right") > np.searchsorted(ranked, left, "left"),
-            rare=self._rare_on_a_line(ranked, depth),
-            recalled=np.searchsorted(starts, points, "right") > np.searchsorted(ends, points, "left"),
-            to_reference=line["order"][_closest(x, line["points"])], to_sample=order[_closest(points, ranked)],
-            between=means(rows, self.points, self.bandwidth), within=means(rows, rows, self.bandwidth),
-        )
+        ascending = _kth_on_a_line(ranked, ranked, K + 1)
+        reach = np.empty(len(x))
+        reach[order] = ascending
+        starts, ends = np.sort(ranked - ascending), np.sort(ranked + ascending)
+        return {
+            "reach": reach,
+            "hits": np.searchsorted(line["starts"], x, "right") - np.searchsorted(line["ends"], x, "left"),
+            "covered": np.searchsorted(ranked, line["right"], "right") > np.searchsorted(ranked, line["left"], "left"),
+            "recalled": np.searchsorted(starts, points, "right") > np.searchsorted(ends, points, "left"),
+            "to_reference": line["order"][_closest(x, line["points"])], "to_sample": order[_closest(points, ranked)],
+        }
 
     def _as_sparse(self, depth: np.ndarray) -> np.ndarray:
         """Return whether rows of ``depth`` (m,) are sparse enough to cover each rare row, (m, rare)."""
@@ -173,8 +261,22 @@ def means(a: np.ndarray, b: np.ndarray, bandwidth: float) -> np.ndarray:
     if a.shape[1] > 1:
         return _mean(_distances(a, b), bandwidth)
     x, y = a[thin(len(a), 2), 0], b[thin(len(b), 2), 0]
-    square = (x[:, None] - y[None, :]).astype(np.float32) ** 2
-    return np.array([_mean_gap(a[:, 0], b[:, 0]), _mean_kernel(square, bandwidth)])
+    return np.array([_mean_gap(a[:, 0], b[:, 0]), _kernel_on_a_line(x, y, bandwidth)])
+
+
+def _kernel_on_a_line(x: np.ndarray, y: np.ndarray, bandwidth: float) -> float:
+    scale, centre = np.sqrt(0.5) / bandwidth, y.mean()
+    x, y = ((z - centre) * scale for z in (x, y))
+    x, y = x.astype(np.float32), y.astype(np.float32)  # single precision: the exponential is the dearest step
+    space = np.empty((BLOCK, len(y)), np.float32)
+    total = 0.0
+    for begin in range(0, len(x), BLOCK):
+        block = x[begin : begin + BLOCK]
+        square = np.subtract(block[:, None], y, out=space[: len(block)])
+        np.multiply(square, square, out=square)
+        np.negative(square, out=square)
+        total += float(np.exp(square, out=square).sum(dtype=np.float64))
+    return total / (len(x) * len(y))
 
 
 def _mean_gap(a: np.ndarray, b: np.ndarray) -> float:
@@ -189,7 +291,7 @@ def _mean(distance: np.ndarray, bandwidth: float) -> np.ndarray:
 
 
 def _mean_kernel(square: np.ndarray, bandwidth: float) -> float:
-    square *= np.float32(-0.5 / bandwidth**2)  # single precision: the exponential is the dearest step
+    square *= np.float32(-0.5 / bandwidth**2)
     return float(np.exp(square, out=square).mean(dtype=np.float64))
 
 
@@ -201,7 +303,7 @@ def _distances(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 
 def _depth(a: np.ndarray, b: np.ndarray, distance: np.ndarray | None, k: int) -> np.ndarray:
     """Return the distance of each row of ``a`` to its k-th nearest of ``b``: by a tree in few dimensions."""
-    if a.shape[1] > 4:
+    if a.shape[1] > TREE:
         return _kth(_distances(a, b) if distance is None else distance, k)
     from scipy.spatial import cKDTree
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from collapse.calibration import judged
 from collapse.pool import write_text
-from collapse.report import drawing, pictures, tables, texts
+from collapse.report import drawing, phase, pictures, tables, texts
 from collapse.report.collect import COLUMNS, FAMILIES, BranchView, Collected, NodeView
 
 #: Metrics that get a chart of their own, and series that the explorer offers.
@@ -37,6 +37,7 @@ def render(collected: Collected) -> str:
     environment = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
     environment.filters.update(number=number, span=span)
     template = environment.from_string(_asset("page.html"))
+    phases = phase.diagrams(collected) if collected.study.sweeps else []
     return template.render(
         c=collected, study=collected.study, question=question(collected), finding=finding(collected),
         summary=[_summary(collected, branch) for branch in collected.branches], headline=collected.headline,
@@ -45,8 +46,10 @@ def render(collected: Collected) -> str:
         texts=texts.figures(collected), tokens=texts.budget(collected),
         gates=_gates(collected), lines=_lines(collected), drawing=Markup(drawing.lineage(collected)),
         about=_about(collected),
-        legend=collected.branches, safe=Markup, tally=_tally(collected), data=Markup(_script(_curves(collected))),
-        css=Markup(_asset("page.css")), js=Markup(_asset("page.js")), plotly=Markup(get_plotlyjs()))
+        legend=collected.branches, safe=Markup, tally=_tally(collected),
+        data=Markup(_script({**_curves(collected), **({"phases": phases} if phases else {})})), phases=phases,
+        css=Markup(_asset("page.css")),
+        js=Markup(_asset("page.js") + (_asset("phase.js") if phases else "")), plotly=Markup(get_plotlyjs()))
 
 
 def write(collected: Collected, folder: Path) -> None:
@@ -116,16 +119,28 @@ def question(collected: Collected) -> str:
 
 def finding(collected: Collected) -> str:
     """Return the result in one paragraph: who reached which stage when, and where the tails ended."""
-    ill = sorted((b for b in collected.branches if b.ill is not None), key=lambda b: b.ill or 0)
-    well = [b.name for b in collected.branches if b.judged and b.ill is None and not b.halted]
+    swept = {name for sweep in collected.study.sweeps.values() for name in sweep.cells}
+    alone = [branch for branch in collected.branches if branch.name not in swept]
+    ill = sorted((b for b in alone if b.ill is not None), key=lambda b: b.ill or 0)
+    well = [b.name for b in alone if b.judged and b.ill is None and not b.halted]
     sentences = [_course(branch) for branch in ill]
     if well:
         sentences.append(f"{_and(well)} stayed healthy throughout.")
     sentences += [f"{b.name} was {'healthy until it was ' if b.ill is None else ''}halted by {b.halted}."
-                  for b in collected.branches if b.halted]
+                  for b in alone if b.halted]
+    sentences += [_tallied(collected, sweep) for sweep in collected.study.sweeps.values()]
     sentences += _extremes(collected)
     text = " ".join(sentence[:1].upper() + sentence[1:] for sentence in sentences)
     return text or "No generation was judged."
+
+
+def _tallied(collected: Collected, sweep: Any) -> str:
+    """Return how many branches of a sweep ended at which stage, in one sentence."""
+    ends = [branch.final.stage if branch.final else "halted" for branch in collected.branches
+            if branch.name in sweep.cells]
+    counts = [f"{ends.count(stage)} {'is' if ends.count(stage) == 1 else 'are'} {stage}"
+              for stage in (*STAGES, "halted") if stage in ends]
+    return f"of the {len(ends)} branches of {sweep.template}, {_and(counts)} at the end."
 
 
 def _course(branch: BranchView) -> str:

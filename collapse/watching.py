@@ -1,0 +1,574 @@
+"""A series of data sets held against a reference, without a model: healthy, early, late, distorted or drifted.
+
+**Bands.** The rows of the reference are divided once: a sixth freezes the frame, a sixth counts what real rows show in
+it, and the rest, the *bank*, plays the snapshot. K times as many rows as the snapshot has are drawn from the bank
+without replacement and measured. Frame and draw are disjoint parts of one sample, as frame and snapshot are; only that
+draws share one bank of b rows. For a mean, a fresh snapshot of m rows differs from the bank's mean by σ²(1/m + 1/b), a
+draw by σ²(1/m − 1/b): every band is therefore wider than the draws' by √((b + m)/(b − m)), and m is at most b/3.
+
+**One alarm rate for everything.** Each cell (metric × feature, group or region) becomes a normal score: what it is off
+its mean in units of its spread, less the skewness (:func:`collapse.calibration.bent`). The greatest score over all
+cells of a draw is the max statistic; a draw's own score leaves it out of mean and spread. Its tail beyond the 90 %
+quantile is taken as exponential, which a maximum of nearly normal scores does not exceed, and carried to the wanted
+level by the exact prediction interval of an exponential (F on 2 and 2k degrees of freedom), at most a factor
+:data:`FURTHEST` beyond the draws. The level is Šidák's share of the rate for each snapshot. A tenth of it goes to *new
+support*: rows beyond the least and greatest of all N reference rows, where P(k of n beyond) = (n/(N+n))^k whatever the
+distribution (Wilks 1941, Ann Math Stat 12:91), and categories that the reference lacks (Good 1953, Biometrika 40:237).
+
+**Drifted or collapsing.** Whatever left its band, the alarm is given. Where location moved or new support appeared the
+snapshot is moved back (each continuous column that has clearly moved to the reference's mean, in whole steps where it
+is whole), new values are set aside, and tails and spread are judged again: what is healthy then has drifted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import cache, cached_property
+from typing import Any, Protocol
+
+import numpy as np
+
+from collapse.calibration import bent
+from collapse.data import WHOLE, Rows
+from collapse.errors import InputError
+from collapse.metrics.frame import BINS, LEVEL, Frame
+from collapse.metrics.partition import check_grouping
+from collapse.rng import Rng
+
+#: The verdicts, from the gravest, and the exit code of each.
+VERDICTS = {"late": 4, "distorted": 5, "early": 3, "drifted": 6, "healthy": 0}
+#: Chance that any of all healthy snapshots is called anything else.
+RATE = 0.01
+#: Draws from the bank, the share of them that shapes the tail, and how far beyond them the tail is carried.
+DRAWS, TAIL, FURTHEST = 200, 0.1, 20
+#: Most measured rows of a snapshot (blocks of text), and the share of the bank that they may be.
+ROWS, BLOCKS, SHARE = 10_000, 2_000, 1 / 4
+#: How often the error of the bank's own mean counts: once keeps the rate over all references, twice over most.
+TWICE = 2
+#: Reference rows that freeze the frame, and those that count in it, at most.
+FRAME, COUNT = 5_000, 10_000
+#: Snapshots whose rows differ by less than this factor are measured at one size, the smallest's.
+ALIKE = 1.25
+#: Share of the rate for new support.
+SUPPORT = 0.1
+#: The name of every category that the reference lacks.
+NEW = "(new)"
+#: What is measured. Copies are left out: a snapshot may hold rows of the reference; so is what only one model can tell.
+TABLES = ("association", "drift", "fidelity", "groups", "spread", "tails")
+TEXTS = ("diversity", "perplexity", "repetition", "vocabulary")
+#: Metrics that say where the data is, and nothing of its shape.
+HIDDEN = {"perplexity_share", "reference_share", "group_support"}
+#: Standard errors beyond which a column has clearly moved.
+CLEAR = 4.0
+#: A score beyond all normal ones.
+BEYOND = 37.0
+#: Snapshots that a trend takes, the confidence of its interval, and the metrics that get one.
+LEAST_TREND, CONFIDENCE = 4, 0.95
+TRENDS = ("tail_ratio", "variance_ratio", "entropy_ratio", "simpson_ratio", "association_ratio", "w1", "category_tv",
+          "token_entropy_ratio", "token_alive", "rare_token_ratio", "sample_perplexity")
+
+Key = tuple[str, str]
+
+
+class Bank(Protocol):
+    """What plays the snapshot: ``n`` rows, from which any number can be drawn."""
+
+    n: int
+
+    def draw(self, m: int, rng: Rng) -> Rows:
+        """Return ``m`` of the rows, R = 1."""
+        ...
+
+
+@dataclass(frozen=True, eq=False)
+class RowBank:
+    """A bank of independent rows, R = 1."""
+
+    rows: Rows
+
+    @property
+    def n(self) -> int:
+        """Return how many there are."""
+        return self.rows.n
+
+    def draw(self, m: int, rng: Rng) -> Rows:
+        """Return ``m`` of the rows, drawn without replacement."""
+        return self.rows.take(rng.generator().permutation(self.n)[None, :m])
+
+
+# ---------------------------------------------------------------------------------------------- roles
+
+
+def role(metric: str, feature: str, side: str) -> str:
+    """Return what a cell that left its band on ``side`` speaks of; '' where that side is no sign.
+
+    'tails lost', 'spread lost', 'tails above', 'spread above' or 'moved'.
+    """
+    fact = _facts().get(metric)
+    if fact is None or metric in HIDDEN:
+        return ""
+    lost = side == fact.collapse
+    if fact.family in ("spread", "modes"):
+        return "spread lost" if lost else "spread above"
+    if metric == "perplexity_tail":  # low: very likely text, high: very unlikely text
+        return "tails lost" if (feature, side) in {("low", "above"), ("high", "below")} else \
+            "moved" if (feature, side) == ("high", "above") else ""
+    if fact.family == "tails":
+        return "tails lost" if lost else "tails above"
+    if fact.family == "drift":
+        return "moved" if lost else ""
+    if metric == "group_share":
+        return "tails lost" if lost else "moved"
+    if fact.family == "groups" or metric in ("recall", "coverage"):
+        return "tails lost" if lost else ""
+    if metric == "sample_perplexity":
+        return "tails lost" if side == "below" else "moved"
+    # a precision or density above is a snapshot of the reference's own rows as often as one of its modes
+    return "moved" if metric in ("precision", "density") and side == "below" else ""
+
+
+@cache
+def _facts() -> dict[str, Any]:
+    from collapse.metrics import facts
+
+    return facts()
+
+
+# ---------------------------------------------------------------------------------------------- bands
+
+
+@dataclass(frozen=True, eq=False)
+class Bands:
+    """What healthy snapshots of one size show: one band for each of C cells, all at one level.
+
+    Attributes
+    ----------
+    keys
+        (metric, feature) of each cell.
+    center, scale, skew
+        Of the draws, (C,); ``scale`` is that of a fresh snapshot; ``skew`` (2, C), the smaller for the low side.
+    maxima
+        The max statistic of each draw, (K,), sorted.
+    judged
+        Whether the low and the high side of each cell are signs, (2, C).
+    """
+
+    keys: tuple[Key, ...]
+    center: np.ndarray
+    scale: np.ndarray
+    skew: np.ndarray
+    maxima: np.ndarray
+    judged: np.ndarray
+
+    @staticmethod
+    def of(found: Sequence[dict[Key, float]], widen: float) -> Bands:
+        """Return the bands from what K draws showed; a cell that never varied, or was not always there, has none."""
+        keys = [key for key in found[0] if all(key in one for one in found) and any(_sides(key))]
+        values = np.array([[one[key] for key in keys] for one in found])  # (K, C)
+        spread = values.std(axis=0, ddof=1)
+        varies = np.isfinite(values).all(axis=0) & (spread > 1e-9 * np.maximum(1, np.abs(values).max(axis=0)))
+        keys = [key for key, kept in zip(keys, varies, strict=True) if kept]
+        values, spread, k = values[:, varies], spread[varies], len(values)
+        center = values.mean(axis=0)
+        gap = (values - center) / spread
+        error = np.sqrt(6 * k * (k - 1) / ((k - 2) * (k + 1) * (k + 3)))
+        skew = _moments(gap, k)[2]
+        skews = np.stack([skew - error, skew + error])
+        # each draw as the others see it: one far out would hide in a spread and a skewness of its own making
+        mean, scale, skew = _moments(gap, k - 1, without=True)
+        judged = np.array([_sides(key) for key in keys], dtype=bool).reshape(-1, 2).T
+        outer = (gap - mean) / (scale * np.sqrt(1 + 1 / (k - 1)))
+        scores = _signs(_scores(outer, np.stack([skew - error, skew + error])), judged)
+        maxima = np.sort(scores.max(axis=1)) if keys else np.zeros(k)
+        return Bands(tuple(keys), center, spread * np.sqrt(1 + 1 / k) * widen, skews, maxima, judged)
+
+    def limit(self, level: float) -> float:
+        """Return what the max statistic of a healthy snapshot exceeds with probability ``level``."""
+        count = max(3, round(TAIL * len(self.maxima)))
+        share = count / len(self.maxima)
+        start = float(self.maxima[-count - 1])
+        if level >= share:
+            return float(np.quantile(self.maxima, 1 - level, method="higher"))
+        mean = float((self.maxima[-count:] - start).mean())
+        return start + count * mean * ((share / level) ** (1 / count) - 1)
+
+    def scores(self, values: dict[Key, float]) -> np.ndarray:
+        """Return the normal score of every cell, (C,), negative below; a value that is no number is far below."""
+        x = np.array([values.get(key, np.nan) for key in self.keys])
+        return np.where(np.isfinite(x), _scores((x - self.center) / self.scale, self.skew), -BEYOND)
+
+    def band(self, place: int, limit: float) -> tuple[float, float]:
+        """Return the band of a cell for scores up to ``limit``; a side that is no sign is open."""
+        low, high = (self.center[place] + self.scale[place] * bent(sign * limit, float(self.skew[side, place]))
+                     for side, sign in ((0, -1), (1, 1)))
+        return (float(low) if self.judged[0, place] else -np.inf), (float(high) if self.judged[1, place] else np.inf)
+
+
+def _moments(gap: np.ndarray, k: int, without: bool = False) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return mean, standard deviation and skewness of K draws (K, C), (C,); or of all draws but each one, (K, C)."""
+    one, two, three = (np.sum(gap**power, axis=0) - (gap**power if without else 0) for power in (1, 2, 3))
+    mean = one / k
+    square = np.maximum(two / k - mean**2, 1e-12)
+    cube = three / k - 3 * mean * two / k + 2 * mean**3
+    return mean, np.sqrt(square * k / (k - 1)), cube / square**1.5 * np.sqrt(k * (k - 1)) / (k - 2)
+
+
+def _sides(key: Key) -> tuple[bool, bool]:
+    return bool(role(*key, "below")), bool(role(*key, "above"))
+
+
+def _signs(scores: np.ndarray, judged: np.ndarray) -> np.ndarray:
+    """Return the size of scores (…, C) on the sides that are signs, 0 on the others."""
+    return np.where(scores < 0, np.where(judged[0], -scores, 0), np.where(judged[1], scores, 0))
+
+
+def _scores(x: np.ndarray, skews: np.ndarray) -> np.ndarray:
+    """Return the normal scores whose :func:`bent` is ``x`` (…, C): by the smaller skewness below, the larger above."""
+    skew = np.where(x < 0, skews[0], skews[1])
+    plain = np.abs(skew) < 1e-4
+    s = np.where(plain, 1.0, skew)
+    square = s * s / 2
+    root = np.cbrt(1 + square + np.sqrt(square * (2 + square)))
+    omega = root + 1 / root - 1
+    sigma, sign = np.sqrt(np.log(omega)), np.sign(s)
+    inside = sign * x * np.sqrt(omega - 1)
+    known = np.log1p(np.maximum(inside, -1 + 1e-12))
+    bended = np.where(inside > -1, sign * (known + sigma**2 / 2) / sigma, -sign * BEYOND)
+    return np.clip(np.where(plain, x, bended), -BEYOND, BEYOND)
+
+
+# ------------------------------------------------------------------------------------------ the watch
+
+
+@dataclass(frozen=True)
+class Sign:
+    """A cell that left its band: its value, the band, the score, and what it speaks of."""
+
+    metric: str
+    feature: str
+    value: float
+    low: float
+    high: float
+    score: float
+    role: str
+
+    @property
+    def side(self) -> str:
+        """Return 'below' or 'above'."""
+        return "below" if self.score < 0 else "above"
+
+
+@dataclass(frozen=True)
+class Support:
+    """New values of one column in a whole snapshot: ``rows`` of them, which chance gives with probability ``p``."""
+
+    column: str
+    what: str
+    rows: int
+    p: float
+
+
+@dataclass(frozen=True, eq=False)
+class Judged:
+    """What a watch says of one snapshot.
+
+    Attributes
+    ----------
+    signs
+        What left its band, the largest exceedance first; those that decided the verdict before the rest.
+    shape
+        The same of the snapshot moved back and without new values; None where that was not asked for.
+    values, scores
+        Of every cell, with its band at the level of this watch.
+    """
+
+    verdict: str
+    measured: int
+    signs: tuple[Sign, ...]
+    support: tuple[Support, ...]
+    shape: tuple[Sign, ...] | None
+    values: dict[Key, float]
+    scores: dict[Key, float]
+    bands: dict[Key, tuple[float, float]]
+    limit: float
+
+
+@dataclass(frozen=True, eq=False)
+class Watch:
+    """A frozen reference that snapshots are held against.
+
+    Attributes
+    ----------
+    frame, bank
+        What is frozen, and what plays the snapshot.
+    level
+        Chance that one healthy snapshot is called anything else.
+    draws
+        K.
+    """
+
+    frame: Frame
+    bank: Bank
+    level: float
+    draws: int
+    _kept: dict[int, Bands] = field(default_factory=dict, repr=False)
+
+    @staticmethod
+    def of(rows: Rows, rate: float = RATE, snapshots: int = 1, groups: tuple[tuple[str, ...], ...] = ()) -> Watch:
+        """Return the watch over independent reference ``rows`` (R = 1), for ``snapshots`` at one false-alarm ``rate``.
+
+        Raises
+        ------
+        InputError
+            If there are too few rows for the rate, or a grouping that the data does not have.
+        """
+        level = share(rate, snapshots)
+        enough(rows.n, level, 2 * sum(c.kind == "number" for c in rows.schema.columns) + len(rows.schema.categorical),
+               rate, snapshots)
+        order = Rng("watch", "split", rows.n).generator().permutation(rows.n)
+        first, second = min(rows.n // 6, FRAME), min(rows.n // 6, COUNT)
+        parts = [rows.take(part[None]) for part in np.split(order, [first, first + second])]
+        for names in groups:
+            try:
+                check_grouping(names, parts[0])
+            except InputError as error:
+                raise InputError(f"--groups: {error}") from None
+        return Watch.held(parts[0], parts[1], RowBank(parts[2]), level, groups)
+
+    @staticmethod
+    def held(reference: Rows, real: Rows, bank: Bank, level: float, groups: tuple[tuple[str, ...], ...] = ()) -> Watch:
+        """Return the watch over a reference that is divided already."""
+        chosen = TEXTS if reference.schema.texts else TABLES
+        frame = Frame.freeze(reference, real, (), 0, chosen, groups)
+        return Watch(frame, bank, level, max(DRAWS, int(np.ceil(1 / (FURTHEST * level)))))
+
+    @property
+    def most(self) -> int:
+        """Return the most rows of a snapshot that are measured."""
+        return min(BLOCKS if self.frame.schema.texts else ROWS, int(self.bank.n * SHARE))
+
+    def sizes(self, rows: Sequence[int]) -> list[int]:
+        """Return at how many rows each snapshot of so many ``rows`` is measured: sizes that are alike become one."""
+        capped = [min(n, self.most) for n in rows]
+        found: dict[int, int] = {}
+        for n in sorted(set(capped)):
+            last = next(reversed(found.values())) if found else 0
+            found[n] = last if last and n <= ALIKE * last else n
+        return [found[n] for n in capped]
+
+    # ------------------------------------------------------------------------------------- calibration
+
+    def bands(self, m: int) -> Bands:
+        """Return the bands of snapshots of ``m`` rows."""
+        if m not in self._kept:
+            found = [self.measure(self.bank.draw(m, Rng("watch", "draw", m, k))) for k in range(self.draws)]
+            widen = float(np.sqrt((self.bank.n + TWICE * m) / (self.bank.n - m)))
+            self._kept[m] = Bands.of(found, widen)
+        return self._kept[m]
+
+    def measure(self, rows: Rows) -> dict[Key, float]:
+        """Return every cell of ``rows`` (R = 1)."""
+        from collapse.metrics import measure_all
+
+        found = measure_all(rows, None, self.frame)
+        return {(m.metric, m.feature): float(np.asarray(m.values)[0]) + 0.0 for m in found}  # no −0
+
+    @cached_property
+    def continuous(self) -> tuple[str, ...]:
+        """Return the number columns without atoms, which can be moved: no value holds 5 % of the reference."""
+        found = []
+        for column in self.frame.schema.columns:
+            if column.kind == "number":
+                values = self.frame.reference[column.name][0]
+                values, count = np.unique(values[~np.isnan(values)], return_counts=True)
+                if len(values) > BINS and count.max() <= LEVEL * count.sum():
+                    found.append(column.name)
+        return tuple(found)
+
+    def moved_back(self, rows: Rows) -> Rows:
+        """Return rows (R = 1) with every continuous column that has clearly moved at the reference's mean."""
+        values = dict(rows.values)
+        for name in self.continuous:
+            real, own = (x[~np.isnan(x)] for x in (self.frame.reference[name][0], values[name][0]))
+            if not len(own):
+                continue
+            gap = real.mean() - own.mean()
+            if abs(gap) > CLEAR * real.std() * np.sqrt(1 / len(real) + 1 / len(own)):
+                values[name] = values[name] + (np.rint(gap) if rows.schema[name].type in WHOLE else gap)
+        return Rows(rows.schema, values)
+
+    # ------------------------------------------------------------------------------------------ verdict
+
+    def judge(self, rows: Rows, m: int, support: Sequence[Support] = (),
+              ranges: dict[str, tuple[float, float]] | None = None) -> Judged:
+        """Return the verdict on a snapshot.
+
+        Parameters
+        ----------
+        rows
+            Rows of it at random, R = 1: at least ``m``, more where there are more.
+        support
+            What whole columns show that the reference lacks; only what chance gives too seldom counts.
+        ranges
+            Least and greatest of all reference rows by number column: values beyond are set aside with new support.
+        """
+        sample = rows.head(min(m, rows.n))
+        bands = self.bands(m)
+        limit = bands.limit(self.level * (1 - SUPPORT))
+        values = self.measure(sample)
+        scores = bands.scores(values)
+        signs = _left(bands, values, scores, limit)
+        fresh = tuple(sorted((s for s in support if s.p < self.level * SUPPORT), key=lambda s: s.p))
+        verdict, shape = _stage(signs), None
+        if fresh or any(sign.role == "moved" for sign in signs):
+            shape = self._reshaped(rows, m, bool(fresh), ranges or {})
+            stage = _stage(shape)
+            verdict = "drifted" if stage == "healthy" else stage
+        if verdict != "healthy":
+            signs = tuple(sorted(signs, key=lambda s: s.role not in CARRIES[verdict]))
+        named = dict(zip(bands.keys, map(float, scores), strict=True))
+        own = {key: bands.band(place, limit) for place, key in enumerate(bands.keys)}
+        return Judged(verdict, sample.n, signs, fresh, shape, values, named, own, limit)
+
+    def _reshaped(self, rows: Rows, m: int, fresh: bool, ranges: dict[str, tuple[float, float]]) -> tuple[Sign, ...]:
+        """Return the signs of shape in a snapshot that is moved back and, where new values are many, without them."""
+        back = self.moved_back(rows)
+        if fresh:
+            kept = np.ones(back.n, dtype=bool)
+            for column in back.schema.columns:
+                if column.kind == "category" and column.categories[-1] == NEW:
+                    kept &= back[column.name][0] != len(column.categories) - 1
+                elif column.name in ranges:
+                    low, high = ranges[column.name]
+                    kept &= ~((back[column.name][0] < low) | (back[column.name][0] > high))  # NaN is on neither side
+            if kept.sum() < m // 2:  # what is left says nothing of the rest
+                return ()
+            back = back.take(np.flatnonzero(kept)[None])
+        size = min(m, back.n)
+        bands = self.bands(size)
+        values = self.measure(back.head(size))
+        signs = _left(bands, values, bands.scores(values), bands.limit(self.level * (1 - SUPPORT)))
+        return _without_exchange(signs) if self.frame.schema.texts else tuple(s for s in signs if s.role != "moved")
+
+
+#: What each verdict is carried by.
+CARRIES = {"late": ("spread lost",), "distorted": ("tails above", "spread above"), "early": ("tails lost",),
+           "drifted": ("moved",)}
+
+
+def _left(bands: Bands, values: dict[Key, float], scores: np.ndarray, limit: float) -> tuple[Sign, ...]:
+    """Return the cells that left their bands, the largest exceedance first."""
+    size = _signs(scores, bands.judged)
+    found = []
+    for place in np.argsort(-size, kind="stable"):
+        if size[place] <= limit:
+            break
+        key = bands.keys[place]
+        side = "below" if scores[place] < 0 else "above"
+        found.append(Sign(*key, values.get(key, float("nan")), *bands.band(int(place), limit), float(scores[place]),
+                          role(*key, side)))
+    return tuple(found)
+
+
+def _stage(signs: Sequence[Sign]) -> str:
+    """Return the stage that signs show, 'drifted' where they speak of the place alone: the whole first, then parts."""
+    # what is wider than the reference crowds the outer ones of the frozen bins: their entropy falls, and is no loss
+    wide = any(s.metric in ("variance_ratio", "total_variance_ratio") and s.side == "above" for s in signs)
+    signs = [s for s in signs if not (wide and s.metric == "entropy_ratio" and s.side == "below")]
+    for chosen in ([s for s in signs if not s.feature], signs):
+        roles = {sign.role for sign in chosen}
+        for verdict in ("late", "distorted", "early"):
+            if roles & set(CARRIES[verdict]):
+                return verdict
+    return "drifted" if signs else "healthy"
+
+
+def _without_exchange(signs: tuple[Sign, ...]) -> tuple[Sign, ...]:
+    """Return the signs of a text less those that a change of subject explains.
+
+    Words of the reference are missing, and rare ones are used more, where others have come in their place: the text is
+    less likely than real text, and as varied by its own measure. A text that has collapsed is dull, or poor.
+    """
+    anchored = {"token_alive", "rare_token_ratio", "vocabulary_coverage"}
+    own = [sign for sign in signs if sign.metric not in anchored]
+    unlikely = any(sign.role == "moved" for sign in own)
+    rest = [sign for sign in own if sign.role != "moved"]
+    return tuple(rest) if unlikely and not rest else tuple(s for s in signs if s.role != "moved")
+
+
+# --------------------------------------------------------------------------------------- rate and rows
+
+
+def share(rate: float, snapshots: int) -> float:
+    """Return Šidák's level of each of so many ``snapshots``."""
+    return float(-np.expm1(np.log1p(-rate) / snapshots))
+
+
+def needed(level: float, regions: int) -> int:
+    """Return the reference rows that a level takes.
+
+    So many that a snapshot of a quarter of the bank shows the total loss of one tail: that none of m rows is in
+    a region of 5 % must be rarer than the level over all regions, m = ln(level/regions)/ln 0.95.
+    """
+    return int(np.ceil(np.log(level / max(1, regions)) / np.log1p(-LEVEL))) * round(1.5 / SHARE)
+
+
+def enough(n: int, level: float, regions: int, rate: float, snapshots: int, unit: str = "rows") -> None:
+    """Refuse a reference of ``n`` rows that is too small for the wanted rate.
+
+    Raises
+    ------
+    InputError
+        Saying how many rows it takes.
+    """
+    need = needed(level, regions)
+    if n < need:
+        many = f" over {snapshots} snapshots" if snapshots > 1 else ""
+        raise InputError(f"--reference: has {n:,} {unit}, and a false-alarm rate of {rate:g}{many} takes {need:,}: "
+                         f"with fewer not even the loss of a whole tail is beyond chance; give more {unit}, or raise "
+                         f"--rate")
+
+
+# ----------------------------------------------------------------------------------------- the series
+
+
+def support(column: str, what: str, rows: int, n: int, real: int, singles: int = 0) -> Support:
+    """Return new support of a column: ``rows`` of a snapshot of ``n`` that nothing in ``real`` reference rows is like.
+
+    ``singles``: reference values that occur once (Good–Turing: their share is the mass of what has not been seen); 0
+    for the range of numbers, where the law is exact.
+    """
+    from scipy import special
+
+    return Support(column, what, rows, float(special.betainc(rows, singles + 1, n / (n + real))) if rows else 1.0)
+
+
+def step(now: Judged, before: Judged) -> list[dict[str, Any]]:
+    """Return the cells that changed most since the snapshot ``before``: change over the noise of two snapshots."""
+    found = []
+    for key, score in now.scores.items():
+        if key in before.scores and any(_sides(key)):
+            change = (score - before.scores[key]) / np.sqrt(2)
+            found.append({"metric": key[0], "feature": key[1], "from": before.values[key], "to": now.values[key],
+                          "score": float(change), "unusual": bool(abs(change) > now.limit)})
+    return sorted(found, key=lambda item: -abs(item["score"]))
+
+
+def trends(series: Sequence[Judged]) -> list[dict[str, Any]]:
+    """Return Theil and Sen's slope a snapshot of each headline metric, its 95 % interval, and Kendall's p of a trend.
+
+    Fewer than four snapshots have none.
+    """
+    from scipy import stats
+
+    found = []
+    for metric in TRENDS:
+        y = np.array([one.values.get((metric, ""), np.nan) for one in series])
+        if len(y) < LEAST_TREND or not np.isfinite(y).all():
+            continue
+        slope, _, low, high = stats.theilslopes(y, np.arange(len(y)), CONFIDENCE)
+        p = stats.kendalltau(np.arange(len(y)), y).pvalue if np.ptp(y) > 0 else 1.0
+        found.append({"metric": metric, "slope": float(slope), "low": float(low), "high": float(high), "p": float(p),
+                      "falls": bool(high < 0), "rises": bool(low > 0)})
+    return found

@@ -1,0 +1,60 @@
+"""A first study of one's own file: looked at, written, planned."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+from collapse import lineage, loop, onboarding
+from collapse.errors import InputError
+from collapse.layout import DATA
+from collapse.params import parse_study, read_params, read_studies, read_yaml
+from collapse.pool import put, staging, write_text
+
+PARAMS = Path("params.yaml")
+
+
+def init(data: str, name: str = "mine", label: str | None = None) -> list[str]:
+    """Write studies/NAME.yaml for a CSV or Parquet file, list it in params.yaml, and plan; return what was assumed.
+
+    Everything is checked before the first file is put in place.
+
+    Raises
+    ------
+    InputError
+        If the study is there already, the file cannot be used, or the plan cannot be made. Nothing is changed.
+    """
+    path = Path("studies") / f"{name}.yaml"
+    params = read_params(Path())
+    if path.exists():
+        raise InputError(f"{path}: is there already; give another --name, or delete it")
+    if name in params.studies:
+        raise InputError(f"params.yaml: lists '{name}' already, without {path}; give another --name, or take it out")
+    known = read_studies(Path(), params)
+    found = onboarding.survey(data, label)
+    text = onboarding.study(found, name)
+    with staging(DATA, f"init-{name}") as folder:
+        write_text(folder / "study.yaml", text)
+        study = parse_study(read_yaml(folder / "study.yaml"), name, path)
+        known[name] = study
+        plan = lineage.render(known)
+        loop.check_study(study)
+        write_text(folder / "params.yaml", listed(PARAMS.read_text(encoding="utf-8"), name))
+        write_text(folder / "lineage.yaml", plan)
+        for made, target in (("study.yaml", path), ("params.yaml", PARAMS), ("lineage.yaml", lineage.PATH)):
+            put(folder / made, target)
+    return found.assumed
+
+
+def listed(text: str, name: str) -> str:
+    """Return params.yaml with one study more; comments and layout stay as they are."""
+    from ruamel.yaml import YAML
+
+    yaml = YAML()
+    yaml.preserve_quotes = True
+    yaml.width = 4096
+    data = yaml.load(text)
+    data["studies"].append(name)
+    out = io.StringIO()
+    yaml.dump(data, out)
+    return out.getvalue()

@@ -1,0 +1,102 @@
+"""A series of existing data sets held against a reference: no training, no server, no project."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+
+from collapse import snapshots
+from collapse.errors import InputError
+from collapse.pool import put, staging, write_text
+from collapse.snapshots import Seen, Series
+
+#: The page, unless told otherwise, and what stands beside it: the series as data.
+PAGE = Path("reports/watch/index.html")
+#: Signs that one line of the terminal names.
+SHOWN = 3
+
+
+def look(reference: Path, words: Sequence[str], *, rate: float = 0.01, groups: Sequence[str] = (),
+         drop: Sequence[str] = (), planned: int = 0, page: Path | None = PAGE, suite: Path | None = None,
+         aloud: bool = False) -> Series:
+    """Judge the snapshots that ``words`` name, and write the page and the suite that are asked for.
+
+    ``groups`` are groupings, the columns that one crosses joined by ``,``.
+
+    Raises
+    ------
+    InputError
+        If anything cannot be read or judged; nothing is then written.
+    """
+    if not 0 < rate < 1:
+        raise InputError(f"--rate: {rate:g} is no chance; give a number between 0 and 1, such as 0.01")
+    crossed = tuple(tuple(name.strip() for name in grouping.split(",")) for grouping in groups)
+    real = snapshots.whole(reference)
+    if suite is not None and real.kind == "text":
+        raise InputError("--suite: expectations are of columns, and text has none; leave it out")
+    found = snapshots.find(words)
+    series = snapshots.survey(real, found, rate, crossed, drop, planned, _say if aloud else None)
+    if aloud:
+        _say("")
+    if page is not None:
+        from collapse.report.watch import render
+
+        _write(page, render(series))
+    if suite is not None:
+        from tasks.expectations.suite import portable
+
+        _write(suite, json.dumps(portable(series.watch, series.seen[-1].judged.measured, series.rate), indent=1) + "\n")
+    return series
+
+
+def _say(text: str) -> None:
+    """Show on a terminal what is being done, in one line that is written over."""
+    if sys.stderr.isatty():
+        print(f"\r\033[K{text[:100]}", end="", file=sys.stderr, flush=True)
+
+
+def _write(path: Path, text: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with staging(path.parent, path.name) as folder:
+        write_text(folder / path.name, text)
+        put(folder / path.name, path)
+    with suppress(OSError):  # another run's work may be in it
+        (path.parent / ".tmp").rmdir()
+
+
+def words(series: Series) -> str:
+    """Return a series in words: a line for each snapshot, then what the newest one says."""
+    names = [Path(one.name).name for one in series.seen]
+    width = max(map(len, names))
+    lines = [f"{name:{width}}  {one.rows:>12,}  {one.judged.verdict:9}  {carried(one)}"
+             for name, one in zip(names, series.seen, strict=True)]
+    head = f"{'snapshot':{width}}  {series.unit.split()[0]:>12}  {'verdict':9}  carried by"
+    tail = []
+    newest = series.seen[-1]
+    if newest.step and newest.step[0]["unusual"]:
+        item = newest.step[0]
+        tail.append(f"step: {name(item['metric'], item['feature'])} went from {item['from']:.3g} to {item['to']:.3g} "
+                    f"since the snapshot before")
+    tail += [f"trend: {t['metric']} {'falls' if t['falls'] else 'rises'} by {abs(t['slope']):.2g} a snapshot "
+             f"[{min(abs(t['low']), abs(t['high'])):.2g}, {max(abs(t['low']), abs(t['high'])):.2g}]"
+             for t in series.trends if t["falls"] or t["rises"]]
+    since = f" since {Path(series.since).name}" if series.since else ""
+    return "\n".join([head, *lines, "", *tail, *([""] if tail else []), f"{series.verdict}{since}"])
+
+
+def name(metric: str, feature: str) -> str:
+    """Return a cell in one word."""
+    return f"{metric}[{feature}]" if feature else metric
+
+
+def carried(one: Seen) -> str:
+    """Return what carries a verdict, in one line."""
+    new = [f"{s.column} has {s.what} ({s.rows:,} rows)" for s in one.judged.support]
+    signs = [f"{name(s.metric, s.feature)} {s.value:.3g} ({'under' if s.side == 'below' else 'over'} "
+             f"{s.low if s.side == 'below' else s.high:.3g})" for s in one.judged.signs]
+    shown = [*new[:1], *signs][:SHOWN] if one.judged.verdict == "drifted" else [*signs, *new][:SHOWN]
+    more = len(new) + len(signs) - len(shown)
+    return ", ".join(shown) + (f" and {more} more" if more else "")

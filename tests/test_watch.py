@@ -1,0 +1,364 @@
+"""Watching existing data sets: alarms, verdicts, files, bad input, the suite, the event."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import resource
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import stats
+
+from benchmarks import watch as bench
+from benchmarks.project import ROOT
+from collapse import snapshots, watching
+from collapse.errors import InputError
+from collapse.rng import Rng
+from collapse.watching import Bands, Judged, Watch, needed, role, share
+
+N, M = 4_000, 500
+
+
+def table(n: int, seed: int, width: float = 1.0, shift: float = 0.0, shares=(0.6, 0.3, 0.08, 0.02)) -> pd.DataFrame:
+    rng = np.random.default_rng(seed)
+    return pd.DataFrame({
+        "height": 170 + 10 * (width * rng.normal(size=n) + shift),
+        "age": np.rint(40 + 12 * width * rng.normal(size=n)).astype(int),
+        "income": np.exp(width * rng.normal(size=n)).round(3),
+        "region": rng.choice(["north", "south", "east", "west"], n, p=shares),
+        "id": np.arange(n) + seed * 100_000,
+    })
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory) -> Path:
+    """A reference, and snapshots: two clean ones, one that lost its width, one that moved."""
+    root = tmp_path_factory.mktemp("watched")
+    table(N, 1).to_csv(root / "real.csv", index=False)
+    (root / "snaps").mkdir()
+    table(M, 2).to_csv(root / "snaps" / "day-2.csv", index=False)
+    table(M, 3).to_csv(root / "snaps" / "day-9.csv", index=False)
+    table(M, 4, width=0.5).to_parquet(root / "snaps" / "day-10.parquet")
+    table(M, 5, shift=1.0).to_parquet(root / "snaps" / "day-11.parquet")
+    return root
+
+
+@pytest.fixture(scope="module")
+def series(folder) -> snapshots.Series:
+    return snapshots.survey(snapshots.whole(folder / "real.csv"), snapshots.find([str(folder / "snaps")]),
+                            groups=(("region",),))
+
+
+@pytest.fixture(scope="module")
+def watch() -> Watch:
+    return Watch.of(bench.numeric(6_000, "test-reference"))
+
+
+def cli(folder: Path, *words: str, **environment: str) -> subprocess.CompletedProcess:
+    command = [sys.executable, "-m", "flows.cli", "watch", *words]
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=300, check=False,
+                          env={**os.environ, "PYTHONPATH": str(ROOT), **environment})
+
+
+# ------------------------------------------------------------------------------------------- statistics
+
+
+def test_scores_undo_the_bend():
+    for skew in (-1.5, -0.2, 0.0, 0.4, 2.0):
+        for z in (-3.0, -0.5, 0.7, 4.0):
+            x = watching.bent(z, skew)
+            assert watching._scores(np.array([x]), np.full((2, 1), skew))[0] == pytest.approx(z, abs=1e-6)
+
+
+def test_the_limit_is_exceeded_as_often_as_stated():
+    """Bands of independent normal cells, made from 200 draws: fresh draws leave them at the stated level."""
+    rng = np.random.default_rng(0)
+    keys = [("variance_ratio", f"x{i}") for i in range(30)]
+    alarms = []
+    for _ in range(40):
+        draws = [dict(zip(keys, row, strict=True)) for row in rng.normal(size=(200, 30))]
+        bands = Bands.of(draws, 1.0)
+        limit = bands.limit(0.01)
+        fresh = rng.normal(size=(500, 30))
+        scores = watching._scores((fresh - bands.center) / bands.scale, bands.skew)
+        alarms.append((np.abs(scores).max(axis=1) > limit).mean())
+    assert 0.004 < np.mean(alarms) < 0.016
+
+
+def test_new_support_has_the_exact_chance():
+    """P(at least one of n beyond the greatest of N) = n/(N + n), and of k about its k-th power."""
+    found = watching.support("x", "above", 1, 100, 300)
+    assert found.p == pytest.approx(100 / 400)
+    assert watching.support("x", "above", 4, 1000, 1000).p == pytest.approx(0.5**4)
+    assert watching.support("c", "new", 3, 100, 900, singles=5).p == pytest.approx(
+        stats.nbinom.sf(2, 6, 900 / 1000))
+
+
+def test_the_rate_is_shared_by_snapshots_and_takes_rows():
+    assert 1 - (1 - share(0.01, 10)) ** 10 == pytest.approx(0.01)
+    assert needed(share(0.01, 100), 8) > needed(share(0.01, 1), 8)
+
+
+def test_roles_follow_the_facts():
+    assert role("variance_ratio", "", "below") == "spread lost"
+    assert role("zipf_exponent", "", "above") == "spread lost"
+    assert role("tail_ratio", "x:low", "above") == "tails above"
+    assert role("w1", "", "below") == ""
+    assert role("w1", "", "above") == "moved"
+    assert role("group_share", "region=west", "below") == "tails lost"
+    assert role("density", "", "above") == ""  # the reference's own rows are dense
+
+
+def test_clean_snapshots_are_healthy(watch):
+    m = watch.sizes([M])[0]
+    found = [watch.judge(bench.numeric(M, f"test-clean-{i}"), m).verdict for i in range(25)]
+    other = bench.numeric(20_000, "test-other")
+    found += [watch.judge(bench.bootstrap(other, M, f"test-{i}"), m).verdict for i in range(15)]
+    assert found.count("healthy") >= 38
+
+
+def test_a_moved_source_is_drifted_and_a_narrow_one_late(watch):
+    m = watch.sizes([M])[0]
+    for i, by in enumerate((0.4, -1.0, 2.5)):
+        moved = bench.shifted(bench.numeric(M, f"test-moved-{i}"), by, ["x1", "x3"])
+        assert watch.judge(moved, m).verdict == "drifted"
+    narrow = bench.numeric(M, "test-narrow")
+    assert watch.judge(narrow.map(lambda x: 0.6 * x), m).verdict == "late"
+    assert watch.judge(narrow.map(lambda x: 0.6 * x + 1), m).verdict == "late"  # moved, and no mere drift
+    assert watch.judge(narrow.map(lambda x: 1.7 * x), m).verdict == "distorted"
+    assert watch.judge(narrow.map(lambda x: np.clip(x, -1.45, 1.45)), m).verdict in ("early", "late")
+
+
+def test_a_lineage_warns_before_its_tails_halve(watch):
+    def judge(rows) -> Judged:
+        return watch.judge(rows, watch.sizes([rows.n])[0])
+
+    found = bench.lead("gaussian", bench.GaussianModel(), lambda i: bench.numeric(M, f"test-lead-{i}"), judge, 2,
+                       bench.halves)
+    assert np.median(found) >= 2
+
+
+def test_sizes_that_are_alike_are_measured_alike(watch):
+    assert watch.sizes([500, 560, 620, 700, 10_000]) == [500, 500, 500, 700, 1000]
+
+
+def test_text_of_another_kind_is_seen(tmp_path):
+    words = [f"word{i}" for i in range(400)]
+    weight = 1 / np.arange(1, 401)
+    rng = np.random.default_rng(5)
+
+    def text(n: int, p: np.ndarray) -> str:
+        return "\n\n".join(" ".join(rng.choice(words, 40, p=p / p.sum())) for _ in range(n))
+
+    (tmp_path / "real.txt").write_text(text(900, weight))
+    (tmp_path / "a-clean.txt").write_text(text(120, weight))
+    (tmp_path / "b-poor.txt").write_text(text(120, weight**2))
+    real = snapshots.whole(tmp_path / "real.txt")
+    found = snapshots.survey(real, snapshots.find([str(tmp_path / "[ab]-*.txt")]))
+    assert [one.judged.verdict for one in found.seen] == ["healthy", "late"]
+    again = snapshots.survey(real, [real])  # a text is no sign of the collapse of itself
+    assert again.verdict == "healthy"
+
+
+# ------------------------------------------------------------------------------------------------ series
+
+
+def test_verdicts_of_a_folder(series):
+    assert [Path(one.name).name for one in series.seen] == ["day-2.csv", "day-9.csv", "day-10.parquet",
+                                                             "day-11.parquet"]
+    assert [one.judged.verdict for one in series.seen] == ["healthy", "healthy", "late", "drifted"]
+    assert series.code == 6
+    assert series.since.endswith("day-10.parquet")
+    assert "id" in series.left_out
+    late = series.seen[2]
+    assert late.judged.signs[0].role == "spread lost"
+    assert late.step[0]["unusual"]
+    assert {trend["metric"] for trend in series.trends} >= {"tail_ratio", "variance_ratio"}
+    json.dumps(series.plain(), allow_nan=False)
+
+
+def test_new_categories_are_drift(tmp_path, folder):
+    data = table(M, 8)
+    data.loc[data.index[:40], "region"] = "Atlantis"
+    data.to_csv(tmp_path / "new.csv", index=False)
+    found = snapshots.survey(snapshots.whole(folder / "real.csv"), snapshots.find([str(tmp_path / "new.csv")]))
+    assert found.verdict == "drifted"
+    assert "Atlantis" in found.seen[0].judged.support[0].what
+
+
+def test_the_page_is_one_safe_file(series):
+    from collapse.report.watch import render
+
+    page = render(series)
+    assert "http" not in re.sub(r"http-equiv", "", page)
+    assert "<script" not in page
+    assert page.count("<svg") >= 3
+    assert render(series) == page
+
+
+def test_the_sample_of_a_large_file_is_fixed_and_fair(tmp_path, monkeypatch):
+    monkeypatch.setattr(snapshots, "PIECE", 1000)
+    pd.DataFrame({"x": np.arange(20_000.0), "k": np.arange(20_000) % 3}).to_parquet(tmp_path / "big.parquet")
+    data = snapshots.whole(tmp_path / "big.parquet")
+    found = [snapshots._sampled(snapshots._pieces(data, ["x", "k"]), Rng(1), 500, "big") for _ in range(2)]
+    assert found[0][0].equals(found[1][0])
+    assert found[0][1] == 20_000
+    assert len(found[0][0]) == 500
+    assert stats.kstest(found[0][0]["x"] / 20_000, "uniform").pvalue > 1e-3
+
+
+def test_folders_are_snapshots_of_all_their_files(tmp_path):
+    for day in ("1", "2", "10"):
+        (tmp_path / "days" / day).mkdir(parents=True)
+        for part in "ab":
+            table(50, int(day)).to_csv(tmp_path / "days" / day / f"{part}.csv", index=False)
+    found = snapshots.find([str(tmp_path / "days")])
+    assert [Path(one.name).name for one in found] == ["1", "2", "10"]
+    assert all(len(one.files) == 2 for one in found)
+
+
+# --------------------------------------------------------------------------------------------- bad input
+
+
+def _columns(root):
+    table(M, 2).drop(columns=["age", "id"]).assign(wage=1.0).to_csv(root / "s.csv", index=False)
+
+
+def _type(root):
+    table(M, 2).assign(age=["forty"] * M).to_csv(root / "s.csv", index=False)
+
+
+def _halves(root):
+    table(M, 2).assign(age=40.5).to_csv(root / "s.csv", index=False)
+
+
+def _empty(root):
+    table(M, 2).head(0).to_csv(root / "s.csv", index=False)
+
+
+def _nothing(root):
+    (root / "s.csv").write_text("")
+
+
+def _broken(root):
+    (root / "s.parquet").write_bytes(b"PAR1 but not really")
+
+
+def _ending(root):
+    (root / "s.xlsx").write_bytes(b"x")
+
+
+def _absent(root):
+    pass
+
+
+def _mixed(root):
+    (root / "s.txt").write_text("words")
+
+
+BAD = [
+    (_columns, "s.csv", "lacks 'age' and has 'wage' beside"),
+    (_type, "s.csv", "column 'age' holds 'forty', but is integer"),
+    (_halves, "s.csv", "column 'age' holds 40.5, but whole numbers"),
+    (_empty, "s.csv", "has no rows"),
+    (_nothing, "s.csv", "has no columns"),
+    (_broken, "s.parquet", "is not readable Parquet"),
+    (_ending, "s.xlsx", "unknown ending '.xlsx'"),
+    (_absent, "s.csv", "no file, folder or pattern"),
+    (_mixed, "s.txt", "is text, but the reference is a table"),
+]
+
+
+@pytest.mark.parametrize(("make", "name", "message"), BAD, ids=[make.__name__[1:] for make, _, _ in BAD])
+def test_bad_snapshots_are_one_line_before_anything_is_measured(tmp_path, folder, monkeypatch, make, name, message):
+    make(tmp_path)
+    monkeypatch.setattr(Watch, "measure", lambda *_: pytest.fail("measured"))
+    with pytest.raises(InputError, match=re.escape(message)) as caught:
+        snapshots.survey(snapshots.whole(folder / "real.csv"), snapshots.find([str(tmp_path / name)]))
+    assert "\n" not in str(caught.value)
+
+
+def test_a_reference_that_is_too_small_says_what_it_takes(tmp_path, folder):
+    table(200, 1).to_csv(tmp_path / "small.csv", index=False)
+    found = snapshots.find([str(folder / "snaps")])
+    with pytest.raises(InputError, match=r"has 200 rows, and a false-alarm rate of 0\.01 over 4 .* takes 960: "):
+        snapshots.survey(snapshots.whole(tmp_path / "small.csv"), found)
+
+
+def test_text_that_is_not_utf8_names_the_byte(tmp_path):
+    (tmp_path / "bad.txt").write_bytes(b"a" * 100_000 + b"\xff" + b"b" * 10)
+    with pytest.raises(InputError, match="not UTF-8: byte 100000 is 0xff"):
+        snapshots.documents(snapshots.whole(tmp_path / "bad.txt"))
+
+
+# --------------------------------------------------------------------------------------- command, suite
+
+
+def test_the_command(folder, tmp_path):
+    out = tmp_path / "out"
+    done = cli(folder, "-r", "real.csv", "snaps/day-2.csv", "snaps/day-10.parquet", "--page", str(out / "p.html"),
+               "--suite", str(out / "suite.json"), "--json")
+    assert done.returncode == 4, done.stderr
+    assert json.loads(done.stdout)["verdict"] == "late"
+    assert (out / "p.html").read_text().startswith("<!doctype html>")
+    assert sorted(path.name for path in out.iterdir()) == ["p.html", "suite.json"]
+    bad = cli(folder, "-r", "real.csv", "nowhere.csv", "--page", str(out / "q.html"))
+    assert bad.returncode == 2
+    assert bad.stderr.count("\n") == 1
+    assert not (out / "q.html").exists()
+    # anyone's own pipeline: no module of this project is at hand
+    script = ("import json, sys, pandas as pd, great_expectations as gx\n"
+              "suite = gx.ExpectationSuite(**json.load(open(sys.argv[1])))\n"
+              "context = gx.get_context(mode='ephemeral')\n"
+              "asset = context.data_sources.add_pandas('p').add_dataframe_asset('a')\n"
+              "batch = asset.add_batch_definition_whole_dataframe('w')\n"
+              "read = lambda p: pd.read_csv(p) if p.endswith('csv') else pd.read_parquet(p)\n"
+              "print([bool(batch.get_batch({'dataframe': read(p)}).validate(suite).success) for p in sys.argv[2:]])\n"
+              "assert not {m.split('.')[0] for m in sys.modules} & {'collapse', 'flows', 'tasks'}\n")
+    names = [str(folder / "snaps" / name) for name in ("day-2.csv", "day-9.csv", "day-10.parquet")]
+    ran = subprocess.run([sys.executable, "-c", script, str(out / "suite.json"), *names], capture_output=True,
+                         text=True, cwd=tmp_path, check=False, timeout=200,
+                         env={**os.environ, "GX_ANALYTICS_ENABLED": "false"})
+    assert ran.stdout.strip().splitlines()[-1] == "[True, True, False]", ran.stderr[-2000:]
+
+
+def test_a_change_of_verdict_raises_an_event(folder, tmp_path, prefect_api, monkeypatch):
+    from prefect.settings import PREFECT_API_URL, temporary_settings
+
+    from flows import patrol
+    from flows.run import no_heartbeat
+
+    raised = []
+    emit = patrol.emit_event
+    monkeypatch.setattr(patrol, "emit_event", lambda **words: raised.append(emit(**words)))
+    monkeypatch.chdir(tmp_path)
+    with temporary_settings({PREFECT_API_URL: prefect_api}), no_heartbeat():
+        for names in (["day-2.csv"], ["day-2.csv", "day-10.parquet"], ["day-2.csv", "day-10.parquet"]):
+            patrol.watch(str(folder / "real.csv"), [str(folder / "snaps" / name) for name in names], {}, "w/index.html")
+    assert [event.event for event in raised] == [patrol.CHANGED]
+    assert (raised[0].payload["from"], raised[0].payload["to"]) == ("healthy", "late")
+    assert raised[0].id is not None
+    assert json.loads((tmp_path / "w" / "index.json").read_text())["verdict"] == "late"
+
+
+def test_memory_does_not_grow_with_the_file(folder, tmp_path):
+    """A snapshot of 60 MB takes little more than one of 60 kB: it is read in pieces."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    data = pa.Table.from_pandas(table(500_000, 7), preserve_index=False)
+    with pq.ParquetWriter(tmp_path / "big.parquet", data.schema) as writer:
+        for _ in range(3):
+            writer.write_table(data, row_group_size=100_000)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    real = snapshots.read(snapshots.whole(folder / "real.csv"))
+    rows, n, _ = real.read_as(snapshots.whole(tmp_path / "big.parquet"), 2_000)
+    assert n == 1_500_000
+    assert rows.n == snapshots.SAMPLE
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 300_000  # kB
