@@ -23,8 +23,8 @@ LARGEST, LONGEST = 64 << 20, 200
 #: Attributes that hold a hash, by their local name; the last three may hold either kind.
 HASHES = ("sha256", "md5", "checksum", "checksumvalue", "digest")
 #: What a record may say of how its data was made, by local name → the key that it is kept by.
-LINEAGE = {"realshare": "real_share", "syntheticdepth": "depth", "generation": "generation", "node": "node",
-           "study": "study"}
+LINEAGE = {"realshare": "real_share", "syntheticdepth": "depth", "depth": "depth", "generation": "generation",
+           "kind": "kind", "node": "node", "study": "study"}
 
 
 @dataclass(frozen=True)
@@ -175,6 +175,8 @@ def _matched(entries: list[Entry], about: dict[str, Any], record: Path, data: Pa
     share, depth = says.get("real_share"), says.get("depth", says.get("generation"))
     for key in ("real_share", "depth"):
         says.pop(key, None)
+    if share is None and says.get("kind") == "synthetic":
+        share = 0.0
     if isinstance(share, int | float) and 0 <= share <= 1:
         says["real_share"] = float(share)
     if isinstance(depth, int | float) and 0 <= depth < float("inf"):
@@ -190,7 +192,7 @@ def _local(name: Any) -> str:
 
 def _scalars(body: Mapping[str, Any]) -> dict[str, Any]:
     """Return the plain values of a JSON object by local name; PROV's typed values and single lists are unwrapped."""
-    found = {}
+    found: dict[str, Any] = {}
     for key, value in body.items():
         while isinstance(value, list) and value:
             value = value[0]
@@ -206,7 +208,7 @@ def _mapping(value: Any) -> dict[str, Any]:
 
 
 def _hashes(plain: Mapping[str, Any]) -> dict[str, str]:
-    found = {}
+    found: dict[str, str] = {}
     for key in HASHES:
         text = str(plain.get(key, "")).lower().removeprefix("sha256:").removeprefix("md5:")
         if len(text) in (64, 32) and set(text) <= set("0123456789abcdef"):
@@ -226,7 +228,9 @@ def _about(body: Mapping[str, Any]) -> dict[str, Any]:
     """Return what a Croissant record says of the data set."""
     plain = _scalars(body)
     kept = ("name", "version", "license", "url", "creator", "datepublished")
-    return {key: str(plain[key]) for key in kept if key in plain} | _lineage(plain)
+    mixed = any(_local(key) == "hassyntheticdata" and value is True for key, value in body.items())
+    return {key: str(plain[key]) for key in kept if key in plain} | _lineage(plain) | (
+        {"synthetic": "some of the data set, it does not say how much"} if mixed and "realshare" not in plain else {})
 
 
 def _croissant(body: Mapping[str, Any]) -> Iterator[Entry]:

@@ -306,7 +306,8 @@ class Search:
         if self.path is None:
             return []
         part = read_part(self.path)
-        rows, found = row_bytes(part), [set() for _ in range(1 if self.real else part.replicates)]
+        rows = row_bytes(part)
+        found: list[set[bytes]] = [set() for _ in range(1 if self.real else part.replicates)]
         for first, last in self.item.rows or ((0, len(rows) - 1),):
             for place in range(first, min(last + 1, len(rows))):
                 found[0 if self.real else int(part.replicate[place])].add(rows[place])

@@ -72,6 +72,16 @@ def test_prov_is_held_against_the_file(tmp_path, data):
         foreign.vouch(record(tmp_path, prov(**{"ex:sha256": "2" * 64})), data)
 
 
+def test_a_file_that_a_model_made_does_not_pass_for_real(tmp_path, data):
+    body = croissant(sha256=sha(data), **{"collapse:kind": "synthetic", "collapse:generation": 4})
+    body["rai:hasSyntheticData"] = True
+    says = foreign.vouch(record(tmp_path, body), data)["says"]
+    assert (says["real_share"], says["depth"]) == (0.0, 4)
+    del body["distribution"][1]["collapse:kind"]
+    kept = foreign.vouch(record(tmp_path, body), data)
+    assert "real_share" not in kept["says"] and "it does not say how much" in foreign.line(kept)
+
+
 def test_a_hash_found_under_another_name_counts(tmp_path, data):
     body = croissant()
     body["distribution"][0]["sha256"] = sha(data)

@@ -141,3 +141,15 @@ def test_a_node_reads_its_parents_weights_only_where_its_model_continues(tmp_pat
     assert start("s-fresh-03") is None
     assert start("s-keep-03")["w"].tolist() == [len("s-keep-02"), 2]
     assert start("s-fork-03")["w"].tolist() == [len("s-fresh-02"), 2]
+
+
+def test_what_checks_watch_is_what_the_lock_has_where_nothing_is_withdrawn():
+    root = Path(__file__).parents[1]
+    lock = yaml.safe_load((root / "dvc.lock").read_text())["stages"]
+    stage = yaml.safe_load((root / "dvc.yaml").read_text())["stages"]["check"]["do"]
+    for name, item in yaml.safe_load((root / "lineage.yaml").read_text())["nodes"].items():
+        recorded = lock[f"check@{name}"]
+        assert recorded["cmd"] == stage["cmd"].replace("${key}", name).replace("${item.word}", item["word"])
+        (listed,) = (keys for entry in stage["params"] for keys in entry.values())
+        watched = {item[key[7:-1]] if key.startswith("${item.") else key for key in listed}
+        assert watched == set(recorded["params"][f"studies/{item['study']}.yaml"])

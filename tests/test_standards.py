@@ -348,6 +348,18 @@ def test_croissant_is_accepted_and_its_records_load(here, tmp_path, target, reco
         assert "generation 2" in plain["description"]
 
 
+@pytest.mark.parametrize("form", ["prov", "croissant"])
+def test_another_project_can_continue_what_was_exported(here, tmp_path, form):
+    from collapse import foreign
+
+    path = export("tiny-accumulate-02", form, tmp_path)
+    pool = here.project.root / "data/tiny-accumulate-02/pool"
+    for name, share, depth in (("tiny-real", 1.0, 0), ("tiny-accumulate-02", 0.0, 2)):
+        kept = foreign.vouch(path, pool / f"{name}.parquet")
+        assert (kept["kind"], kept["verified"]) == (form, "sha256")
+        assert (kept["says"].get("real_share", 1.0), kept["says"]["depth"]) == (share, depth)
+
+
 def test_the_card_is_read_by_the_hub_and_escapes_what_it_shows(here, tmp_path):
     from huggingface_hub import DatasetCard
 

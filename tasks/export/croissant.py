@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 #: What Croissant 1.1 adds to the context that the library begins with, and W3C PROV.
 CONTEXT = {"arrayShape": "cr:arrayShape", "containedIn": "cr:containedIn", "isArray": "cr:isArray",
            "description": {"@container": "@language"}, "name": {"@container": "@language"},
-           "prov": "http://www.w3.org/ns/prov#"}
+           "prov": "http://www.w3.org/ns/prov#", "collapse": NAMESPACE}
 CITE = f"@software{{collapse, title = {{Collapse: a laboratory for model collapse}}, version = {{{__version__}}}}}"
 LICENCE = "unknown: the study states none"
 WARNING = ("Whoever trains on rows that models made, generation after generation, loses rare cases first and spread "
@@ -97,7 +97,8 @@ def _file(context: mlc.Context, path: Path, note: dict[str, Any], nodes: dict[st
     import mlcroissant as mlc
 
     origin = nodes[note["origin"]]
-    extra = {"prov:wasGeneratedBy": {"@id": _maker(origin)}}
+    extra = {"prov:wasGeneratedBy": {"@id": _maker(origin)}, "collapse:kind": note["kind"],
+             "collapse:generation": note["generation"]}
     if origin.node.parent is not None:
         extra["prov:wasDerivedFrom"] = {"@id": f"{NAMESPACE}{note['origin']}/model"}
     return mlc.FileObject(
