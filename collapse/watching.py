@@ -57,6 +57,8 @@ NEW = "(new)"
 #: What is measured. Copies are left out: a snapshot may hold rows of the reference; so is what only one model can tell.
 TABLES = ("association", "drift", "fidelity", "groups", "spread", "tails")
 TEXTS = ("diversity", "perplexity", "repetition", "vocabulary")
+#: Share of the draws that must differ from the most frequent value of a cell, for it to have a band.
+SELDOM = 0.05
 #: Metrics that say where the data is, and nothing of its shape.
 HIDDEN = {"perplexity_share", "reference_share", "group_support"}
 #: Standard errors beyond which a column has clearly moved.
@@ -163,23 +165,24 @@ class Bands:
 
     @staticmethod
     def of(found: Sequence[dict[Key, float]], widen: float) -> Bands:
-        """Return the bands from what K draws showed; a cell that never varied, or was not always there, has none."""
+        """Return the bands from what K draws showed; a cell that hardly varied, or was not always there, has none."""
         keys = [key for key in found[0] if all(key in one for one in found) and any(_sides(key))]
         values = np.array([[one[key] for key in keys] for one in found])  # (K, C)
         spread = values.std(axis=0, ddof=1)
         varies = np.isfinite(values).all(axis=0) & (spread > 1e-9 * np.maximum(1, np.abs(values).max(axis=0)))
+        # of what is nearly always the same, nobody knows how often it is not
+        varies &= np.array([_usual(column) for column in values.T]) <= 1 - SELDOM
         keys = [key for key, kept in zip(keys, varies, strict=True) if kept]
         values, spread, k = values[:, varies], spread[varies], len(values)
         center = values.mean(axis=0)
         gap = (values - center) / spread
         error = np.sqrt(6 * k * (k - 1) / ((k - 2) * (k + 1) * (k + 3)))
-        skew = _moments(gap, k)[2]
-        skews = np.stack([skew - error, skew + error])
+        skews = _careful(_moments(gap, k)[2], error)
         # each draw as the others see it: one far out would hide in a spread and a skewness of its own making
         mean, scale, skew = _moments(gap, k - 1, without=True)
         judged = np.array([_sides(key) for key in keys], dtype=bool).reshape(-1, 2).T
         outer = (gap - mean) / (scale * np.sqrt(1 + 1 / (k - 1)))
-        scores = _signs(_scores(outer, np.stack([skew - error, skew + error])), judged)
+        scores = _signs(_scores(outer, _careful(skew, error)), judged)
         maxima = np.sort(scores.max(axis=1)) if keys else np.zeros(k)
         return Bands(tuple(keys), center, spread * np.sqrt(1 + 1 / k) * widen, skews, maxima, judged)
 
@@ -203,6 +206,16 @@ class Bands:
         low, high = (self.center[place] + self.scale[place] * bent(sign * limit, float(self.skew[side, place]))
                      for side, sign in ((0, -1), (1, 1)))
         return (float(low) if self.judged[0, place] else -np.inf), (float(high) if self.judged[1, place] else np.inf)
+
+
+def _careful(skew: np.ndarray, error: float) -> np.ndarray:
+    """Return the skewness of the low and of the high side, (2, …): a standard error longer, and no side a short one."""
+    return np.stack([np.minimum(skew - error, 0), np.maximum(skew + error, 0)])
+
+
+def _usual(values: np.ndarray) -> float:
+    """Return the share of the most frequent value."""
+    return float(np.unique(values, return_counts=True)[1].max()) / len(values)
 
 
 def _moments(gap: np.ndarray, k: int, without: bool = False) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
