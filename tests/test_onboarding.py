@@ -18,7 +18,8 @@ def table(n: int = 900) -> pd.DataFrame:
     rng = np.random.default_rng(1)
     return pd.DataFrame({
         "id": np.arange(n), "age": rng.integers(18, 90, n), "income": rng.lognormal(10, 1, n).round(2),
-        "sex": rng.choice(["f", "m"], n), "town": rng.choice(["A", "B", "C", "O'Hara (north)"], n, p=[0.6, 0.3, 0.08, 0.02]),
+        "sex": rng.choice(["f", "m"], n),
+        "town": rng.choice(["A", "B", "C", "O'Hara (north)"], n, p=[0.6, 0.3, 0.08, 0.02]),
         "note": [f"free text {i}" for i in range(n)], "empty": [None] * n, "same": ["x"] * n,
         "class": rng.choice(["yes", "no"], n, p=[0.3, 0.7])})
 
