@@ -97,7 +97,8 @@ class Victim:
         me = psutil.Process(self.process.pid)
         others = me.children(recursive=True)
         server = [p for p in others if _named(p, "prefect")]
-        chosen = {"server": server, "worker": [p for p in others if _named(p, "spawn_main")][:1]}.get(what, [])
+        workers = [p for p in others if _named(p, "forkserver") and _parent(p) != me.pid]
+        chosen = {"server": server, "worker": workers[:1]}.get(what, [])
         if what in PARTIAL and not chosen:
             what = "run"
         if what in PARTIAL:
@@ -127,6 +128,13 @@ def _named(process: psutil.Process, word: str) -> bool:
         return any(word in part for part in process.cmdline())
     except psutil.Error:
         return False
+
+
+def _parent(process: psutil.Process) -> int:
+    try:
+        return process.ppid()
+    except psutil.Error:
+        return 0
 
 
 def _end(processes: list[psutil.Process]) -> None:

@@ -22,13 +22,16 @@ ADDRESS = HOME / "server.json"
 START_SECONDS = 180
 
 
-def die_with_parent(parent: int) -> None:
-    """Have the kernel end this process when ``parent``, a process id, dies, so that no orphan writes later (Linux)."""
+def die_with_parent(parent: int | None = None) -> None:
+    """Have the kernel end this process when its parent dies, so that no orphan writes later (Linux).
+
+    It ends at once if the parent is not ``parent``, a process id: it died before this process could be tied to it.
+    """
     if sys.platform == "linux":
         import ctypes
 
         ctypes.CDLL(None, use_errno=True).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
-    if os.getppid() != parent:  # it died before it could be tied to
+    if parent is not None and os.getppid() != parent:
         os._exit(1)
 
 

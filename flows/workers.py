@@ -1,4 +1,4 @@
-"""Warm processes that run nodes: everything is imported once, and they die with their parent."""
+"""Warm processes that run nodes: forked from one that imported everything; they die with the run."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import time
 from concurrent.futures import Future, ProcessPoolExecutor, wait
 from contextlib import ExitStack
 from dataclasses import dataclass
-from multiprocessing import get_context
+from multiprocessing import get_context, parent_process
 from typing import TYPE_CHECKING, Any
 
 from flows.server import die_with_parent, until_it_answers
@@ -34,23 +34,17 @@ class Outcome:
     ends: bool = False
 
 
-def _begin(parent: int) -> None:
+def _begin() -> None:
     from tqdm import tqdm
 
-    die_with_parent(parent)
+    die_with_parent()
+    run = parent_process()
+    if run is not None and not run.is_alive():  # it died before this process could be tied to the one it is forked from
+        os._exit(1)
     # Progress bars would share a lock between processes, which a killed one leaves behind.
     tqdm.set_lock(threading.RLock())
-    import pandas  # noqa: F401  imported once, here, so that no node pays for it
-    import pyarrow.parquet  # noqa: F401
+    import flows.warm  # noqa: F401  there already, where it could be imported before the fork
 
-    import flows.calibrate
-    import flows.generation
-    import flows.real
-    import flows.report  # noqa: F401
-    from tasks import events, expectations
-
-    expectations.warm()
-    events.warm()
     _settle()
 
 
@@ -69,7 +63,7 @@ def _settle() -> None:
 
 
 def _warm() -> None:
-    """Do nothing: the first call starts the process, and importing is the work."""
+    """Do nothing: the first call starts the process."""
 
 
 def _work(kind: str, key: str, run: FlowRun | None, parent: str | None) -> Outcome:
@@ -123,15 +117,16 @@ class Workers:
         self.count = count
         #: The flow run of the `collapse repro` that these processes serve, once there is one.
         self.parent: str | None = None
-        self.pool = ProcessPoolExecutor(count, mp_context=get_context("spawn"), initializer=_begin,
-                                        initargs=(os.getpid(),))
+        context = get_context("forkserver")  # it has one thread, so that forking it is safe
+        context.set_forkserver_preload(["flows.tied", "flows.warm"])
+        self.pool = ProcessPoolExecutor(count, mp_context=context, initializer=_begin)
         # Born deaf to Ctrl-C: the parent decides how a run ends.
         before = signal.signal(signal.SIGINT, signal.SIG_IGN)
         self.warm = [self.pool.submit(_warm) for _ in range(count)]
         signal.signal(signal.SIGINT, before)
 
     def ready(self) -> None:
-        """Wait until every process has imported what it needs."""
+        """Wait until every process has what it needs."""
         wait(self.warm)
 
     def submit(self, kind: str, key: str, run: FlowRun | None) -> Future[Outcome]:
