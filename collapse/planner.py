@@ -1,0 +1,348 @@
+"""How much real data keeps a condition, and for how long: a search over one knob, with intervals from paired replicates.
+
+**Condition.** ``METRIC op NUMBER`` is kept to horizon H if the mean over replicates meets it at every generation
+1 … H. On an infinity of replicates that is a statement about the loop; its *margin* is the least over t ≤ H of the
+signed distance sign·(E[X_t] − c), and the condition is kept where the margin is not below 0.
+
+**Knob.** What is searched are whole numbers x (real rows of n, rows, parts of a window), on the scale log(1 + x), on
+which margins bend least. The margin is taken to grow with x, so the mean margins of the points looked at are made
+monotone (isotonic regression; Barlow et al. 1972), and the answer is the first whole number at or above the crossing of
+0, interpolated. A knob that is ``peaked`` has a best place in between: it is monotone up to the best point seen.
+
+**Interval.** Points are paired: replicate r has the same random numbers at every x. So replicates are drawn with
+replacement, all points together, and each draw has a crossing of its own. The least of H noisy means lies below the
+least of their expectations, and does so again in the bootstrap; the bias-corrected percentiles (Efron 1987, J Am Stat
+Assoc 82:171) take that out. Deviations are widened by √(R/(R − 1)) and the t quantile over the normal one.
+
+**Search.** All knobs go forward in rounds, so that one call of the simulator serves all. A gap between two points that
+holds the crossing or an end of its interval is halved until it is a third of the interval or :data:`PRECISION`: from
+there on more points would tell nothing that the replicates know.
+"""
+
+from __future__ import annotations
+
+import operator
+import re
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from collapse.errors import InputError, nearest
+from collapse.rng import Rng
+
+#: Of every interval.
+LEVEL = 0.9
+#: Draws of the bootstrap.
+DRAWS = 2000
+#: A gap of log(1 + x) that is not divided any more: 5 % of x.
+PRECISION = 0.05
+#: Rounds after which a search ends, whatever it knows.
+ROUNDS = 8
+
+_OPS: dict[str, Callable[[np.ndarray, float], np.ndarray]] = {
+    ">=": operator.ge, "<=": operator.le, ">": operator.gt, "<": operator.lt,
+}
+_KEEP = re.compile(r"\s*(?P<metric>[^\s\[\]<>=!]+)(?:\[(?P<feature>.+)\])?\s*(?P<op>[<>=!]+)\s*(?P<bound>\S+)\s*")
+
+#: A knob's name and its setting.
+Point = tuple[str, int]
+#: What a simulator returns: the metric's values (R, T) at each point; NaN where a run has broken down.
+Simulate = Callable[[Sequence[Point]], Mapping[Point, np.ndarray]]
+
+
+@dataclass(frozen=True)
+class Keep:
+    """What must be kept: ``metric[feature] op bound``."""
+
+    metric: str
+    feature: str
+    op: str
+    bound: float
+
+    @staticmethod
+    def parse(text: str, metrics: Collection[str]) -> Keep:
+        """Return the condition in ``text``.
+
+        Raises
+        ------
+        InputError
+            If it is not ``METRIC op NUMBER`` or ``METRIC[FEATURE] op NUMBER``, or there is no such metric.
+        """
+        match = _KEEP.fullmatch(text)
+        try:
+            bound = float(match["bound"]) if match else np.nan
+        except ValueError:
+            bound = np.nan
+        if match is None or match["op"] not in _OPS or not np.isfinite(bound):
+            raise InputError(f"--keep: cannot read '{text}'; write METRIC op NUMBER, such as 'tail_ratio >= 0.8', where "
+                             f"op is {', '.join(_OPS)}")
+        if match["metric"] not in metrics:
+            raise InputError(f"--keep: '{match['metric']}' is not a metric{nearest(match['metric'], metrics)}")
+        return Keep(match["metric"], match["feature"] or "", match["op"], bound)
+
+    @property
+    def series(self) -> str:
+        """Return metric and feature as claims write them."""
+        return f"{self.metric}[{self.feature}]" if self.feature else self.metric
+
+    @property
+    def text(self) -> str:
+        """Return the condition, single-spaced."""
+        return f"{self.series} {self.op} {self.bound:g}"
+
+    @property
+    def sign(self) -> int:
+        """Return 1 if more is better, −1 if less is."""
+        return 1 if self.op in (">=", ">") else -1
+
+    def met(self, values: np.ndarray) -> np.ndarray:
+        """Return where values meet the condition; what is no number does not."""
+        return _OPS[self.op](values, self.bound)
+
+    def margins(self, values: np.ndarray) -> np.ndarray:
+        """Return signed distances to the bound, below 0 where it is broken; finite, far below where it is no number."""
+        found = self.sign * (np.asarray(values, dtype=float) - self.bound)
+        known = found[np.isfinite(found)]
+        far = 10 * (np.abs(known).max(initial=0.0) + abs(self.bound) + 1)
+        return np.nan_to_num(found, nan=-far, neginf=-far, posinf=far)
+
+
+@dataclass(frozen=True)
+class Knob:
+    """What is searched: whole numbers ``low`` to ``high``; ``first`` are looked at first, both ends among them."""
+
+    name: str
+    low: int
+    high: int
+    first: tuple[int, ...]
+    peaked: bool = False
+
+
+@dataclass(frozen=True)
+class Found:
+    """The least setting of a knob that keeps the condition, with its interval; None: none does.
+
+    ``low`` and ``high`` are the ends of the 90 % interval; ``high`` None: perhaps none does. ``tried``: by setting the
+    replicate mean that is worst up to the horizon. ``best`` is the setting whose worst is best. ``exact``: by a law.
+    """
+
+    least: int | None
+    low: int | None
+    high: int | None
+    best: int
+    tried: Mapping[int, float]
+    exact: bool = False
+
+
+@dataclass(frozen=True)
+class Left:
+    """The first generation at which a condition breaks, with its 90 % interval; None: later than the horizon.
+
+    ``worst`` is the worst mean value up to the horizon.
+    """
+
+    breaks: int | None
+    low: int | None
+    high: int | None
+    worst: float
+    exact: bool = False
+
+
+# ------------------------------------------------------------------------------------------- intervals
+
+
+def weights(replicates: int) -> np.ndarray:
+    """Return how often each replicate is drawn, over R, in each bootstrap draw: (:data:`DRAWS`, R)."""
+    return Rng("planner", "bootstrap").generator(replicates).multinomial(
+        replicates, np.full(replicates, 1 / replicates), DRAWS) / replicates
+
+
+def widening(replicates: int) -> float:
+    """Return by what bootstrap deviations of a mean of R values are too small: √(R/(R − 1)) · t/z."""
+    from scipy.special import ndtri, stdtrit
+
+    tail = (1 + LEVEL) / 2
+    return float(np.sqrt(replicates / (replicates - 1)) * stdtrit(replicates - 1, tail) / ndtri(tail))
+
+
+def means(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the mean over replicates and its bootstrap draws: (R, …) -> (…), (B, …)."""
+    replicates = len(values)
+    mean = values.mean(axis=0)
+    if replicates < 2:
+        return mean, mean[None]
+    drawn = (weights(replicates) @ values.reshape(replicates, -1)).reshape(DRAWS, *mean.shape)
+    return mean, mean + widening(replicates) * (drawn - mean)
+
+
+def corrected(drawn: np.ndarray, estimate: float) -> tuple[float, float]:
+    """Return the bias-corrected percentile interval of bootstrap draws (B,), which may be infinite."""
+    from scipy.special import ndtr, ndtri
+
+    below = (drawn < estimate).mean() + (drawn == estimate).mean() / 2
+    shift = 2 * ndtri(np.clip(below, 0.5 / len(drawn), 1 - 0.5 / len(drawn)))
+    z = ndtri((1 + LEVEL) / 2)
+    ordered = np.sort(drawn)
+    low, high = (int(np.clip(q * len(ordered), 0, len(ordered) - 1)) for q in (ndtr(shift - z), ndtr(shift + z)))
+    return float(min(ordered[low], estimate)), float(max(ordered[high], estimate))
+
+
+def monotone(values: np.ndarray) -> np.ndarray:
+    """Return the least-squares non-decreasing fit to each row: (B, K) -> (B, K), by the min–max formula."""
+    sums = np.concatenate([np.zeros((len(values), 1)), np.cumsum(values, axis=1)], axis=1)
+    count = values.shape[1]
+    fitted = np.empty_like(values)
+    best = np.full(len(values), -np.inf)
+    for k in range(count):
+        ends = np.arange(k, count)
+        # max over i ≤ k of min over j ≥ k of the mean of i … j
+        for i in range(k + 1):
+            mean = (sums[:, ends + 1] - sums[:, i, None]) / (ends + 1 - i)
+            best = np.maximum(best, mean.min(axis=1))
+        fitted[:, k] = best
+        best = np.full(len(values), -np.inf)
+    return fitted
+
+
+def crossing(places: np.ndarray, margins: np.ndarray) -> np.ndarray:
+    """Return where non-decreasing margins (B, K) at ``places`` (K,) first reach 0: (B,); ∞ where they never do."""
+    reached = margins >= 0
+    first = reached.argmax(axis=1)
+    before = np.maximum(first - 1, 0)
+    rows = np.arange(len(margins))
+    high, low = margins[rows, first], margins[rows, before]
+    share = np.where(first > 0, -low / np.where(high > low, high - low, 1.0), 0.0)
+    found = places[before] + share * (places[first] - places[before])
+    return np.where(reached.any(axis=1), found, np.inf)
+
+
+def left(values: np.ndarray, keep: Keep) -> Left:
+    """Return when a condition breaks on a run (R, T), with its interval over paired replicates."""
+    mean, drawn = means(keep.margins(values))
+    last = len(mean)
+
+    def first(margins: np.ndarray) -> np.ndarray:
+        broken = margins < 0 if keep.op in (">=", "<=") else margins <= 0
+        return np.where(broken.any(axis=-1), 1 + broken.argmax(axis=-1), last + 1)
+
+    whole = values.mean(axis=0)
+    worst = float(whole[np.argmin(mean)])
+    estimate = int(first(mean))
+    low, high = corrected(first(drawn).astype(float), estimate)
+    return Left(*(None if end > last else int(end) for end in (estimate, low, high)), worst)
+
+
+# ---------------------------------------------------------------------------------------------- search
+
+
+@dataclass
+class _State:
+    """A knob while it is searched: the values (R, T) at the points looked at, and what they say."""
+
+    knob: Knob
+    keep: Keep
+    values: dict[int, np.ndarray] = field(default_factory=dict)
+    ends: tuple[float, float, float] = (np.inf, np.inf, np.inf)
+
+    def wanted(self) -> list[int]:
+        """Return the settings to look at next; none: the search is over."""
+        if not self.values:
+            return sorted(set(self.knob.first))
+        estimate, low, high = self._judge()
+        places = np.log1p(sorted(self.values))
+        width = max((high - low) / 3, PRECISION) if np.isfinite(high - low) else PRECISION
+        found = set()
+        for end in (estimate, low, high):
+            end = min(end, places[-1])
+            k = int(np.clip(np.searchsorted(places, end), 1, len(places) - 1)) if len(places) > 1 else 0
+            if k == 0 or places[k] - places[k - 1] <= width or end <= places[0]:
+                continue
+            middle = round(float(np.expm1((places[k] + places[k - 1]) / 2)))
+            if np.expm1(places[k - 1]) + 0.5 < middle < np.expm1(places[k]) - 0.5:
+                found.add(middle)
+        return sorted(found)
+
+    def _judge(self) -> tuple[float, float, float]:
+        """Return the crossing and the ends of its interval, on the scale log(1 + x)."""
+        settings = sorted(self.values)
+        stacked = np.stack([self.keep.margins(self.values[x]) for x in settings], axis=1)  # (R, K, T)
+        mean, drawn = means(stacked)
+        worst, worsts = mean.min(axis=-1), drawn.min(axis=-1)  # (K,), (B, K)
+        last = int(worst.argmax()) + 1 if self.knob.peaked else len(settings)
+        places = np.log1p(settings)[:last]
+        estimate = float(crossing(places, monotone(worst[None, :last]))[0])
+        self.ends = estimate, *corrected(crossing(places, monotone(worsts[:, :last])), estimate)
+        return self.ends
+
+    def found(self) -> Found:
+        """Return the answer."""
+        whole = {x: self.values[x].mean(axis=0) for x in sorted(self.values)}
+        margins = {x: self.keep.margins(v) for x, v in whole.items()}
+        tried = {x: float(v[np.argmin(margins[x])]) for x, v in whole.items()}
+        best = max(margins, key=lambda x: (margins[x].min(), -x))
+        return Found(*map(_whole, self.ends), best, tried)
+
+
+def _whole(place: float) -> int | None:
+    """Return the first whole number at or above a place on the scale log(1 + x); None for ∞."""
+    return int(np.ceil(np.expm1(place) - 1e-6)) if np.isfinite(place) else None
+
+
+def search(knobs: Iterable[Knob], simulate: Simulate, keep: Keep, rounds: int = ROUNDS,
+           told: Callable[[int, Mapping[str, Found], int], None] | None = None) -> dict[str, Found]:
+    """Return for each knob the least setting that keeps the condition, with its 90 % interval.
+
+    Parameters
+    ----------
+    simulate
+        Called once a round, with all points that are new to it.
+    rounds
+        After so many the answer is given as it stands.
+    told
+        Called before each round with its number, what is known so far, and how many points are new.
+    """
+    states = {knob.name: _State(knob, keep) for knob in knobs}
+    for number in range(1, rounds + 1):
+        wanted = [(name, x) for name, state in states.items() for x in state.wanted()]
+        if not wanted:
+            break
+        if told is not None:
+            told(number, {name: state.found() for name, state in states.items() if state.values}, len(wanted))
+        for (name, x), values in simulate(wanted).items():
+            states[name].values[x] = values
+    else:
+        for state in states.values():
+            state._judge()
+    return {name: state.found() for name, state in states.items()}
+
+
+def by_law(knob: Knob, form: Callable[[int], np.ndarray], keep: Keep) -> Found:
+    """Return the least setting by a closed form, exact: ``form`` gives the means (T,) at a setting.
+
+    A coarse walk finds the first of at most 64 places that keeps the condition, and halving the setting itself.
+    """
+    margins: dict[int, float] = {}
+    tried: dict[int, float] = {}
+
+    def kept(x: int) -> bool:
+        values = form(x)
+        found = keep.margins(values)
+        margins[x], tried[x] = float(found.min()), float(values[found.argmin()])
+        return bool(keep.met(values).all())
+
+    walk = np.unique(np.rint(np.expm1(np.linspace(np.log1p(knob.low), np.log1p(knob.high), 64))).astype(int)).tolist()
+    below: int | None = None
+    least: int | None = None
+    for x in walk:
+        if kept(x):
+            least = x
+            break
+        below = x
+    while least is not None and below is not None and least - below > 1:
+        middle = (least + below) // 2
+        if kept(middle):
+            least = middle
+        else:
+            below = middle
+    return Found(least, least, least, max(margins, key=lambda x: (margins[x], -x)), tried, exact=True)
