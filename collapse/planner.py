@@ -37,6 +37,10 @@ LEVEL = 0.9
 DRAWS = 2000
 #: A gap of log(1 + x) that is not divided any more: 5 % of x.
 PRECISION = 0.05
+#: Standard errors within which a mean is taken to be level with the least.
+LEVELLED = 2.0
+#: Standard errors by which a mean must lie below later ones to show that they rise again.
+RISING = 3.0
 #: Rounds after which a search ends, whatever it knows.
 ROUNDS = 8
 
@@ -166,26 +170,48 @@ def widening(replicates: int) -> float:
     return float(np.sqrt(replicates / (replicates - 1)) * stdtrit(replicates - 1, tail) / ndtri(tail))
 
 
-def means(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return the mean over replicates and its bootstrap draws: (R, …) -> (…), (B, …)."""
+def noise(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the mean over replicates and bootstrap draws of its noise: (R, …) -> (…), (B, …)."""
     replicates = len(values)
     mean = values.mean(axis=0)
-    if replicates < 2:
-        return mean, mean[None]
     drawn = (weights(replicates) @ values.reshape(replicates, -1)).reshape(DRAWS, *mean.shape)
-    return mean, mean + widening(replicates) * (drawn - mean)
+    return mean, widening(replicates) * (drawn - mean)
 
 
-def corrected(drawn: np.ndarray, estimate: float) -> tuple[float, float]:
-    """Return the bias-corrected percentile interval of bootstrap draws (B,), which may be infinite."""
-    from scipy.special import ndtr, ndtri
+def worst(mean: np.ndarray, off: np.ndarray) -> np.ndarray:
+    """Return draws (B,) of the least of T expectations, from their means (T,) and the noise of these (B, T).
 
-    below = (drawn < estimate).mean() + (drawn == estimate).mean() / 2
-    shift = 2 * ndtri(np.clip(below, 0.5 / len(drawn), 1 - 0.5 / len(drawn)))
-    z = ndtri((1 + LEVEL) / 2)
-    ordered = np.sort(drawn)
-    low, high = (int(np.clip(q * len(ordered), 0, len(ordered) - 1)) for q in (ndtr(shift - z), ndtr(shift + z)))
-    return float(min(ordered[low], estimate)), float(max(ordered[high], estimate))
+    The least of noisy means lies below the least of their expectations, by more the more of them are level. Where the
+    means fall after the first (which no setting of a knob can change), their least is the last of their non-increasing
+    fit, and what that fit pools is taken to be level; the error that the same estimate has of such means is taken off.
+    Where they clearly rise again, means that are not told apart from the least are taken to be level with it.
+    """
+    tail = mean[1:]
+    if len(tail):
+        level = -monotone(-tail[None])[0]
+        block = off[:, 1:][:, level == level[-1]].mean(axis=1, keepdims=True)  # (B, 1)
+        apart = np.maximum((off[:, 1:] - block).std(axis=0), 1e-300)
+        if ((tail - level[-1]) / apart).min() > -RISING:
+            level = np.append(mean[0], level)
+            return 2 * _lowest(level[None]) - _lowest(level + off)
+    least = int(mean.argmin())
+    apart = (off - off[:, least, None]).std(axis=0)
+    level = np.where(mean - mean[least] <= LEVELLED * apart, mean[least], mean)
+    return 2 * mean[least] - (level + off).min(axis=1)
+
+
+def _lowest(margins: np.ndarray) -> np.ndarray:
+    """Return the least of the first margin and of the last of a non-increasing fit to the others: (B, T) -> (B,)."""
+    count = margins.shape[1] - 1
+    tails = np.cumsum(margins[:, :0:-1], axis=1) / np.arange(1, count + 1)
+    return np.minimum(margins[:, 0], tails.min(axis=1))
+
+
+def interval(drawn: np.ndarray) -> tuple[float, float, float]:
+    """Return median and 90 % interval of draws (B,), which may be infinite."""
+    ordered, count = np.sort(drawn), len(drawn)
+    middle, low, high = (ordered[min(int(q * count), count - 1)] for q in (0.5, (1 - LEVEL) / 2, (1 + LEVEL) / 2))
+    return float(middle), float(low), float(high)
 
 
 def monotone(values: np.ndarray) -> np.ndarray:
@@ -219,18 +245,13 @@ def crossing(places: np.ndarray, margins: np.ndarray) -> np.ndarray:
 
 def left(values: np.ndarray, keep: Keep) -> Left:
     """Return when a condition breaks on a run (R, T), with its interval over paired replicates."""
-    mean, drawn = means(keep.margins(values))
+    mean, off = noise(keep.margins(values))
     last = len(mean)
-
-    def first(margins: np.ndarray) -> np.ndarray:
-        broken = margins < 0 if keep.op in (">=", "<=") else margins <= 0
-        return np.where(broken.any(axis=-1), 1 + broken.argmax(axis=-1), last + 1)
-
-    whole = values.mean(axis=0)
-    worst = float(whole[np.argmin(mean)])
-    estimate = int(first(mean))
-    low, high = corrected(first(drawn).astype(float), estimate)
-    return Left(*(None if end > last else int(end) for end in (estimate, low, high)), worst)
+    drawn = np.stack([worst(mean[:t], off[:, :t]) for t in range(1, last + 1)], axis=1)  # (B, T)
+    falling = -monotone(-drawn)
+    broken = falling < 0 if keep.op in (">=", "<=") else falling <= 0
+    ends = interval(np.where(broken.any(axis=1), 1.0 + broken.argmax(axis=1), np.inf))
+    return Left(*(int(end) if np.isfinite(end) else None for end in ends), float(values.mean(axis=0)[mean.argmin()]))
 
 
 # ---------------------------------------------------------------------------------------------- search
@@ -266,13 +287,10 @@ class _State:
     def _judge(self) -> tuple[float, float, float]:
         """Return the crossing and the ends of its interval, on the scale log(1 + x)."""
         settings = sorted(self.values)
-        stacked = np.stack([self.keep.margins(self.values[x]) for x in settings], axis=1)  # (R, K, T)
-        mean, drawn = means(stacked)
-        worst, worsts = mean.min(axis=-1), drawn.min(axis=-1)  # (K,), (B, K)
-        last = int(worst.argmax()) + 1 if self.knob.peaked else len(settings)
-        places = np.log1p(settings)[:last]
-        estimate = float(crossing(places, monotone(worst[None, :last]))[0])
-        self.ends = estimate, *corrected(crossing(places, monotone(worsts[:, :last])), estimate)
+        mean, off = noise(np.stack([self.keep.margins(self.values[x]) for x in settings], axis=1))  # (K, T), (B, K, T)
+        drawn = np.stack([worst(mean[k], off[:, k]) for k in range(len(settings))], axis=1)  # (B, K)
+        last = int(np.median(drawn, axis=0).argmax()) + 1 if self.knob.peaked else len(settings)
+        self.ends = interval(crossing(np.log1p(settings[:last]), monotone(drawn[:, :last])))
         return self.ends
 
     def found(self) -> Found:
