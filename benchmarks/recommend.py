@@ -213,8 +213,9 @@ def main() -> None:
     repeats = max(1, round(6 * SCALE))
     share, when = coverage(repeats)
     print(f"  steady states: {wrong} of 10 answers differ")
-    print(f"  coverage of settings by 90 % intervals: {100 * share:.1f} % of {repeats * len(cases())} in {len(cases())} "
-          f"cases (asked: {100 * BAND[0]:g} to {100 * BAND[1]:g} %)")
+    count = len(cases())
+    print(f"  coverage of settings by 90 % intervals: {100 * share:.1f} % of {repeats * count} in {count} cases "
+          f"(asked: {100 * BAND[0]:g} to {100 * BAND[1]:g} %)")
     print(f"  coverage of the generation at which replace breaks: {100 * when:.1f} % (whole numbers: at least 85 %)")
     print(f"  {time.process_time() - begin:.0f} s of processor time", flush=True)
 

@@ -1,4 +1,4 @@
-"""What can be asked of a planner: the ways to keep real data in a loop, the law that covers each, and what each costs."""
+"""What a planner is asked: the ways to keep real data in a loop, the law that covers each, and what each costs."""
 
 from __future__ import annotations
 
@@ -100,8 +100,8 @@ def options(study: Study, horizon: int, bank: int | None) -> tuple[dict[str, Opt
         without["weighted"] = str(error).removeprefix("real: ")
     rows = Knob("rows", n, MOST_ROWS * n, (n, 4 * n, MOST_ROWS * n))
     found["rows"] = Option("rows", NONE, "rows", rows)
-    found["window"] = Option("window", "window", "k",
-                             Knob("window", 1, horizon, tuple(sorted({1, min(2, horizon), (horizon + 1) // 2, horizon}))))
+    first = {1, min(2, horizon), (horizon + 1) // 2, horizon}
+    found["window"] = Option("window", "window", "k", Knob("window", 1, horizon, tuple(sorted(first))))
     return found, without
 
 
@@ -177,12 +177,16 @@ def _parts(study: Study, branch: Branch, keep: Keep, horizon: int) -> Covered | 
 
 @dataclass(frozen=True)
 class Cost:
-    """What one lineage takes to the horizon: rows, seconds of computing (None: not measured), bytes on disk."""
+    """What one lineage takes to the horizon: rows, seconds of computing (None: not measured), bytes on disk.
+
+    ``measured``: the bytes are those of the nodes' files, and not estimated from rows and columns.
+    """
 
     real: int
     synthetic: int
     seconds: float | None
     bytes: int
+    measured: bool
 
 
 def cost(study: Study, branch: Branch, horizon: int, schema: Schema, seconds: float | None = None,
@@ -195,10 +199,10 @@ def cost(study: Study, branch: Branch, horizon: int, schema: Schema, seconds: fl
     fresh = branch.regime.real_rows(branch.rows)
     again = 0 if branch.regime.fresh else round(getattr(branch.regime, "real", 0) * branch.rows)  # written anew
     real_rows, made = study.rows + fresh * turns, loop.sample_rows(branch, study) * horizon
-    if stored is None:
-        width = sum(8 if c.kind == "number" else 4 * int(np.prod(c.shape, dtype=int)) for c in schema.columns)
-        stored = width * (real_rows + again * turns + made)
-    return Cost(real_rows, made, seconds, stored)
+    if stored is not None:
+        return Cost(real_rows, made, seconds, stored, True)
+    width = sum(8 if c.kind == "number" else 4 * int(np.prod(c.shape, dtype=int)) for c in schema.columns)
+    return Cost(real_rows, made, seconds, width * (real_rows + again * turns + made), False)
 
 
 # ------------------------------------------------------------------------------------------- the study

@@ -1,4 +1,4 @@
-"""How much real data keeps a condition, and for how long: a search over one knob, with intervals from paired replicates.
+"""How much real data keeps a condition, and for how long: a search with intervals from paired replicates.
 
 **Condition.** ``METRIC op NUMBER`` is kept to horizon H if the mean over replicates meets it at every generation
 1 … H. On an infinity of replicates that is a statement about the loop; its *margin* is the least over t ≤ H of the
@@ -79,8 +79,8 @@ class Keep:
         except ValueError:
             bound = np.nan
         if match is None or match["op"] not in _OPS or not np.isfinite(bound):
-            raise InputError(f"--keep: cannot read '{text}'; write METRIC op NUMBER, such as 'tail_ratio >= 0.8', where "
-                             f"op is {', '.join(_OPS)}")
+            raise InputError(f"--keep: cannot read '{text}'; write METRIC op NUMBER, such as 'tail_ratio >= 0.8'; "
+                             f"op is one of {', '.join(_OPS)}")
         if match["metric"] not in metrics:
             raise InputError(f"--keep: '{match['metric']}' is not a metric{nearest(match['metric'], metrics)}")
         return Keep(match["metric"], match["feature"] or "", match["op"], bound)
