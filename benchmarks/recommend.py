@@ -23,7 +23,7 @@ from collapse.params import Study, parse_study
 from collapse.planner import Keep, Point
 
 #: Replicates of a search, and of the truth.
-FEW, MANY = 40, 4000
+FEW, MANY = 60, 4000
 SCALE = float(os.environ.get("COLLAPSE_BENCH_SCALE", "1"))
 #: Coverage that is asked for.
 BAND = (0.85, 0.95)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -12,7 +12,7 @@ from pydantic import ValidationError
 
 from collapse import laws, loop, registry, sweep
 from collapse.data import Schema
-from collapse.errors import InputError
+from collapse.errors import InputError, nearest
 from collapse.laws import effective, real
 from collapse.metrics import measure_all
 from collapse.metrics.classifier import Classifier, applies
@@ -130,7 +130,8 @@ def law(study: Study, branch: Branch, keep: Keep, horizon: int) -> Covered | Non
             continue
         if made.feature == keep.feature and keep.metric in (lines := made.lines(t)):
             return Covered(name, kind.source, np.asarray(lines[keep.metric], dtype=float))
-    return _weighted(study, branch, keep, horizon) or _parts(study, branch, keep, horizon)
+    return _weighted(study, branch, keep, horizon) or _parts(study, branch, keep, horizon) or \
+        _walk(study, branch, keep, horizon)
 
 
 def _gaussian(study: Study, branch: Branch, keep: Keep) -> bool:
@@ -170,6 +171,17 @@ def _parts(study: Study, branch: Branch, keep: Keep, horizon: int) -> Covered | 
         parts = dict([*parts.items(), (f"{t}", branch.rows)][-kept:])
     return Covered("effective share", "exact, from common ancestry of rows (collapse.laws.effective)",
                    scale * effective.heterozygosity(pools, made))
+
+
+def _walk(study: Study, branch: Branch, keep: Keep, horizon: int) -> Covered | None:
+    """Return the error of a mean of known variance under replace: a random walk with steps of 1/n true variances."""
+    model: Any = branch.model
+    if branch.regime.kind != NONE or keep.metric != "fit_error2" or keep.feature or branch.from_ is not None or \
+            not study.source.kind == model.kind == "gaussian" or model.variance is None or \
+            study.source.dim != 1 or not np.isclose(model.variance, study.source.truth()["covariance"][0, 0]):  # type: ignore[attr-defined]
+        return None
+    return Covered("random walk", "exact: each generation adds the variance of a mean of n rows",
+                   1 / study.rows + np.arange(horizon) / branch.rows)
 
 
 # ----------------------------------------------------------------------------------------------- costs
@@ -237,8 +249,6 @@ class Ground:
         InputError
             With the nearest that there is.
         """
-        from collapse.errors import nearest
-
         study, parts = self.study, self.parts
         if keep.metric.startswith("fit_"):
             rng = loop.address(study, 1)
@@ -248,12 +258,12 @@ class Ground:
                                 rng.at("inspect"))
         else:
             blank = Classifier.blank(self.schema) if applies(self.schema) else None
-            frame = loop.freeze(study, parts.reference, parts.bank, blank)
+            file = file_of(keep.metric)
+            frame = loop.freeze(replace(study, metrics=(file,) if file else None), parts.reference, parts.bank, blank)
             found = measure_all(parts.first, parts.first, frame, lambda: parts.first)
         features = {item.feature for item in found if item.metric == keep.metric}
         if not features:
-            raise InputError(f"--keep: this study's data and model have no measurement {keep.metric}"
-                             f"{nearest(keep.metric, {item.metric for item in found})}")
+            raise InputError(f"--keep: this study's data and model have no measurement {keep.metric}")
         if keep.feature not in features:
             whole = "" if keep.feature else ", and none of the whole"
             raise InputError(f"--keep: {keep.metric} has no '{keep.feature}'{whole}"

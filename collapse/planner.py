@@ -37,6 +37,8 @@ LEVEL = 0.9
 DRAWS = 2000
 #: A gap of log(1 + x) that is not divided any more: 5 % of x.
 PRECISION = 0.05
+#: The same beside the best place of a peaked knob that nowhere keeps the condition.
+PEAK = 0.2
 #: Standard errors within which a mean is taken to be level with the least.
 LEVELLED = 2.0
 #: Standard errors by which a mean must lie below later ones to show that they rise again.
@@ -251,7 +253,8 @@ def left(values: np.ndarray, keep: Keep) -> Left:
     falling = -monotone(-drawn)
     broken = falling < 0 if keep.op in (">=", "<=") else falling <= 0
     ends = interval(np.where(broken.any(axis=1), 1.0 + broken.argmax(axis=1), np.inf))
-    return Left(*(int(end) if np.isfinite(end) else None for end in ends), float(values.mean(axis=0)[mean.argmin()]))
+    breaks, low, high = (int(end) if np.isfinite(end) else None for end in ends)
+    return Left(breaks, low, high, float(values.mean(axis=0)[mean.argmin()]))
 
 
 # ---------------------------------------------------------------------------------------------- search
@@ -272,16 +275,17 @@ class _State:
             return sorted(set(self.knob.first))
         estimate, low, high = self._judge()
         places = np.log1p(sorted(self.values))
-        width = max((high - low) / 3, PRECISION) if np.isfinite(high - low) else PRECISION
+        width = max((min(high, places[-1]) - min(low, places[-1])) / 3, PRECISION)
+        gaps = {int(np.searchsorted(places, end)) for end in (estimate, low, high) if places[0] < end < np.inf}
+        if self.knob.peaked and np.isinf(estimate):  # the best place may lie between two settings
+            best, width = int(np.searchsorted(places, np.log1p(self.found().best))), PEAK
+            gaps |= {k for k in (best, best + 1) if 0 < k < len(places)}
         found = set()
-        for end in (estimate, low, high):
-            end = min(end, places[-1])
-            k = int(np.clip(np.searchsorted(places, end), 1, len(places) - 1)) if len(places) > 1 else 0
-            if k == 0 or places[k] - places[k - 1] <= width or end <= places[0]:
-                continue
-            middle = round(float(np.expm1((places[k] + places[k - 1]) / 2)))
-            if np.expm1(places[k - 1]) + 0.5 < middle < np.expm1(places[k]) - 0.5:
-                found.add(middle)
+        for k in gaps:
+            below, above = np.rint(np.expm1(places[k - 1 : k + 1])).astype(int)
+            if above - below > 1 and places[k] - places[k - 1] > width:
+                middle = round(float(np.expm1((places[k] + places[k - 1]) / 2)))
+                found.add(int(np.clip(middle, below + 1, above - 1)))
         return sorted(found)
 
     def _judge(self) -> tuple[float, float, float]:
@@ -299,7 +303,8 @@ class _State:
         margins = {x: self.keep.margins(v) for x, v in whole.items()}
         tried = {x: float(v[np.argmin(margins[x])]) for x, v in whole.items()}
         best = max(margins, key=lambda x: (margins[x].min(), -x))
-        return Found(*map(_whole, self.ends), best, tried)
+        least, low, high = map(_whole, self.ends)
+        return Found(least, low, high, best, tried)
 
 
 def _whole(place: float) -> int | None:

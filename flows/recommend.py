@@ -331,7 +331,7 @@ def recommend(name: str, condition: str, horizon: int, *, simulate: bool = False
 
     covered = () if simulate else tuple(
         key for key, option in chosen.items()
-        if advice.law(study, option.branch(study, option.knob.first[-1]), keep, horizon) is not None)
+        if all(advice.law(study, option.branch(study, x), keep, horizon) is not None for x in option.knob.first))
     found: dict[str, Found] = {key: planner.by_law(chosen[key].knob, _form(study, chosen[key], keep, horizon), keep)
                                for key in covered}
     loops = _loops(study, horizon)
@@ -384,7 +384,7 @@ def _loops(study: Study, horizon: int) -> dict[str, Branch]:
 def _form(study: Study, option: Option, keep: Keep, horizon: int) -> Any:
     def form(x: int) -> np.ndarray:
         at = advice.law(study, option.branch(study, x), keep, horizon)
-        assert at is not None  # the law of the knob's upper end covers all of it
+        assert at is not None  # what covers the first settings covers all
         return at.values
 
     return form
