@@ -43,8 +43,11 @@ class Option:
     fixed: Mapping[str, Any] | None = None
 
     def value(self, x: int) -> int | float:
-        """Return the value of the study file's key."""
-        return x if self.unit == 1 else round(x * self.unit, 9)
+        """Return the value of the study file's key, in as few digits as say it."""
+        if self.unit == 1:
+            return x
+        exact = x * self.unit
+        return next(short for digits in range(2, 13) if abs((short := round(exact, digits)) / self.unit - x) < 0.4)
 
     @property
     def body(self) -> dict[str, Any]:

@@ -96,12 +96,12 @@ def test_conditions_are_read():
 
 
 def test_the_monotone_fit_is_the_least_squares_one():
-    from sklearn.isotonic import IsotonicRegression
+    from scipy.optimize import isotonic_regression
 
     values = np.random.default_rng(1).normal(size=(20, 9))
     fitted = planner.monotone(values)
     for row, ours in zip(values, fitted, strict=True):
-        assert ours == pytest.approx(IsotonicRegression().fit_transform(np.arange(9), row))
+        assert ours == pytest.approx(isotonic_regression(row).x)
 
 
 @pytest.mark.parametrize("means", [np.full(10, 2.0), np.linspace(3, 2, 10), np.r_[2.0, np.linspace(2.2, 3, 9)],
@@ -118,17 +118,17 @@ def test_the_least_of_noisy_means_is_not_biased(means):
 
 def test_intervals_cover(monkeypatch):
     """About 90 % of them hold the least setting, and the generation at which the loop breaks."""
-    monkeypatch.setattr(planner, "DRAWS", 400)
+    monkeypatch.setattr(planner, "DRAWS", 300)
     found, left = [], []
-    for seed in range(100):
+    for seed in range(80):
         simulate = simulator(seed, 20)
         answer = planner.search([KNOB], simulate, KEEP)["share"]
         found.append(answer.low is not None and answer.low <= LEAST and (answer.high is None or answer.high >= LEAST))
         ends = planner.left(simulate([("share", 5)])["share", 5], KEEP)
         breaks = 1 + int(np.argmin(KEEP.met(truth(5))))
         left.append(ends.low is not None and ends.low <= breaks and (ends.high is None or ends.high >= breaks))
-    assert 0.82 <= np.mean(found) <= 0.97  # 3 standard errors about 90 %
-    assert np.mean(left) >= 0.82  # whole generations: an interval covers more than it must
+    assert 0.8 <= np.mean(found) <= 0.98  # 3 standard errors about 90 %
+    assert np.mean(left) >= 0.8  # whole generations: an interval covers more than it must
 
 
 def test_a_search_stops_where_more_points_tell_nothing():
@@ -304,10 +304,10 @@ def test_what_nothing_keeps_has_an_exit_code_of_its_own(folder, monkeypatch, cap
 
 def test_the_advice_is_a_study_that_can_be_rebuilt(tmp_path, prefect_api):
     """Simulated nodes are tracked and audited, and a second run makes nothing and says the same."""
-    project = Project.make(tmp_path / "p", STUDY.replace("rows: 20", "rows: 6").replace("redraw, real: 0.1",
+    project = Project.make(tmp_path / "p", STUDY.replace("rows: 20", "rows: 4").replace("redraw, real: 0.1",
                                                                                       "subsample"), prefect_api)
-    words = ["collapse", "recommend", "tiny", "--keep", "fit_variance >= 0.75", "--horizon", "3", "--simulate",
-             "--option", "refresh", "--replicates", "30", "--json"]
+    words = ["collapse", "recommend", "tiny", "--keep", "fit_variance >= 0.5", "--horizon", "3", "--simulate",
+             "--option", "refresh", "--replicates", "80", "--json"]
     first = project.run(*words)
     answer = json.loads(first.stdout)
     assert answer["advice"] == "tiny-advice"
@@ -316,8 +316,8 @@ def test_the_advice_is_a_study_that_can_be_rebuilt(tmp_path, prefect_api):
     assert share["cost"]["seconds"] > 0
     assert share["cost"]["measured"]
     assert set(answer["today"]) == {"replace", "tenth"}
-    law = by_law(study(rows=6), "refresh", Keep("fit_variance", "", ">=", 0.75), 3)
-    assert share["low"] * 6 - 1e-6 <= law.least <= share["high"] * 6 + 1e-6
+    law = by_law(study(rows=4), "refresh", Keep("fit_variance", "", ">=", 0.5), 3)
+    assert share["low"] <= law.least / 4 <= share["high"]
     pools = {path: path.stat().st_mtime_ns for path in project.root.glob("data/tiny-advice-*/pool/_manifest.json")}
     lock = project.lock
     second = project.run(*words)
