@@ -45,12 +45,16 @@ class Line:
 
 @dataclass(frozen=True)
 class Today:
-    """One branch: when it breaks the condition, how that is known ('law', 'records' or 'simulated'), and its cost."""
+    """One branch: when it breaks the condition, how that is known (a law's name, 'records' or 'simulated'), its cost.
+
+    ``source`` is the law's.
+    """
 
     name: str
     left: Left
     how: str
     cost: Cost
+    source: str = ""
 
 
 @dataclass(frozen=True)
@@ -98,7 +102,7 @@ class Advice:
 def _today(item: Today) -> dict[str, Any]:
     left = item.left
     return {"breaks": left.breaks, "low": left.low, "high": left.high, "worst": left.worst, "how": item.how,
-            "cost": asdict(item.cost)}
+            "source": item.source or None, "cost": asdict(item.cost)}
 
 
 # ------------------------------------------------------------------------------------------ the study
@@ -341,9 +345,8 @@ def recommend(name: str, condition: str, horizon: int, *, simulate: bool = False
              if not simulate and (form := advice.law(study, branch, keep, horizon)) is not None}
     if len(covered) < len(chosen) or len(known) < len(loops):
         ground.check(keep)
-    today = {key: Today(key, _exactly(form, keep), f"law {form.law}", advice.cost(study, loops[key], horizon,
-                                                                              ground.schema))
-             for key, form in known.items()}
+    today = {key: Today(key, _exactly(form, keep), form.law, advice.cost(study, loops[key], horizon, ground.schema),
+                        form.source) for key, form in known.items()}
     for key in [key for key in loops if key and key not in today]:
         if (left := _on_record(study, key, keep, horizon)) is not None:
             today[key] = Today(key, left, "records", advice.cost(
@@ -499,6 +502,7 @@ def words(answer: Advice) -> str:
                    f"{_share(best.option, best.found.best)} ({keep.series} {best.found.tried[best.found.best]:.3g} at "
                    f"worst)")
     laws = {line.law.law: line.law.source for line in answer.lines if line.law}
+    laws |= {item.how: item.source for item in (answer.accumulate, *answer.today) if item and item.source}
     out += [f"by law: {name}, {source}" for name, source in laws.items()]
     out += [f"left out: {name}, for {why}" for name, why in answer.without.items()]
     if answer.failed:
@@ -516,14 +520,14 @@ def _kept(item: Today, horizon: int, *, today: bool = False) -> list[str]:
     if not today:
         first = f"keeps it to {horizon}" if left.breaks is None else f"breaks at {left.breaks}"
     span = "exact" if left.exact else f"[{left.low or never}, {left.high or never}]"
-    return [first, span, f"{left.worst:.3g}", *_columns(item.cost), item.how.removeprefix("law ")]
+    return [first, span, f"{left.worst:.3g}", *_columns(item.cost), item.how]
 
 
 def _share(option: Option, x: int | None) -> str:
     if x is None:
         return "none"
     if option.key != "real":
-        return f"{x:,}" + (" rows" if option.key == "rows" else " parts")
+        return f"{x:,} " + ("rows" if option.key == "rows" else "part" if x == 1 else "parts")
     value = option.value(x) if x else 0
     return f"{value:.3g}" + ("" if option.name == "weighted" or not x else f" ({x:,} rows)")
 
