@@ -23,7 +23,7 @@ from collapse.params import Study, parse_study
 from collapse.planner import Keep, Point
 
 #: Replicates of a search, and of the truth.
-FEW, MANY = 60, 4000
+FEW, MANY = 60, 2000
 SCALE = float(os.environ.get("COLLAPSE_BENCH_SCALE", "1"))
 #: Coverage that is asked for.
 BAND = (0.85, 0.95)
@@ -210,7 +210,7 @@ def steady() -> int:
 def main() -> None:
     begin = time.process_time()
     wrong = steady()
-    repeats = max(1, round(6 * SCALE))
+    repeats = max(1, round(3 * SCALE))
     share, when = coverage(repeats)
     print(f"  steady states: {wrong} of 10 answers differ")
     count = len(cases())

@@ -89,7 +89,7 @@ def options(study: Study, horizon: int, bank: int | None) -> tuple[dict[str, Opt
     shares = {"anchor": n - 1, "redraw": n - 1, "refresh": min(n - 1, third)}
     for name, high in shares.items():
         if high < 1:
-            without[name] = f"{n} rows, and {bank} real ones in the bank, leave no room for a share of them"
+            without[name] = "there are too few rows for a share of them"
             continue
         first = {0, high, *(max(1, min(high, round(share * n))) for share in (0.05, 0.2, 0.5))}
         found[name] = Option(name, name, "real", Knob(name, 0, high, tuple(sorted(first))), 1 / n)

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from collapse.params import Branch, Study, parse_study, read_params, read_study,
 from collapse.planner import Found, Keep, Left, Point
 from collapse.pool import put, staging, write_text
 from flows import plan
+from tasks.events import LOG
 
 #: The exit code where nothing that was tried keeps the condition.
 UNREACHABLE = 3
@@ -269,33 +271,36 @@ def measured(nodes: Sequence[str], replicates: int) -> tuple[float | None, int |
 
     Seconds come from the log of events; None where one of the nodes has none. A file in two places counts once.
     """
-    from tasks.events import LOG
-
-    wanted = {f"generation@{node}" for node in nodes}
-    begun: dict[str, datetime] = {}
-    seconds: dict[str, float] = {}
-    if LOG.exists():
-        with LOG.open(encoding="utf-8") as lines:
-            for line in lines:
-                if '"generation@' not in line:
-                    continue
-                event = json.loads(line)
-                name = event["job"]["name"]
-                if name not in wanted:
-                    continue
-                at = datetime.fromisoformat(event["eventTime"])
-                if event["eventType"] == "START":
-                    begun[name] = at
-                elif event["eventType"] == "COMPLETE" and name in begun:
-                    seconds[name] = (at - begun[name]).total_seconds()
+    seconds = _seconds(LOG.stat().st_size if LOG.exists() else 0)
+    took = [seconds.get(f"generation@{node}") for node in nodes]
     files = {}
     for node in nodes:
         for path in (DATA / node).rglob("*"):
             if path.is_file():
                 stat = path.stat()
                 files[stat.st_ino] = stat.st_size
-    took = sum(seconds.values()) / replicates if len(seconds) == len(wanted) else None
-    return took, round(sum(files.values()) / replicates) if files else None
+    whole = None if None in took else sum(x for x in took if x is not None) / replicates
+    return whole, round(sum(files.values()) / replicates) if files else None
+
+
+@lru_cache(maxsize=1)
+def _seconds(size: int) -> dict[str, float]:
+    """Return how long each generation took when it was made last; ``size`` is the log's, read once."""
+    begun: dict[str, datetime] = {}
+    found: dict[str, float] = {}
+    if not size:
+        return found
+    with LOG.open(encoding="utf-8") as lines:
+        for line in lines:
+            if '"generation@' not in line:
+                continue
+            event = json.loads(line)
+            name, at = event["job"]["name"], datetime.fromisoformat(event["eventTime"])
+            if event["eventType"] == "START":
+                begun[name] = at
+            elif event["eventType"] == "COMPLETE" and name in begun:
+                found[name] = (at - begun[name]).total_seconds()
+    return found
 
 
 # ------------------------------------------------------------------------------------------ the answer
@@ -333,43 +338,23 @@ def recommend(name: str, condition: str, horizon: int, *, simulate: bool = False
     count = replicates or int(np.clip(study.measured, FEWEST, MOST))
     book = Book(study, keep, horizon, count, chosen, debug, workers)
 
-    covered = () if simulate else tuple(
-        key for key, option in chosen.items()
-        if all(advice.law(study, option.branch(study, x), keep, horizon) is not None for x in option.knob.first))
-    found: dict[str, Found] = {key: planner.by_law(chosen[key].knob, _form(study, chosen[key], keep, horizon), keep)
-                               for key in covered}
     loops = _loops(study, horizon)
     if not only or ALL in only:
         loops[""] = advice.plain(study, ALL, {"regime": ALL})
-    known = {key: form for key, branch in loops.items()
-             if not simulate and (form := advice.law(study, branch, keep, horizon)) is not None}
-    if len(covered) < len(chosen) or len(known) < len(loops):
+    found, today = ({}, {}) if simulate else _by_law(chosen, loops, keep, horizon, ground)
+    covered = tuple(found)
+    if len(covered) < len(chosen) or len(today) < len(loops):
         ground.check(keep)
-    today = {key: Today(key, _exactly(form, keep), form.law, advice.cost(study, loops[key], horizon, ground.schema),
-                        form.source) for key, form in known.items()}
-    for key in [key for key in loops if key and key not in today]:
-        if (left := _on_record(study, key, keep, horizon)) is not None:
-            today[key] = Today(key, left, "records", advice.cost(
-                study, loops[key], horizon, ground.schema,
-                *measured([study.node(key, g) for g in range(1, horizon + 1)], study.replicates)))
-    names = {key: _written(study, key, loops[key]) for key in loops if key not in today}
-    missing = [key for key in chosen if key not in covered]
-    if missing or names:
-        book.take_up()
-        for branch_name, body in names.values():
-            book.bodies[branch_name] = body
-        _with_stems(study, book, loops)
-        if missing:
-            found |= planner.search([chosen[key].knob for key in missing], book.simulate, keep, told=_tell(book))
-        else:
-            book.run(first=True)
-        for key, (branch_name, _) in names.items():
-            today[key] = Today(key, planner.left(book.values(branch_name), keep), "simulated",
-                               book.cost(loops[key], branch_name, ground))
+        for key in [key for key in loops if key in study.branches and key not in today]:
+            if (item := _on_record(key, loops[key], keep, horizon, ground)) is not None:
+                today[key] = item
+        missing = {key: branch for key, branch in loops.items() if key not in today}
+        more, others = _simulated(book, [option for key, option in chosen.items() if key not in covered], missing,
+                                  ground)
+        found, today = found | more, today | others
     lines = tuple(Line(chosen[key], found[key], _law(study, chosen[key], found[key], keep, horizon)
                        if key in covered else None, _cost(book, chosen[key], found[key], ground)) for key in chosen)
-    accumulate = today.pop("", None)
-    return Advice(study, keep, horizon, lines, accumulate, tuple(today[key] for key in loops if key), without,
+    return Advice(study, keep, horizon, lines, today.get(""), tuple(today[key] for key in loops if key), without,
                   book.name if book.made else "", count, book.failed)
 
 
@@ -384,13 +369,47 @@ def _loops(study: Study, horizon: int) -> dict[str, Branch]:
     return found or {NONE: advice.plain(study, NONE, {"regime": NONE})}
 
 
-def _form(study: Study, option: Option, keep: Keep, horizon: int) -> Any:
-    def form(x: int) -> np.ndarray:
-        at = advice.law(study, option.branch(study, x), keep, horizon)
-        assert at is not None  # what covers the first settings covers all
-        return at.values
+def _by_law(chosen: Mapping[str, Option], loops: Mapping[str, Branch], keep: Keep, horizon: int,
+            ground: Ground) -> tuple[dict[str, Found], dict[str, Today]]:
+    """Return what laws say of options and branches: those that they cover."""
+    study = ground.study
 
-    return form
+    def form(option: Option) -> Any:
+        def at(x: int) -> np.ndarray:
+            law = advice.law(study, option.branch(study, x), keep, horizon)
+            assert law is not None  # what covers the first settings covers all
+            return law.values
+
+        return at
+
+    found = {key: planner.by_law(option.knob, form(option), keep) for key, option in chosen.items()
+             if all(advice.law(study, option.branch(study, x), keep, horizon) for x in option.knob.first)}
+    today = {key: Today(key, _exactly(law, keep), law.law, advice.cost(study, branch, horizon, ground.schema),
+                        law.source)
+             for key, branch in loops.items() if (law := advice.law(study, branch, keep, horizon)) is not None}
+    return found, today
+
+
+def _simulated(book: Book, options: Sequence[Option], loops: Mapping[str, Branch],
+               ground: Ground) -> tuple[dict[str, Found], dict[str, Today]]:
+    """Return what the study of the advice says of options and branches, made as far as it is not."""
+    if not options and not loops:
+        return {}, {}
+    study, names = book.study, {}
+    book.take_up()
+    for key, branch in loops.items():
+        names[key], book.bodies[names[key]] = _written(study, key, branch)
+        while branch.from_:
+            branch = study.branches[branch.from_]
+            name, body = _written(study, branch.name, branch)
+            book.bodies.setdefault(name, body)
+    found = {}
+    if options:
+        found = planner.search([option.knob for option in options], book.simulate, book.keep, told=_tell(book))
+    else:
+        book.run(first=True)
+    return found, {key: Today(key, planner.left(book.values(name), book.keep), "simulated",
+                              book.cost(loops[key], name, ground)) for key, name in names.items()}
 
 
 def _law(study: Study, option: Option, found: Found, keep: Keep, horizon: int) -> Covered | None:
@@ -405,17 +424,21 @@ def _exactly(form: Covered, keep: Keep) -> Left:
     return Left(breaks, breaks, breaks, float(form.values[keep.margins(form.values).argmin()]), exact=True)
 
 
-def _on_record(study: Study, branch: str, keep: Keep, horizon: int) -> Left | None:
+def _on_record(name: str, branch: Branch, keep: Keep, horizon: int, ground: Ground) -> Today | None:
     """Return when a branch breaks by the study's own records, where these are whole and tell it."""
-    last = min(horizon, study.branches[branch].last)
+    study, last = ground.study, min(horizon, branch.last)
     count = study.replicates if keep.metric.startswith("fit_") else study.measured
-    if count < 2 or not Files(study.node(branch, last), study.name).record("parquet").exists():
+    if count < 2 or not Files(study.node(name, last), study.name).record("parquet").exists():
         return None
-    values = recorded(study, branch, keep, last, count)
-    if np.isnan(values).all() or study.name not in read_params(Path()).studies or not _current(study, branch, last):
+    values = recorded(study, name, keep, last, count)
+    if np.isnan(values).all() or study.name not in read_params(Path()).studies or not _current(study, name, last):
         return None
     left = planner.left(values, keep)
-    return left if last == horizon or left.high is not None else None
+    if last < horizon and left.high is None:  # it may break after the last generation on record
+        return None
+    nodes = [study.node(name, t) for t in range(1, last + 1)]
+    known = measured(nodes, study.replicates) if last == horizon else ()
+    return Today(name, left, "records", advice.cost(study, branch, horizon, ground.schema, *known))
 
 
 def _current(study: Study, branch: str, last: int) -> bool:
@@ -428,23 +451,14 @@ def _current(study: Study, branch: str, last: int) -> bool:
 
 def _written(study: Study, key: str, branch: Branch) -> tuple[str, dict[str, Any]]:
     """Return the name and body of one of the study's branches in the advice."""
-    if key in ("", NONE) and key not in study.branches:
-        return (ALL, {"regime": ALL}) if key == "" else (NONE, {"regime": NONE})
+    if key not in study.branches:
+        return branch.name, {"regime": branch.name}
     raw = read_yaml(study.path)["branches"][key]
     body = {name: value for name, value in raw.items() if name not in ("generations", "gates")}
     if body in ({"regime": NONE}, {"regime": ALL}):
         return body["regime"], body
-    return f"{TODAY}{key}", body | ({"from": f"{TODAY}{branch.from_}"} if branch.from_ else {})
-
-
-def _with_stems(study: Study, book: Book, loops: Mapping[str, Branch]) -> None:
-    """Add the branches that forks stem from, and call each by its name in the advice."""
-    for body in list(book.bodies.values()):
-        while "from" in body:
-            key = body["from"].removeprefix(TODAY)
-            name, stem = _written(study, key, loops[key])
-            body["from"] = name
-            body = book.bodies.setdefault(name, stem)
+    stem = {"from": _written(study, branch.from_, study.branches[branch.from_])[0]} if branch.from_ else {}
+    return f"{TODAY}{key}", body | stem
 
 
 def _tell(book: Book) -> Any:
