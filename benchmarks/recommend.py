@@ -154,9 +154,12 @@ class Laboratory:
         return simulate
 
 
-def coverage(repeats: int) -> tuple[float, float]:
-    """Return how often the intervals of settings, and of the generation at which replace breaks, hold the truth."""
-    hits, breaks = [], []
+def coverage(repeats: int) -> tuple[float, float, float]:
+    """Return how often intervals of settings, and of the generation at which replace breaks, hold the truth.
+
+    The third is the share of the former whose upper end is open.
+    """
+    hits, breaks, opened = [], [], []
     for number, case in enumerate(cases()):
         begin = time.process_time()
         lab = Laboratory.of(case)
@@ -174,11 +177,12 @@ def coverage(repeats: int) -> tuple[float, float]:
             ends = [np.inf if x is None else x for x in (left.low, left.high)]
             breaks.append(ends[0] <= when <= ends[1])
         hits += [one[0] for one in here]
+        opened += [np.isinf(one[4]) for one in here]
         print(f"  {case.name:16} {case.option:9} {case.metric:18} n={case.rows:<4} truth {lab.setting:4}   covered "
               f"{sum(one[0] for one in here)}/{repeats} ({sum(one[1] for one in here)} above)   first {here[0][2]} "
               f"[{here[0][3]:g}, {here[0][4]:g}]   "
               f"{np.mean(looked):.0f} settings, {time.process_time() - begin:.0f} s", flush=True)
-    return float(np.mean(hits)), float(np.mean(breaks))
+    return float(np.mean(hits)), float(np.mean(breaks)), float(np.mean(opened))
 
 
 def steady() -> int:
@@ -211,11 +215,11 @@ def main() -> None:
     begin = time.process_time()
     wrong = steady()
     repeats = max(1, round(3 * SCALE))
-    share, when = coverage(repeats)
+    share, when, opened = coverage(repeats)
     print(f"  steady states: {wrong} of 10 answers differ")
     count = len(cases())
     print(f"  coverage of settings by 90 % intervals: {100 * share:.1f} % of {repeats * count} in {count} cases "
-          f"(asked: {100 * BAND[0]:g} to {100 * BAND[1]:g} %)")
+          f"(asked: {100 * BAND[0]:g} to {100 * BAND[1]:g} %); {100 * opened:.0f} % have an open end")
     print(f"  coverage of the generation at which replace breaks: {100 * when:.1f} % (whole numbers: at least 85 %)")
     print(f"  {time.process_time() - begin:.0f} s of processor time", flush=True)
 
