@@ -37,7 +37,7 @@ bench: $(STAMP)  ## Measure this machine
 	@$(BIN)/python -m benchmarks
 
 test: lint  ## Lint, check the import contracts, run the tests
-	@$(BIN)/python -m pytest -n 2 --dist loadfile
+	@$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 lint: $(STAMP)  ## Ruff and the import contracts
 	@$(BIN)/ruff check .

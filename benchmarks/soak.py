@@ -162,9 +162,12 @@ def reset(project: Project) -> None:
     (project.root / "dvc.lock").unlink(missing_ok=True)
 
 
-def soak(folder: Path, kills: int, seed: int, api: str = "", workers: int = 2,
+def soak(folder: Path, kills: int, seed: int, api: str = "", workers: int = 2, each: int = EACH,
          say: Callable[[str], None] = print) -> Tally:
-    """Kill ``kills`` runs in ``folder`` and return what came of it; ``api`` '' gives each run a server of its own."""
+    """Kill ``kills`` runs in ``folder`` and return what came of it; ``api`` '' gives each run a server of its own.
+
+    After ``each`` kills a run is let go on to its end.
+    """
     draw, tally = random.Random(seed), Tally()
     project = Project.make(folder / "p", STUDY, api, workers=workers)
     first = Victim(project)
@@ -175,7 +178,7 @@ def soak(folder: Path, kills: int, seed: int, api: str = "", workers: int = 2,
     lines, lock = len(first.lines), project.lock
     while tally.kills < kills:
         reset(project)
-        for _ in range(min(EACH, kills - tally.kills)):
+        for _ in range(min(each, kills - tally.kills)):
             victim = Victim(project)
             done = len(list((project.root / "data/records/tiny").glob("*.verdict.json")))
             goal, pause = draw.randrange(0, max(3, lines - done)), draw.uniform(0, 0.6)

@@ -22,6 +22,8 @@ NOTHING = "no hash of this file in the record"
 LARGEST, LONGEST = 64 << 20, 200
 #: Attributes that hold a hash, by their local name; the last three may hold either kind.
 HASHES = ("sha256", "md5", "checksum", "checksumvalue", "digest")
+#: XML Schema's types of numbers, which PROV-JSON writes as text.
+NUMBERS = ("int", "integer", "long", "short", "decimal", "double", "float")
 #: What a record may say of how its data was made, by local name → the key that it is kept by.
 LINEAGE = {"realshare": "real_share", "syntheticdepth": "depth", "depth": "depth", "generation": "generation",
            "kind": "kind", "node": "node", "study": "study"}
@@ -175,8 +177,10 @@ def _matched(entries: list[Entry], about: dict[str, Any], record: Path, data: Pa
     share, depth = says.get("real_share"), says.get("depth", says.get("generation"))
     for key in ("real_share", "depth"):
         says.pop(key, None)
-    if share is None and says.get("kind") == "synthetic":
-        share = 0.0
+    if share is None:
+        share = {"real": 1.0, "synthetic": 0.0}.get(str(says.get("kind")))
+    if depth is None and says.get("kind") == "real":
+        depth = 0  # a zero is what some writers leave out
     if isinstance(share, int | float) and 0 <= share <= 1:
         says["real_share"] = float(share)
     if isinstance(depth, int | float) and 0 <= depth < float("inf"):
@@ -197,10 +201,19 @@ def _scalars(body: Mapping[str, Any]) -> dict[str, Any]:
         while isinstance(value, list) and value:
             value = value[0]
         if isinstance(value, dict):
+            typed = str(value.get("type", "")).rpartition(":")[2] in NUMBERS
             value = value.get("$", value.get("@value", value.get("name", value.get("@id"))))
+            value = _number(value) if typed else value
         if isinstance(value, str | int | float) and not isinstance(value, bool):
             found.setdefault(_local(key), value[:LONGEST] if isinstance(value, str) else value)
     return found
+
+
+def _number(value: Any) -> Any:
+    try:
+        return float(value)
+    except (TypeError, ValueError):
+        return value
 
 
 def _mapping(value: Any) -> dict[str, Any]:

@@ -192,10 +192,15 @@ def run(source: Source, model: Model, regime: Regime, rows: int, generations: in
     for t in range(1, generations + 1):
         here, made = Rng(seed, name, t), f"run-{t:04d}"
         parameters = model.learn(pool, here.at("fit"), parameters if t > 1 else None)
+        left = set(paths)
         for found in model.statistics(parameters, schema, facts, rows):
+            key = found.metric, found.feature
             if record is None or found.metric in record:
-                path = paths.setdefault((found.metric, found.feature), np.empty((generations, replicates)))
+                path = paths.setdefault(key, np.empty((generations, replicates)))
                 path[t - 1] = found.values
+                left.discard(key)
+            if t > 1 and not left:
+                break  # what comes after is not recorded, and need not be computed
         if t < generations:
             at = here.at("sample")
             sample = _free(model, parameters, schema, rows, replicates, at, made, t) if rows_free else \

@@ -162,19 +162,24 @@ GATES = {
 }
 
 
-def study(found: Survey, name: str) -> str:
+def study(found: Survey, name: str, size: int | None = None, generations: int = 10) -> str:
     """Return the text of a commented study file for what was found, and add to ``found.assumed`` what it chooses.
+
+    ``size`` is the number of rows of a training set, by default as many as the file and a study of minutes carry.
 
     Raises
     ------
     InputError
-        If the file has too few rows to hold some out.
+        If the file has too few rows to hold some out, or for training sets of ``size``.
     """
     rows, schema = found.rows, found.rows.schema
     held = round(loop.HELD_OUT * rows.n)
     bank = rows.n - held
-    size = _round(min(MOST_ROWS, bank // 3))
-    if held < loop.LEAST_REFERENCE or size < 30:
+    most = bank // 3
+    if size is not None and not 2 <= size <= most:
+        raise InputError(f"--rows: {size} is not possible with {rows.n} usable rows; choose 2 to {most}")
+    size = size or _round(min(MOST_ROWS, most))
+    if held < loop.LEAST_REFERENCE or most < 30:
         need = max(round(loop.LEAST_REFERENCE / loop.HELD_OUT) + 1, 135)
         raise InputError(f"{found.table.path}: has {rows.n} usable rows, and {need} are needed to hold some out "
                          f"and draw fresh ones; use more data")
@@ -203,7 +208,7 @@ def study(found: Survey, name: str) -> str:
         f"  # {rows.n} rows. {shown}" + (f". May be missing: {', '.join(gaps)}" if gaps else ""),
         "model: {kind: copula}      # or kde, gmm, vae …; kind: command runs a program of yours (docs/yours.md)",
         f"rows: {size}".ljust(27) + f"# of every training set and sample; control takes at most a third of {bank}",
-        "generations: 10",
+        f"generations: {generations}",
         "replicates: 5              # independent lineages, for intervals",
         "branches:",
         "  control:    {regime: control}                          # fresh real rows every time: the floor",
@@ -211,7 +216,7 @@ def study(found: Survey, name: str) -> str:
         "  accumulate: {regime: accumulate}                       # everything so far",
         "  keep10:     {regime: redraw, real: 0.1}                # a tenth of the first rows, drawn anew",
         "  refresh10:  {regime: refresh, real: 0.1}               # a tenth of fresh real rows",
-        "  rescue:     {from: replace, at: 5, regime: accumulate} # what if one stops replacing?",
+        f"  rescue:     {{from: replace, at: {generations // 2}, regime: accumulate}} # what if one stops replacing?",
         "gates:                       # the median over replicates must stay in what fits to real data show",
         *(f"  {gate}" for gate in gates),
     ]
@@ -223,7 +228,7 @@ def study(found: Survey, name: str) -> str:
                      f"groups: [{_quoted(groups[0])}]")
     lines += ["claims:                      # sentences to be judged; one that fails is a finding",
               "  - control is healthy in at least 95 % of cells",
-              "  - replace.tail_ratio leaves the control band below by generation 10"]
+              f"  - replace.tail_ratio leaves the control band below by generation {generations}"]
     return "\n".join(lines) + "\n"
 
 

@@ -41,12 +41,16 @@ def init(
     name: Annotated[str, typer.Option("--name", help="The study's name.", metavar="NAME")] = "mine",
     label: Annotated[str | None, typer.Option("--label", help="The column that is the class.",
                                             metavar="COLUMN")] = None,
+    rows: Annotated[int | None, typer.Option("--rows", min=2, help="Rows of a training set; by default what the file "
+                                                                   "carries, at most 2,000.", metavar="N")] = None,
+    generations: Annotated[int, typer.Option("--generations", min=2, max=99, metavar="T",
+                                             help="Generations of every branch.")] = 10,
     debug: Debug = False,
 ) -> None:
     """Look at a file of yours, and write a commented study of it that 'collapse repro' can run."""
     from flows.init import init
 
-    assumed = init(data, name, label)
+    assumed = init(data, name, label, rows, generations)
     print(f"studies/{name}.yaml written, and listed in params.yaml. Assumed:")
     for line in assumed:
         print(f"- {line}")

@@ -14,7 +14,8 @@ from collapse.pool import put, staging, write_text
 PARAMS = Path("params.yaml")
 
 
-def init(data: str, name: str = "mine", label: str | None = None) -> list[str]:
+def init(data: str, name: str = "mine", label: str | None = None, rows: int | None = None,
+         generations: int = 10) -> list[str]:
     """Write studies/NAME.yaml for a CSV or Parquet file, list it in params.yaml, and plan; return what was assumed.
 
     Everything is checked before the first file is put in place.
@@ -32,7 +33,7 @@ def init(data: str, name: str = "mine", label: str | None = None) -> list[str]:
         raise InputError(f"params.yaml: lists '{name}' already, without {path}; give another --name, or take it out")
     known = read_studies(Path(), params)
     found = onboarding.survey(data, label)
-    text = onboarding.study(found, name)
+    text = onboarding.study(found, name, rows, generations)
     with staging(DATA, f"init-{name}") as folder:
         write_text(folder / "study.yaml", text)
         study = parse_study(read_yaml(folder / "study.yaml"), name, path)

@@ -12,20 +12,18 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import NoReturn
 
 from collapse import lineage
 from collapse.errors import InputError, NodeError, nearest, storage
 from collapse.layout import RECORDS, Files
 from collapse.params import Study, read_params, read_studies
 from flows import STARTED, plan
+from flows.announcer import Announcer, Coming
 from flows.ledger import Ledger, exclusive, heal, sweep
 from flows.progress import Progress
 from flows.server import Served
-from flows.workers import Outcome, Workers, parameters
-
-if TYPE_CHECKING:
-    from prefect.client.schemas.objects import FlowRun
+from flows.workers import Outcome, Workers
 
 #: Seconds between records of finished nodes while others run.
 RECORD_EVERY = 120.0
@@ -89,12 +87,15 @@ class Run:
         self.progress = progress
         self.running: dict[Future[Outcome], str] = {}
         self.unrecorded: list[str] = []
-        self.runs: dict[str, FlowRun] = {}
+        self.announcer: Announcer | None = None
         self.traces: list[str] = []
         self.last_record = time.monotonic()
         self.recording = 0.0
         self.apart = ExitStack()
         self.stopped = False
+        #: So that branches go forward side by side.
+        self.order = sorted(work.values(), key=self._generation)
+        self.waiting: list[Unit] = []
 
     def stop(self, *_: object) -> None:
         """End the run at the next safe place (a signal's handler)."""
@@ -141,6 +142,7 @@ class Run:
         NodeError
             If nothing can go on: the server or a worker is gone, or the disk takes no more.
         """
+        self.waiting = [unit for unit in self.order if unit.state == "waiting"]
         while True:
             if served.process is not None and served.gone():
                 self._part(served)
@@ -182,17 +184,17 @@ class Run:
         again = True
         while again:
             again = False
-            for unit in self._by_generation():
-                if unit.state != "waiting":
+            for unit in self.waiting:
+                if len(self.running) + len(ready) >= self.progress.workers:
+                    break
+                if unit.state != "waiting" or any(u is unit for u, _ in ready):
                     continue
                 above = [self.units[name] for name in unit.upstream]
                 if any(u.state in {"failed", "skipped"} for u in above):
                     unit.state, again = "skipped", True
                     continue
-                if not all(u.settled for u in above) or any(u is unit for u, _ in ready):
+                if not all(u.settled for u in above):
                     continue
-                if len(self.running) + len(ready) >= self.progress.workers:
-                    break
                 flow = self.settle(unit)
                 if flow is None:
                     again = True
@@ -202,16 +204,12 @@ class Run:
                     again = True
                 else:
                     ready.append((unit, flow))
+            self.waiting = [unit for unit in self.waiting if unit.state == "waiting"]
         return ready
 
-    def _by_generation(self) -> list[Unit]:
-        """Return units so that branches go forward side by side."""
-        def rank(item: tuple[int, Unit]) -> tuple[int, int]:
-            place, unit = item
-            node = self.known.get(unit.key) if unit.kind != "calibrate" else None
-            return (node.generation if node else -1 if unit.kind != "report" else 10**6, place)
-
-        return [unit for _, unit in sorted(enumerate(self.units.values()), key=rank)]
+    def _generation(self, unit: Unit) -> int:
+        node = self.known.get(unit.key) if unit.kind != "calibrate" else None
+        return node.generation if node else -1 if unit.kind != "report" else 10**6
 
     def _plan(self, unit: Unit) -> None:
         plan.check()
@@ -221,7 +219,8 @@ class Run:
         unit.state = "running"
         self.progress.started(unit.key, unit.kind)
         name = unit.key if unit.kind == "generation" else unit.stages[0]
-        self.running[workers.submit(flow, unit.key, self.runs.pop(f"{flow}@{unit.key}", None))] = name
+        run = self.announcer.take(flow, unit.key) if self.announcer is not None else None
+        self.running[workers.submit(flow, unit.key, run)] = name
 
     def _finish(self, name: str, outcome: Outcome) -> None:
         unit = self.units[name]
@@ -279,36 +278,13 @@ class Run:
 
     # ------------------------------------------------------------------------------ Prefect's side
 
-    def announce(self, stale: set[str]) -> None:
-        """Create the flow runs of all units that may have to run, before any worker is busy."""
-        import importlib
-
-        from prefect.client.orchestration import get_client
-        from prefect.states import Pending
-
+    def coming(self, stale: set[str]) -> list[Coming]:
+        """Return the flow runs of all units that may have to run."""
         from flows.generation import labels
 
-        with get_client(sync_client=True) as client:
-            for name, unit in self.units.items():
-                if name not in stale or unit.kind == "plan":
-                    continue
-                flow = getattr(importlib.import_module(f"flows.{unit.kind}"), unit.kind)
-                tags = labels(unit.key) if unit.key in self.known else [unit.key]
-                run = client.create_flow_run(flow, name=unit.name.replace(" ", "-"), tags=tags, state=Pending(),
-                                             parameters=parameters(unit.kind, unit.key))
-                self.runs[f"{unit.kind}@{unit.key}"] = run
-
-    def forget(self) -> None:
-        """Delete the flow runs that were not needed."""
-        from contextlib import suppress
-
-        from prefect.client.orchestration import get_client
-
-        with get_client(sync_client=True) as client:
-            for run in self.runs.values():
-                with suppress(Exception):  # the server may be gone; its history is not the record
-                    client.delete_flow_run(run.id)
-        self.runs.clear()
+        return [Coming(unit.kind, unit.key, unit.name.replace(" ", "-"),
+                       tuple(labels(unit.key)) if unit.key in self.known else (unit.key,))
+                for unit in self.order if unit.name in stale and unit.kind != "plan"]
 
 
 def downstream(work: dict[str, Unit], names: Iterable[str]) -> set[str]:
@@ -424,7 +400,8 @@ def _served(run: Run, stale: set[str], served: Served, workers: Workers) -> None
     with temporary_settings(settings), no_heartbeat(), collected(progress.say):
         workers.ready()
         progress.say(f"Prefect UI: {served.ui} (ready after {time.monotonic() - STARTED:.1f} s)")
-        run.announce(stale)
+        run.announcer = Announcer(run.coming(stale))
+        run.announcer.start()
         progress.total([unit.key for name, unit in run.units.items() if name in stale])
 
         @flow(name="repro", flow_run_name="repro", log_prints=False)
@@ -452,6 +429,6 @@ def _served(run: Run, stale: set[str], served: Served, workers: Workers) -> None
             run.drain()
             run.record(run.unrecorded)
             if not served.gone():
-                run.forget()
+                run.announcer.end()
             for number, handler in before.items():
                 signal.signal(number, handler)

@@ -286,7 +286,7 @@ def test_the_example_of_a_study(tmp_path):
 
 DOCUMENTS = ["README.md", "CHANGELOG.md", "CONTRIBUTING.md",
              *(f"docs/{name}.md" for name in ("studies", "measuring", "architecture", "decisions", "standards", "watch",
-                                              "yours"))]
+                                              "yours", "tutorial", "lineage", "laws"))]
 
 
 @pytest.mark.parametrize("path", DOCUMENTS)

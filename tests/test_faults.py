@@ -63,9 +63,9 @@ def left_over(project: Project) -> list[Path]:
 
 @pytest.mark.slow
 def test_ten_killed_runs_end_as_an_undisturbed_one(tmp_path, prefect_api):
-    tally = soak(tmp_path, 10, seed=3, api=prefect_api, workers=1)
+    tally = soak(tmp_path, 10, seed=3, api=prefect_api, workers=1, each=10)
     assert tally.wrong == []
-    assert tally.kills == 10 and tally.whole >= 2
+    assert tally.kills == 10 and tally.whole >= 1
 
 
 def test_workers_whose_parent_dies_at_once_live_no_longer(tmp_path):
@@ -88,12 +88,11 @@ def test_workers_whose_parent_dies_at_once_live_no_longer(tmp_path):
         time.sleep(0.1)
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, {130, 143})])
-def test_a_run_that_is_told_to_end_keeps_what_is_finished(fresh, whole, number, code):
+def test_a_run_that_is_told_to_end_keeps_what_is_finished(fresh, whole):
     run = Victim(fresh)
     reaches(run, fresh.root / "data/records/tiny/calibration.parquet")
-    os.kill(run.process.pid, number)
-    assert run.process.wait(60) in code
+    os.kill(run.process.pid, signal.SIGTERM)
+    assert run.process.wait(60) in {130, 143}
     run.reader.join(10)
     assert not any("Traceback" in line for line in run.lines)
     assert any("what is finished is kept" in line for line in run.lines)

@@ -357,7 +357,7 @@ def test_another_project_can_continue_what_was_exported(here, tmp_path, form):
     for name, share, depth in (("tiny-real", 1.0, 0), ("tiny-accumulate-02", 0.0, 2)):
         kept = foreign.vouch(path, pool / f"{name}.parquet")
         assert (kept["kind"], kept["verified"]) == (form, "sha256")
-        assert (kept["says"].get("real_share", 1.0), kept["says"]["depth"]) == (share, depth)
+        assert (kept["says"]["real_share"], kept["says"]["depth"]) == (share, depth)
 
 
 def test_the_card_is_read_by_the_hub_and_escapes_what_it_shows(here, tmp_path):

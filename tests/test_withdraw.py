@@ -240,9 +240,10 @@ def test_what_cannot_be_traced_is_one_line_and_leaves_no_record(copy, arguments,
     assert words in str(caught.value) and "\n" not in str(caught.value) and not Path("withdrawals.yaml").exists()
 
 
-def test_a_poisoned_branch_is_traced_withdrawn_and_mended(made):
+def test_a_poisoned_branch_is_traced_withdrawn_and_mended(made, monkeypatch):
     """Withdrawn; audits exit with 1; a rebuild leaves the other branches alone; audits are clean."""
     run = made.run
+    monkeypatch.chdir(made.root)
     lock, plain = made.lock, made.read("studies/tiny.yaml")
     told = run("collapse", "withdraw", "tiny-poisoned-02", "--why", "labels were made c0").stdout
     assert "1 model descends" in told
@@ -253,16 +254,16 @@ def test_a_poisoned_branch_is_traced_withdrawn_and_mended(made):
     assert made.read("withdrawals.yaml").count("target:") == 1 and made.lock == lock
 
     def audited(target, code):
-        done = run("collapse", "audit", target, "--json", ok=False)
-        assert done.returncode == code, done.stdout + done.stderr
-        report = json.loads(done.stdout)
-        assert report["verified"] and not report["faults"]
-        return {mark["node"]: mark["how"] for mark in report["withdrawn"]}
+        report = audit(target)
+        assert int(not report.sound or bool(report.tainted)) == code, report.faults
+        assert report.sound and not report.faults
+        return {mark["node"]: mark["how"] for mark in report.plain()["withdrawn"]}
 
     assert audited("tiny-poisoned-03", 1) == {"tiny-poisoned-02": "is", "tiny-poisoned-03": "descends"}
     assert audited("tiny-clean-03", 0) == audited("tiny-poisoned-01", 0) == {}
-    text = run("collapse", "audit", "tiny", ok=False).stdout
-    assert "⚠ descends from tiny-poisoned-02, withdrawn: labels were made c0" in text
+    said = run("collapse", "audit", "tiny", ok=False)
+    assert said.returncode == 1
+    assert "⚠ descends from tiny-poisoned-02, withdrawn: labels were made c0" in said.stdout
 
     done = run("collapse", "withdraw", "tiny-poisoned-02", "--why", "labels were made c0", "--exclude").stdout
     assert "run 'collapse plan', then 'collapse repro'" in done
@@ -305,7 +306,7 @@ def test_a_second_entry_joins_the_first_and_comments_stay():
         _with_entry("withdrawn: {x: y}\n", 'n: "why"\n', Path("s.yaml"))
 
 
-def test_data_of_one_study_is_the_source_of_another_with_its_lineage(made):
+def test_data_of_one_study_is_the_source_of_another_with_its_lineage(made, monkeypatch):
     """A part goes into a new study with its manifest: what is synthetic stays so."""
     made.study("""\
 title: An heir
@@ -326,12 +327,15 @@ gates: {}
     (made.root / "params.yaml").write_text("studies: [heir]\n")
     made.run("collapse", "plan")
     made.run("collapse", "repro")
-    report = json.loads(made.run("collapse", "audit", "heir", "--json").stdout)
+    from flows import audit as auditing
+
+    monkeypatch.chdir(made.root)
+    found = audit("heir")
+    report = found.plain()
     assert [(n["real_share"], n["depth_mean"], n["depth_max"]) for n in report["nodes"]] == [(0, 3, 3), (0, 3.5, 4)]
     kept = report["nodes"][0]["provenance"]
     assert kept["verified"] == "sha256 and content hash" and kept["says"]["made_by"] == "tiny-clean-03"
-    text = made.run("collapse", "audit", "heir").stdout
-    assert "brought in with a collapse record (verified by its sha256 and content hash)" in text
+    assert "brought in with a collapse record (verified by its sha256 and content hash)" in auditing.tree(found)
     wrong = json.loads(made.read("heirloom/_manifest.json"))
     for part in wrong["parts"]:
         part["file"] = part["content"] = "0" * 64
