@@ -10,9 +10,10 @@ monotone (isotonic regression; Barlow et al. 1972), and the answer is the first 
 0, interpolated. A knob that is ``peaked`` has a best place in between: it is monotone up to the best point seen.
 
 **Interval.** Points are paired: replicate r has the same random numbers at every x. So replicates are drawn with
-replacement, all points together, and each draw has a crossing of its own. The least of H noisy means lies below the
-least of their expectations, and does so again in the bootstrap; the bias-corrected percentiles (Efron 1987, J Am Stat
-Assoc 82:171) take that out. Deviations are widened by √(R/(R − 1)) and the t quantile over the normal one.
+replacement, all points together, and what a draw errs by is taken off what was measured (the basic bootstrap; Davison
+& Hinkley 1997, section 5.2): that makes a draw of the margins, which has a crossing of its own. The answer is the
+median of the crossings. The least of H noisy means lies below the least of their expectations: :func:`worst` takes
+that off too. Deviations are widened by √(R/(R − 1)) and the t quantile over the normal one.
 
 **Search.** All knobs go forward in rounds, so that one call of the simulator serves all. A gap between two points that
 holds the crossing or an end of its interval is halved until it is a third of the interval or :data:`PRECISION`: from
