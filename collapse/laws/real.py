@@ -54,6 +54,18 @@ def redraw(last: int, n: int, m: int) -> np.ndarray:
     return np.array(found[: last + 1]).T
 
 
+def weighted(last: int, n: int, n_real: int, n_synth: int, weight: float) -> np.ndarray:
+    """The same with ``n_real`` new real rows that weigh ``weight`` together and ``n_synth`` rows that weigh the rest.
+
+    E_t = w²/n_real + (1 − w)² (E_{t−1} + (1 − E_{t−1})/n_synth): with equal weights a row this is refresh.
+    """
+    error = [0.0, 1 / n]
+    while len(error) <= last:
+        error.append(weight**2 / n_real + (1 - weight) ** 2 * (error[-1] + (1 - error[-1]) / n_synth))
+    found = np.array(error[: last + 1])
+    return np.stack([1 - found, found])
+
+
 FORMS = {"refresh": refresh, "anchor": anchor, "redraw": redraw}
 
 
