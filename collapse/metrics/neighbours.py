@@ -14,6 +14,8 @@ import numpy as np
 
 #: Rows on either side of a pairwise computation; a larger side is thinned by a fixed random draw.
 PAIRS = 1000
+#: Bandwidths beyond which a Gaussian kernel is nothing, and what one frequency costs beside its values, in pairs.
+REACH, OVERHEAD = 7.0, 4000
 #: The k of every k-nearest-neighbour ball.
 K = 5
 #: A row covers a rare reference row only where it lies itself at least this sparse: its own distance to the K-th
@@ -265,9 +267,31 @@ def means(a: np.ndarray, b: np.ndarray, bandwidth: float) -> np.ndarray:
 
 
 def _kernel_on_a_line(x: np.ndarray, y: np.ndarray, bandwidth: float) -> float:
-    scale, centre = np.sqrt(0.5) / bandwidth, y.mean()
-    x, y = ((z - centre) * scale for z in (x, y))
-    x, y = x.astype(np.float32), y.astype(np.float32)  # single precision: the exponential is the dearest step
+    """Return the mean Gaussian kernel between ``x`` (n,) and ``y`` (m,).
+
+    The kernel is the characteristic function of a Gaussian, so its mean over all pairs is a sum over frequencies of the
+    product of both samples' characteristic functions (Rahimi & Recht 2007, with a grid for their random frequencies).
+    A grid makes the kernel periodic: with a period seven bandwidths beyond the range, and as far in frequency, neither
+    is off by more than 1e-10. Over a wide range the pairs themselves are fewer.
+    """
+    z = (np.concatenate([x, y]) - y.mean()) / bandwidth
+    n, m = len(x), len(y)
+    step = 2 * np.pi / (z.max() - z.min() + REACH)
+    count = int(REACH / step) + 1 if step > 0 else 0
+    if not 0 < count * (n + m + OVERHEAD) < n * m:
+        return _kernel_of_pairs(z[:n], z[n:])
+    turn = np.exp(1j * step * z)
+    now, parts, found = np.ones_like(turn), np.array([0, n]), 0.5
+    for k in range(1, count + 1):
+        np.multiply(now, turn, out=now)
+        a, b = np.add.reduceat(now, parts)
+        found += np.exp(-0.5 * (k * step) ** 2) * (a.real * b.real + a.imag * b.imag) / (n * m)
+    return float(2 * found * step / np.sqrt(2 * np.pi))
+
+
+def _kernel_of_pairs(x: np.ndarray, y: np.ndarray) -> float:
+    """Return the mean of exp(−(x − y)²/2) over all pairs, in single precision: the exponential is the dearest step."""
+    x, y = (np.asarray(z * np.sqrt(0.5), np.float32) for z in (x, y))
     space = np.empty((BLOCK, len(y)), np.float32)
     total = 0.0
     for begin in range(0, len(x), BLOCK):
