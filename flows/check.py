@@ -9,7 +9,7 @@ from tasks.check import check as judge
 from tasks.events import recorded
 
 
-@flow(name="check", flow_run_name="{node}")
+@flow(persist_result=False, name="check", flow_run_name="{node}")
 def check(node: str, word: str = "") -> str:
     """Judge one node and return its outcome: pass, halt or quarantine. A check always succeeds.
 

@@ -18,7 +18,7 @@ from tasks.tombstone import tombstone
 from tasks.turn import Turn, find
 
 
-@flow(name="generation", flow_run_name="{node}")
+@flow(persist_result=False, name="generation", flow_run_name="{node}")
 def generation(node: str, judge: bool = False) -> str:
     """Make one node from its parent's pool; with ``judge``, check it in the same run. Returns the outcome."""
     with recorded(f"generation@{node}") as run:

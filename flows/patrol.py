@@ -16,7 +16,7 @@ from flows.watch import PAGE, _write, look, words
 CHANGED = "collapse.watch.verdict-changed"
 
 
-@flow(name="watch", flow_run_name="watch-{reference}")
+@flow(persist_result=False, name="watch", flow_run_name="watch-{reference}")
 def watch(reference: str, snapshots: list[str], options: dict[str, Any], page: str = str(PAGE)) -> str:
     """Judge the snapshots, raise an event if the newest verdict is not the last run's, and return it.
 

@@ -14,7 +14,7 @@ from tasks.split import split
 from tasks.turn import Turn, find
 
 
-@flow(name="real", flow_run_name="{node}")
+@flow(persist_result=False, name="real", flow_run_name="{node}")
 def real(node: str) -> None:
     """Make generation 0 of a study. It is checked apart, after the calibration, which needs it."""
     with recorded(f"real@{node}"):

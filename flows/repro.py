@@ -404,7 +404,7 @@ def _served(run: Run, stale: set[str], served: Served, workers: Workers) -> None
         run.announcer.start()
         progress.total([unit.key for name, unit in run.units.items() if name in stale])
 
-        @flow(name="repro", flow_run_name="repro", log_prints=False)
+        @flow(persist_result=False, name="repro", flow_run_name="repro", log_prints=False)
         def whole_run() -> None:
             with recorded("repro") as told:
                 workers.parent = told.id
