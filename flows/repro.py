@@ -11,6 +11,7 @@ from concurrent.futures.process import BrokenProcessPool
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import cache
+from graphlib import TopologicalSorter
 from pathlib import Path
 from typing import NoReturn
 
@@ -93,8 +94,9 @@ class Run:
         self.recording = 0.0
         self.apart = ExitStack()
         self.stopped = False
-        #: So that branches go forward side by side.
-        self.order = sorted(work.values(), key=self._generation)
+        #: Whatever most others wait for first: long branches are not left to the end, equal ones go on side by side.
+        heights = _heights(work)
+        self.order = sorted(work, key=lambda name: -heights[name])
         self.waiting: list[Unit] = []
 
     def stop(self, *_: object) -> None:
@@ -142,7 +144,7 @@ class Run:
         NodeError
             If nothing can go on: the server or a worker is gone, or the disk takes no more.
         """
-        self.waiting = [unit for unit in self.order if unit.state == "waiting"]
+        self.waiting = [self.units[name] for name in self.order if self.units[name].state == "waiting"]
         while True:
             if served.process is not None and served.gone():
                 self._part(served)
@@ -206,10 +208,6 @@ class Run:
                     ready.append((unit, flow))
             self.waiting = [unit for unit in self.waiting if unit.state == "waiting"]
         return ready
-
-    def _generation(self, unit: Unit) -> int:
-        node = self.known.get(unit.key) if unit.kind != "calibrate" else None
-        return node.generation if node else -1 if unit.kind != "report" else 10**6
 
     def _plan(self, unit: Unit) -> None:
         plan.check()
@@ -284,7 +282,17 @@ class Run:
 
         return [Coming(unit.kind, unit.key, unit.name.replace(" ", "-"),
                        tuple(labels(unit.key)) if unit.key in self.known else (unit.key,))
-                for unit in self.order if unit.name in stale and unit.kind != "plan"]
+                for name, unit in ((name, self.units[name]) for name in self.order)
+                if name in stale and unit.kind != "plan"]
+
+
+def _heights(work: dict[str, Unit]) -> dict[str, int]:
+    """Return for each unit how many others stand on it in the longest chain."""
+    found = dict.fromkeys(work, 0)
+    for name in reversed(list(TopologicalSorter({name: unit.upstream for name, unit in work.items()}).static_order())):
+        for above in work[name].upstream:
+            found[above] = max(found[above], found[name] + 1)
+    return found
 
 
 def downstream(work: dict[str, Unit], names: Iterable[str]) -> set[str]:
