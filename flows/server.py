@@ -70,14 +70,15 @@ def configured() -> str | None:
 def start(port: int, events: bool = False) -> subprocess.Popen[bytes]:
     """Start a server with its UI on loopback, its history in the project's ``.prefect/``.
 
-    ``events`` keeps the feed of events as well. Runs, tasks, logs and artifacts do not need it, and storing it makes
+    ``events`` keeps the feed of events as well, and automations act on them. Runs, tasks, logs and artifacts do not need it, and storing it makes
     SQLite refuse some requests, for each of which a client then waits two seconds.
     """
     HOME.mkdir(exist_ok=True)
     database = f"sqlite+aiosqlite:///{(HOME / 'server.db').resolve()}"
     environment = {**os.environ, "PREFECT_API_DATABASE_CONNECTION_URL": database, "PREFECT_SERVER_UI_ENABLED": "true",
                    "PREFECT_UI_API_URL": f"http://127.0.0.1:{port}/api",
-                   "PREFECT_SERVER_SERVICES_EVENT_PERSISTER_ENABLED": str(events).lower()}
+                   "PREFECT_SERVER_SERVICES_EVENT_PERSISTER_ENABLED": str(events).lower(),
+                   "PREFECT_SERVER_SERVICES_TRIGGERS_ENABLED": str(events).lower()}
     environment.pop("PREFECT_API_URL", None)
     command = [sys.executable, "-m", "prefect", "server", "start", "--host", "127.0.0.1", "--port", str(port)]
     with open(HOME / "server.log", "ab") as log:
