@@ -70,8 +70,8 @@ def configured() -> str | None:
 def start(port: int, events: bool = False) -> subprocess.Popen[bytes]:
     """Start a server with its UI on loopback, its history in the project's ``.prefect/``.
 
-    ``events`` keeps the feed of events as well, and automations act on them. Runs, tasks, logs and artifacts do not need it, and storing it makes
-    SQLite refuse some requests, for each of which a client then waits two seconds.
+    ``events`` keeps the feed of events as well, and has automations act on them. Runs, tasks, logs and artifacts do not
+    need it, and storing it makes SQLite refuse some requests, for each of which a client then waits two seconds.
     """
     HOME.mkdir(exist_ok=True)
     database = f"sqlite+aiosqlite:///{(HOME / 'server.db').resolve()}"
