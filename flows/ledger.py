@@ -212,6 +212,8 @@ class Ledger:
         `Stage.changed` without its file locks, which cost as much again: this run holds the checkout.
         """
         stage = self.stages[name]
+        if not all(out.hash_info for out in stage.outs):  # never recorded: there is nothing to hash it against
+            return True
         with self._held():
             return stage.changed_stage() or any(item.status() for item in (*stage.deps, *stage.outs))
 
