@@ -12,6 +12,8 @@ from collapse.registry import find
 
 R, T, N, K, D = 1_000, 100, 1_000, 100, 10
 REPEATS = 3
+#: What of each model's fits is kept.
+RECORD = {"gaussian": "fit_variance", "categorical": "fit_simpson", "regression": "fit_error2"}
 #: Generations of one repeat of the slower models, and replicates of the plain Python loop; both are scaled up.
 SHORT, FEW = 20, 20
 
@@ -23,7 +25,7 @@ def library(source: dict, model: dict, generations: int, *, rows_free: bool = Fa
         return find(group, body.pop("kind"))(**body)
 
     run = loop.run(make("sources", source), make("models", model), make("regimes", {"kind": "replace"}), N, generations,
-                   replicates, rows_free=rows_free, record=["fit_variance", "fit_simpson", "fit_error2"])
+                   replicates, rows_free=rows_free, record=[RECORD[model["kind"]]])
     return next(iter(run.paths.values()))[:, -1]
 
 
