@@ -1,4 +1,4 @@
-"""What is to come, in the Prefect UI: flow runs that wait, made one by one while others run already."""
+"""What comes next, in the Prefect UI: flow runs that wait, made one by one while others run already."""
 
 from __future__ import annotations
 
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 #: Seconds between two of them: the server has others to serve.
 PAUSE = 0.05
+#: How many wait at a time. A run that is stopped deletes them one by one, and nobody waits long for that.
+AHEAD = 100
 
 
 @dataclass(frozen=True)
@@ -58,7 +60,9 @@ class Announcer:
         with suppress(Exception), get_client(sync_client=True) as client:  # a dead server is noticed elsewhere
             client.create_flow = cache(client.create_flow)  # type: ignore[method-assign]  # each is registered once
             for item in self._coming:
-                if self._ended.wait(PAUSE):
+                while not self._ended.wait(PAUSE) and len(self._made) >= AHEAD:
+                    pass
+                if self._ended.is_set():
                     return
                 name = item.kind, item.key
                 if name in self._taken:
