@@ -390,7 +390,7 @@ def _as_recorded(stage: Any) -> Iterator[None]:
 def _block(key: str, entry: Any) -> str:
     """Return the text of one entry as DVC writes it.
 
-    DVC's dumper needs some 10 ms for an entry, this a tenth. Files and hashes are words and numbers, which stand in YAML
+    DVC's dumper needs some 10 ms for an entry, this a tenth. Files and hashes are words and numbers, which stand in it
     as they are; parameters can be anything, are left to the dumper, and are the same for all nodes of a branch.
     """
     entry = _plain(entry)
