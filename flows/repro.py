@@ -210,7 +210,7 @@ class Run:
         return ready
 
     def _plan(self, unit: Unit) -> None:
-        plan.check()
+        """Take note of the plan, which was checked before anything was made."""
         self._finish(unit.stages[0], Outcome(None, "", 0.0))
 
     def _start(self, unit: Unit, flow: str, workers: Workers) -> None:
