@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import importlib
 import threading
 from collections.abc import Iterable
 from contextlib import suppress
 from contextvars import copy_context
 from dataclasses import dataclass
-from functools import cache
 from typing import TYPE_CHECKING
 
+from flows.run import create, find
 from flows.workers import parameters
 
 if TYPE_CHECKING:
@@ -24,12 +23,10 @@ AHEAD = 100
 
 @dataclass(frozen=True)
 class Coming:
-    """A flow run to come: the flow's kind, its key, and the name and tags that the UI shows."""
+    """A flow run to come: the flow's kind and its key."""
 
     kind: str
     key: str
-    name: str
-    tags: tuple[str, ...]
 
 
 class Announcer:
@@ -55,10 +52,8 @@ class Announcer:
 
     def _create(self) -> None:
         from prefect.client.orchestration import get_client
-        from prefect.states import Pending
 
         with suppress(Exception), get_client(sync_client=True) as client:  # a dead server is noticed elsewhere
-            client.create_flow = cache(client.create_flow)  # type: ignore[method-assign]  # each is registered once
             for item in self._coming:
                 while not self._ended.wait(PAUSE) and len(self._made) >= AHEAD:
                     pass
@@ -67,9 +62,7 @@ class Announcer:
                 name = item.kind, item.key
                 if name in self._taken:
                     continue
-                flow = getattr(importlib.import_module(f"flows.{item.kind}"), item.kind)
-                run = client.create_flow_run(flow, name=item.name, tags=item.tags, state=Pending(),
-                                             parameters=parameters(item.kind, item.key))
+                run = create(client, find(item.kind), item.key, parameters(item.kind, item.key))
                 with self._lock:
                     late = name in self._taken
                     if not late:

@@ -8,7 +8,7 @@ from tasks.calibrate import calibrate as measure_floor
 from tasks.events import recorded
 
 
-@flow(persist_result=False, name="calibrate", flow_run_name="calibrate-{key}")
+@flow(persist_result=False, name="calibrate")
 def calibrate(key: str) -> None:
     """Calibrate a study (`STUDY`), or a branch of it that overrides model or rows (`STUDY-BRANCH`)."""
     with recorded(f"calibrate@{key}"):

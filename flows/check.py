@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from prefect import flow
 
-from flows.generation import labels
 from tasks.check import check as judge
 from tasks.events import recorded
 
 
-@flow(persist_result=False, name="check", flow_run_name="{node}")
+@flow(persist_result=False, name="check")
 def check(node: str, word: str = "") -> str:
     """Judge one node and return its outcome: pass, halt or quarantine. A check always succeeds.
 
@@ -22,4 +21,4 @@ def check(node: str, word: str = "") -> str:
 if __name__ == "__main__":
     from flows.run import main
 
-    main(check, lambda node, *_: labels(node))
+    main(check)

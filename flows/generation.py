@@ -18,7 +18,7 @@ from tasks.tombstone import tombstone
 from tasks.turn import Turn, find
 
 
-@flow(persist_result=False, name="generation", flow_run_name="{node}")
+@flow(persist_result=False, name="generation")
 def generation(node: str, judge: bool = False) -> str:
     """Make one node from its parent's pool; with ``judge``, check it in the same run. Returns the outcome."""
     with recorded(f"generation@{node}") as run:
@@ -62,4 +62,4 @@ def judged(node: str, run: Run) -> str:
 if __name__ == "__main__":
     from flows.run import main
 
-    main(generation, labels)
+    main(generation)

@@ -12,8 +12,9 @@ import json
 import os
 import re
 import shutil
+import threading
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from functools import lru_cache
 from pathlib import Path
@@ -170,11 +171,22 @@ class Ledger:
         self.given = self._stamps()
         self.journal: dict[str, str] = {}
         self.base: list[str] = []
+        #: The text of dvc.lock as written last, and its entries.
         self.written: tuple[str, dict[str, str]] = ("", {})
+        #: Entries of stages that DVC's cache holds and dvc.lock does not yet.
+        self.entries: dict[str, Any] = {}
+        #: Held by whichever thread calls DVC, which knows nothing of threads.
+        self.guard = threading.RLock()
+        _parse_once(self.stages.values())
 
     @contextmanager
     def _held(self) -> Iterator[None]:
         """Hold DVC's lock, waiting for another DVC command to end, and empty DVC's staging area afterwards."""
+        with self.guard, self._locked():
+            yield
+
+    @contextmanager
+    def _locked(self) -> Iterator[None]:
         from dvc.lock import LockError
 
         deadline = time.monotonic() + PATIENCE
@@ -312,33 +324,34 @@ class Ledger:
 
     # ------------------------------------------------------------------------------------- record
 
-    def record(self, names: Iterable[str]) -> list[str]:
-        """Write finished stages into DVC's cache and dvc.lock, at once and atomically.
+    def moved(self, names: Iterable[str]) -> set[str]:
+        """Return the stages whose code or study is no longer what they ran with: they stay stale."""
+        now = self._stamps()
+        return {name for name in names if self._given(name, now) != self._given(name, self.given)}
 
-        Existing entries keep their place; new ones follow in plan order, as if `dvc repro` had run them. A stage
-        whose code or study is no longer what it ran with is left stale, and returned.
-        """
+    def store(self, name: str) -> None:
+        """Put what a finished stage made into DVC's cache, for :meth:`write` to say so in dvc.lock."""
         from dvc.stage.serialize import to_lockfile
 
-        names = set(names)
-        now = self._stamps()
-        moved = [name for name in names if self._given(name, now) != self._given(name, self.given)]
-        names -= set(moved)
-        if not names:
-            return moved
-        entries: dict[str, Any] = {}
+        stage = self.stages[name]
         with self._held():
-            for name in self.order:
-                if name in names:
-                    stage = self.stages[name]
-                    for out in stage.outs:
-                        out.ignore = _ignored  # else git's index is read for every output
-                    stage.save(run_cache=False)
-                    stage.commit()
-                    entries |= to_lockfile(stage)
-                    self._remember(entries[stage.name])
-                    _empty_staging()
-            stages = _blocks(LOCK, self.written) | {key: _block(key, entry) for key, entry in entries.items()}
+            for out in stage.outs:
+                out.ignore = _ignored  # else git's index is read for every output
+            stage.save(run_cache=False)
+            stage.commit()
+            entry = to_lockfile(stage)
+            self._remember(entry[stage.name])
+            self.entries |= entry
+
+    def write(self) -> None:
+        """Write all that was stored into dvc.lock, atomically.
+
+        Existing entries keep their place; new ones follow in plan order, as if `dvc repro` had run them.
+        """
+        if not self.entries:
+            return
+        with self._held():
+            stages = _blocks(LOCK, self.written) | {key: _block(key, entry) for key, entry in self.entries.items()}
             base = [key for key in self.base if key in stages]
             rest = [key for key in self.order if key in stages and key not in set(base)]
             other = [key for key in stages if key not in {*base, *rest}]
@@ -346,10 +359,9 @@ class Ledger:
             text = HEAD + "".join(ordered.values())
             os.sync()  # DVC flushes nothing: what it stored must be on disk before its lock says so
             _replace(LOCK, text)
-            self.written = text, ordered
+            self.written, self.entries = (text, ordered), {}
             with self.repo.scm_context(quiet=True) as context:
                 context.track_file(str(LOCK))
-        return moved
 
     def _given(self, name: str, stamps: dict[str, Stamp]) -> list[Stamp]:
         """Return the state of what a stage depends on and no stage makes: code, studies, parameters."""
@@ -362,15 +374,55 @@ class Ledger:
         for path in {str(dep.fs_path) for stage in self.graph for dep in stage.deps} - made:
             if any(out.startswith(f"{path}{os.sep}") for out in made):
                 continue
-            files = sorted(Path(path).rglob("*.*")) if Path(path).is_dir() else [Path(path)]
-            kept = [file for file in files if file.is_file() and "__pycache__" not in file.parts]
-            found[path] = tuple((str(file), file.stat().st_mtime_ns, file.stat().st_size) for file in kept)
+            found[path] = tuple(sorted(_files(path)))
         return found
 
     @property
     def clean(self) -> bool:
         """Return whether `dvc status` has nothing to say."""
         return not self.repo.status()
+
+
+def _files(path: str) -> Iterator[tuple[str, int, int]]:
+    """Yield path, time and size of a file, or of every file of a folder."""
+    if not os.path.isdir(path):
+        with suppress(FileNotFoundError):
+            state = os.stat(path)
+            yield path, state.st_mtime_ns, state.st_size
+        return
+    for entry in os.scandir(path):
+        if entry.is_dir() and entry.name != "__pycache__":
+            yield from _files(entry.path)
+        elif entry.is_file():
+            state = entry.stat()
+            yield entry.path, state.st_mtime_ns, state.st_size
+
+
+def _parse_once(stages: Iterable[Any]) -> None:
+    """Have DVC parse a file of parameters once as long as it stays the same, instead of for every stage: 20 ms each."""
+    from dvc.dependency.param import ParamsDependency
+
+    parsed: dict[tuple[Any, ...], dict[str, Any]] = {}
+
+    def reader(dep: Any) -> Callable[..., dict[str, Any]]:
+        read = dep.read_params
+
+        def read_params(flatten: bool = True) -> dict[str, Any]:
+            try:
+                state = os.stat(dep.fs_path)
+            except OSError:
+                return read(flatten)  # it says what is wrong
+            key = (dep.fs_path, state.st_mtime_ns, state.st_size, state.st_ino, *dep.params, flatten)
+            if key not in parsed:
+                parsed[key] = read(flatten)
+            return dict(parsed[key])
+
+        return read_params
+
+    for stage in stages:
+        for dep in stage.deps:
+            if isinstance(dep, ParamsDependency):
+                dep.read_params = reader(dep)
 
 
 @contextmanager

@@ -6,7 +6,7 @@ from prefect import flow
 
 from collapse.layout import DATA
 from collapse.pool import staging
-from flows.generation import announce, labels
+from flows.generation import announce
 from tasks.events import recorded
 from tasks.measure import measure
 from tasks.publish import publish
@@ -14,7 +14,7 @@ from tasks.split import split
 from tasks.turn import Turn, find
 
 
-@flow(persist_result=False, name="real", flow_run_name="{node}")
+@flow(persist_result=False, name="real")
 def real(node: str) -> None:
     """Make generation 0 of a study. It is checked apart, after the calibration, which needs it."""
     with recorded(f"real@{node}"):
@@ -29,4 +29,4 @@ def real(node: str) -> None:
 if __name__ == "__main__":
     from flows.run import main
 
-    main(real, labels)
+    main(real)

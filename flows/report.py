@@ -17,7 +17,7 @@ from tasks.events import recorded
 from tasks.report import report as write_page
 
 
-@flow(persist_result=False, name="report", flow_run_name="report-{study}")
+@flow(persist_result=False, name="report")
 def report(study: str) -> None:
     """Write reports/STUDY: the page, the tidy measurements, the summary and the verdicts on its claims."""
     with recorded(f"report@{study}"):

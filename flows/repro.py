@@ -23,13 +23,9 @@ from flows import STARTED, plan
 from flows.announcer import Announcer, Coming
 from flows.ledger import Ledger, exclusive, heal, sweep
 from flows.progress import Progress
+from flows.recorder import Recorder
 from flows.server import Served
 from flows.workers import Outcome, Workers
-
-#: Seconds between records of finished nodes while others run.
-RECORD_EVERY = 120.0
-#: A recording, while which nothing is started, is followed by so many times its length without one.
-SHARE = 20
 
 
 @dataclass
@@ -87,11 +83,9 @@ class Run:
         self.known = known
         self.progress = progress
         self.running: dict[Future[Outcome], str] = {}
-        self.unrecorded: list[str] = []
+        self.recorder = Recorder(ledger, progress.say)
         self.announcer: Announcer | None = None
         self.traces: list[str] = []
-        self.last_record = time.monotonic()
-        self.recording = 0.0
         self.apart = ExitStack()
         self.stopped = False
         #: Whatever most others wait for first: long branches are not left to the end, equal ones go on side by side.
@@ -126,7 +120,7 @@ class Run:
             if not self.ledger.restore(stage, unit.prints[stage]):
                 return False
             self.ledger.finished(stage, unit.prints[stage])
-        self.unrecorded.append(stage)
+        self.recorder.add([stage])
         return True
 
     def _sound(self, unit: Unit) -> bool:
@@ -160,12 +154,12 @@ class Run:
                 if outcome.error is not None and not outcome.ends and served.gone():
                     self._part(served)
                 name = self.running.pop(future)
+                self.recorder.read(name)
                 if outcome.ends:
                     raise NodeError(f"{name}: {outcome.error}")
                 self._finish(name, outcome)
+            self.recorder.watch()
             self.progress.tick()
-            if time.monotonic() - self.last_record > max(RECORD_EVERY, SHARE * self.recording):
-                self.record(self._quiet())
 
     def _part(self, served: Served) -> NoReturn:
         """End the run since the server is gone, without Prefect trying for a minute to tell it so."""
@@ -218,6 +212,7 @@ class Run:
         self.progress.started(unit.key, unit.kind)
         name = unit.key if unit.kind == "generation" else unit.stages[0]
         run = self.announcer.take(flow, unit.key) if self.announcer is not None else None
+        self.recorder.reading(name, unit.stages)
         self.running[workers.submit(flow, unit.key, run)] = name
 
     def _finish(self, name: str, outcome: Outcome) -> None:
@@ -232,8 +227,8 @@ class Run:
         for stage in unit.ran:
             if stage in unit.prints:  # a check that ran with its node is cheap to make again after a crash
                 self.ledger.finished(stage, unit.prints[stage])
-        self.unrecorded += unit.ran
         self._note(unit)
+        self.recorder.add(unit.ran)
 
     def drain(self) -> None:
         """Take what was finished but not yet noticed when the run was stopped; what failed then is tried again."""
@@ -255,35 +250,12 @@ class Run:
             stage = None
         self.progress.finished(unit.key, unit.kind, stage)
 
-    # ----------------------------------------------------------------------------------- records
-
-    def _quiet(self) -> list[str]:
-        """Return finished stages that nothing reads now: recording replaces their files by links."""
-        busy: set[str] = set()
-        for name in self.running.values():
-            for stage in self.units[name].stages:
-                busy |= set(self.ledger.select([stage]))
-        return [stage for stage in self.unrecorded if stage not in busy]
-
-    def record(self, stages: list[str]) -> None:
-        """Record finished stages in DVC."""
-        begin = time.monotonic()
-        for stage in self.ledger.record(stages):
-            self.progress.say(f"{stage}: what it depends on was changed while it ran; run again to bring it up to date")
-        self.unrecorded = [stage for stage in self.unrecorded if stage not in set(stages)]
-        self.last_record = time.monotonic()
-        self.recording = self.last_record - begin
-
     # ------------------------------------------------------------------------------ Prefect's side
 
     def coming(self, stale: set[str]) -> list[Coming]:
         """Return the flow runs of all units that may have to run."""
-        from flows.generation import labels
-
-        return [Coming(unit.kind, unit.key, unit.name.replace(" ", "-"),
-                       tuple(labels(unit.key)) if unit.key in self.known else (unit.key,))
-                for name, unit in ((name, self.units[name]) for name in self.order)
-                if name in stale and unit.kind != "plan"]
+        return [Coming(self.units[name].kind, self.units[name].key) for name in self.order
+                if name in stale and self.units[name].kind != "plan"]
 
 
 def _heights(work: dict[str, Unit]) -> dict[str, int]:
@@ -410,6 +382,7 @@ def _served(run: Run, stale: set[str], served: Served, workers: Workers) -> None
         progress.say(f"Prefect UI: {served.ui} (ready after {time.monotonic() - STARTED:.1f} s)")
         run.announcer = Announcer(run.coming(stale))
         run.announcer.start()
+        run.recorder.start()
         progress.total([unit.key for name, unit in run.units.items() if name in stale])
 
         @flow(persist_result=False, name="repro", flow_run_name="repro", log_prints=False)
@@ -435,7 +408,7 @@ def _served(run: Run, stale: set[str], served: Served, workers: Workers) -> None
             workers.close()  # before anything is recorded: no process writes any more
             sweep()
             run.drain()
-            run.record(run.unrecorded)
+            run.recorder.finish()
             if not served.gone():
                 run.announcer.end()
             for number, handler in before.items():

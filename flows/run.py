@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
+import importlib
+import inspect
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from collapse.errors import InputError, NodeError, storage
+
+if TYPE_CHECKING:
+    from prefect import Flow
+    from prefect.client.orchestration import SyncPrefectClient
+    from prefect.client.schemas.objects import FlowRun
+
+#: Kinds of flows whose key is a node.
+NODES = frozenset({"real", "generation", "check"})
 
 
 @contextmanager
@@ -51,17 +61,39 @@ def _warn(text: str) -> None:
     print(text, file=sys.stderr)
 
 
-def main(flow: Callable[..., Any], labels: Callable[..., list[str]] | None = None) -> None:
-    """Run a stage of dvc.yaml: the flow, with the command line's words as its parameters and ``labels`` as its tags."""
+def find(kind: str) -> Flow[Any, Any]:
+    """Return the flow of a kind of stage."""
+    return getattr(importlib.import_module(f"flows.{kind}"), kind)  # type: ignore[no-any-return]
+
+
+def create(client: SyncPrefectClient, flow: Flow[Any, Any], key: str, parameters: dict[str, Any]) -> FlowRun:
+    """Create a flow run with the name and the tags that the UI shows.
+
+    Tags that Prefect's context sets are handed on to the tasks, and each of them then asks the server whether its tags
+    have a limit, for which it takes SQLite's only write lock: half a node's time, and up to a minute if it is refused.
+    """
+    from prefect.states import Pending
+
+    from flows.generation import labels
+
+    node = flow.name in NODES
+    return client.create_flow_run(flow, name=key if node else f"{flow.name}-{key}", state=Pending(),
+                                  tags=labels(key) if node else [key], parameters=parameters)
+
+
+def main(flow: Flow[Any, Any]) -> None:
+    """Run a stage of dvc.yaml: the flow, with the command line's words as its parameters."""
 
     def call() -> None:
-        from prefect import tags
+        from prefect.context import SyncClientContext
+        from prefect.flow_engine import run_flow
 
         from tasks.events import collected
 
         words = [word for word in sys.argv[1:] if word != "--debug"]
+        given = dict(inspect.signature(flow.fn).bind(*words).arguments)
         # Under `dvc repro` every stage is a process: one asks a silent collector, and warns.
-        with no_heartbeat(), tags(*(labels(*words) if labels else [])), collected(_warn, once=True):
-            flow(*words)
+        with no_heartbeat(), SyncClientContext.get_or_create() as context, collected(_warn, once=True):
+            run_flow(flow, flow_run=create(context.client, flow, words[0], given), parameters=given)
 
     sys.exit(command(call))

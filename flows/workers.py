@@ -67,23 +67,22 @@ def _warm() -> None:
 
 
 def _work(kind: str, key: str, run: FlowRun | None, parent: str | None) -> Outcome:
-    import importlib
     import traceback
 
-    from prefect import tags
+    from prefect.client.orchestration import get_client
     from prefect.flow_engine import run_flow
 
     from collapse.errors import InputError, NodeError, storage
-    from flows.generation import labels
+    from flows.run import create, find
     from tasks import events
 
     events.belong(parent)
     begin = time.perf_counter()
-    flow = getattr(importlib.import_module(f"flows.{kind}"), kind)
+    flow, words = find(kind), parameters(kind, key)
     try:
-        words = parameters(kind, key)
-        with tags(*(labels(key) if run is None and "node" in words else [])):
-            run_flow(flow, flow_run=run, parameters=words)
+        if run is None:
+            run = create(get_client(sync_client=True), flow, key, words)  # the client that is held
+        run_flow(flow, flow_run=run, parameters=words)
     except (InputError, NodeError) as error:
         _send_logs()
         return Outcome(str(error), traceback.format_exc(), time.perf_counter() - begin)
