@@ -16,7 +16,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -367,20 +367,29 @@ class Ledger:
         """Return the state of what a stage depends on and no stage makes: code, studies, parameters."""
         return [stamps[path] for dep in self.stages[name].deps if (path := str(dep.fs_path)) in stamps]
 
-    def _stamps(self) -> dict[str, Stamp]:
-        """Return size and time of every file that is given: not an output, nor above or below one."""
+    @cached_property
+    def _sources(self) -> list[str]:
+        """What is given: every dependency that is no output, nor above or below one."""
         made = {str(out.fs_path) for stage in self.graph for out in stage.outs}
-        found: dict[str, Stamp] = {}
-        for path in {str(dep.fs_path) for stage in self.graph for dep in stage.deps} - made:
-            if any(out.startswith(f"{path}{os.sep}") for out in made):
-                continue
-            found[path] = tuple(sorted(_files(path)))
-        return found
+        folders = {folder for path in made for folder in _above(path)}
+        given = {str(dep.fs_path) for stage in self.graph for dep in stage.deps} - made - folders
+        return sorted(path for path in given if not made.intersection(_above(path)))
+
+    def _stamps(self) -> dict[str, Stamp]:
+        """Return size and time of every file that is given."""
+        return {path: tuple(sorted(_files(path))) for path in self._sources}
 
     @property
     def clean(self) -> bool:
         """Return whether `dvc status` has nothing to say."""
         return not self.repo.status()
+
+
+def _above(path: str) -> Iterator[str]:
+    """Yield every folder that a path lies in."""
+    while (folder := os.path.dirname(path)) != path:
+        yield folder
+        path = folder
 
 
 def _files(path: str) -> Iterator[tuple[str, int, int]]:
