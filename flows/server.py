@@ -80,7 +80,7 @@ def start(port: int, events: bool = False) -> subprocess.Popen[bytes]:
                    "PREFECT_SERVER_SERVICES_EVENT_PERSISTER_ENABLED": str(events).lower(),
                    "PREFECT_SERVER_SERVICES_TRIGGERS_ENABLED": str(events).lower()}
     environment.pop("PREFECT_API_URL", None)
-    command = [sys.executable, "-m", "prefect", "server", "start", "--host", "127.0.0.1", "--port", str(port)]
+    command = [sys.executable, "-m", "flows.prefect_server", "--host", "127.0.0.1", "--port", str(port)]
     with open(HOME / "server.log", "ab") as log:
         return subprocess.Popen(command, env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
                                 preexec_fn=partial(die_with_parent, os.getpid()), start_new_session=True)
