@@ -1,8 +1,8 @@
 """`prefect server start`, with SQLite's write lock taken where a transaction begins.
 
 Prefect begins most transactions without it and asks for it at their first write. If another has written since, SQLite
-refuses at once and for good, the server answers 503, and the client tries again after 2, 4, 8 … seconds, six times in
-all: on a busy server nodes waited a minute, and one in a thousand failed. Taken at the beginning, the lock is waited for.
+refuses at once, the server answers 503, and the client tries again after 2, 4, 8 … seconds, six times in all: on a busy
+server some nodes waited a minute, and one in a thousand failed. Taken at the beginning, the lock is waited for.
 """
 
 from __future__ import annotations
