@@ -22,6 +22,7 @@ from collapse.pool import Part, read_part
 
 if TYPE_CHECKING:
     import pandas as pd
+    import pyarrow as pa
 
 COLUMNS = ("node", "branch", "regime", "generation", "replicate", "metric", "feature", "value")
 #: Branches are drawn in these colours (Okabe and Ito 2008), control in grey; then again, dashed.
@@ -214,11 +215,10 @@ def collect(study: Any, nodes: Mapping[str, Place], records: Path, bands: Mappin
     regimes = {name: branch.regime.spec() for name, branch in study.branches.items()}
     views, tables, samples = {}, [], {}
     for name, place in own.items():
-        view, table = _node(place, records)
+        view, record = _node(place, records)
         views[name] = view
         regime = regimes[place.branch]["kind"] if place.branch else "real"
-        tables.append(table.assign(node=name, branch=place.branch or "real", regime=regime,
-                                   generation=place.generation))
+        tables.append(({"node": name, "branch": place.branch or "real", "regime": regime}, place.generation, record))
         part = records / f"{name}.samples.parquet"
         if part.exists() and not view.halted:
             samples[name] = read_part(part)
@@ -247,7 +247,7 @@ def collect(study: Any, nodes: Mapping[str, Place], records: Path, bands: Mappin
 # --------------------------------------------------------------------------------------------- nodes
 
 
-def _node(place: Place, records: Path) -> tuple[NodeView, pd.DataFrame]:
+def _node(place: Place, records: Path) -> tuple[NodeView, pa.Table]:
     import pyarrow.parquet as pq
 
     path = records / f"{place.name}.parquet"
@@ -270,7 +270,7 @@ def _node(place: Place, records: Path) -> tuple[NodeView, pd.DataFrame]:
         tuple(stage.get("replicates", ())), verdict["outcome"], verdict.get("node") or "",
         f"{halted['gate']} at {halted['node']}" if halted else "", tuple(validation.get("gates", ())), rows,
         real / rows if rows else None, manifest, note["manifest_sha256"], validation.get("withdrawn", ""))
-    return view, record.to_pandas()
+    return view, record
 
 
 def _continued(views: dict[str, NodeView]) -> dict[str, NodeView]:
@@ -281,19 +281,35 @@ def _continued(views: dict[str, NodeView]) -> dict[str, NodeView]:
             for name, view in views.items()}
 
 
-def _tidy(tables: Sequence[pd.DataFrame]) -> pd.DataFrame:
-    """Return all measurements in one order: the same records give the same table."""
+def _tidy(records: Sequence[tuple[dict[str, str], int, pa.Table]]) -> pd.DataFrame:
+    """Return all measurements in one order: the same records give the same table.
+
+    Of each node come the texts that all its rows share, its generation, and its record.
+    """
     import pandas as pd
 
-    texts = {"node", "branch", "regime", "metric", "feature"}
-    tables = [t for t in tables if len(t)]
-    names = {key: sorted(set().union(*(t[key].unique() for t in tables))) for key in texts}
-    for place, t in enumerate(tables):  # millions of rows: texts are compared once a node, and sorted by their codes
-        tables[place] = t.astype({key: pd.CategoricalDtype(names[key], ordered=False) for key in texts})
-    table = pd.concat(tables, ignore_index=True)[list(COLUMNS)]
-    table = table.astype({"generation": "int32", "replicate": "int16", "value": "float64"})
-    keys = [table[key].cat.codes if key in texts else table[key] for key in COLUMNS[:-1]]
-    return table.iloc[np.lexsort(keys[::-1])].reset_index(drop=True)
+    # Millions of rows: texts are told apart once a node, rows are sorted by their codes, and nodes by their names.
+    records = sorted((item for item in records if len(item[2])), key=lambda item: item[0]["node"])
+    encoded = [{key: table[key].combine_chunks().dictionary_encode() for key in ("metric", "feature")}
+               for _, _, table in records]
+    found: dict[str, set[str]] = {key: {texts[key] for texts, _, _ in records} for key in ("node", "branch", "regime")}
+    found |= {key: set().union(*(column[key].dictionary.to_pylist() for column in encoded)) for key in encoded[0]}
+    names = {key: sorted(texts) for key, texts in found.items()}
+    places = {key: {text: place for place, text in enumerate(texts)} for key, texts in names.items()}
+    columns: dict[str, list[np.ndarray]] = {key: [] for key in COLUMNS}
+    for (texts, generation, table), column in zip(records, encoded, strict=True):
+        codes = {key: np.array([places[key][text] for text in items.dictionary.to_pylist()],
+                               "int32")[items.indices.to_numpy()] for key, items in column.items()}
+        replicate = table["replicate"].to_numpy().astype("int16")
+        order = np.lexsort((codes["feature"], codes["metric"], replicate))
+        same = {**{key: places[key][text] for key, text in texts.items()}, "generation": generation}
+        for key, value in same.items():
+            columns[key].append(np.full(len(table), value, "int32"))
+        for key, rows in {**codes, "replicate": replicate, "value": table["value"].to_numpy()}.items():
+            columns[key].append(rows[order])
+    joined = {key: np.concatenate(pieces) for key, pieces in columns.items()}
+    return pd.DataFrame({key: pd.Categorical.from_codes(joined[key], names[key]) if key in names else joined[key]
+                         for key in COLUMNS}, copy=False)
 
 
 def _branches(study: Any, regimes: Mapping[str, dict[str, Any]],
