@@ -17,6 +17,9 @@ from collapse.models.base import Model, Parameters
 from collapse.pool import Summary
 from collapse.rng import Rng
 
+#: N-grams of all replicates together up to which every replicate stays ready to draw from: some 200 MB.
+KEPT = 2_000_000
+
 
 class Ngram(Model):
     """The ``order`` − 1 tokens before a token decide its distribution; shorter contexts smooth it.
@@ -69,12 +72,13 @@ class Ngram(Model):
         return Counted(summary)
 
     def _smoothed(self, parameters: Parameters, schema: Schema, r: int) -> Smoothed:
-        """Return the model of replicate ``r``; the newest is kept."""
+        """Return the model of replicate ``r``; those of small texts are all kept, of large ones the newest."""
         counted = parameters if isinstance(parameters, Counted) else Counted(parameters)
-        if counted.newest is None or counted.newest[0] != r:
-            counts = _each(counted)[r]
-            counted.newest = (r, Smoothed(counts, self._packing(schema), self.smoothing, self.temperature))
-        return counted.newest[1]
+        if r not in counted.ready:
+            if len(counted["keys"]) > KEPT:
+                counted.ready.clear()
+            counted.ready[r] = Smoothed(_each(counted)[r], self._packing(schema), self.smoothing, self.temperature)
+        return counted.ready[r]
 
     # ---------------------------------------------------------------------------------------- sample
 
@@ -96,9 +100,11 @@ class Ngram(Model):
 
 
 class Counted(dict[str, np.ndarray]):
-    """Fitted counts, and the replicate that was last made ready to draw from."""
+    """Fitted counts, and the replicates that are ready to draw from."""
 
-    newest: tuple[int, Smoothed] | None = None
+    def __init__(self, summary: Mapping[str, np.ndarray]):
+        super().__init__(summary)
+        self.ready: dict[int, Smoothed] = {}
 
 
 def _joined(parts: list[Counts]) -> Summary:
