@@ -245,7 +245,8 @@ class Ledger:
         """Bring back a stage that has run before with the same inputs, if DVC's cache still holds what it made."""
         from dvc.stage.cache import RunCacheNotFoundError
 
-        if not self._run_folder(fingerprint).is_dir():
+        folder = self._run_folder(fingerprint)
+        if not folder.is_dir() or not any(folder.iterdir()):  # a run that could not write it may have left it empty
             return False
         stage = self.stages[name]
         with self._held(), _as_recorded(stage):
