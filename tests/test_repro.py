@@ -254,6 +254,9 @@ def test_the_runs_can_be_followed_in_prefect(done, prefect_api):
         assert runs
         assert any(run.state_name == "Completed" for run in runs)
         assert all({"tiny", "replace"} <= set(run.tags) for run in runs)
+        asked = {"flow_runs": {"name": {"any_": ["tiny-replace-02"]}}}
+        tasks = client.request("POST", "/task_runs/filter", json=asked).json()
+        assert tasks and not any(task["tags"] for task in tasks)  # each tag costs a question about its limit
         keys = {artifact["key"] for artifact in client.request("POST", "/artifacts/filter", json={}).json()}
     assert {"tiny-replace-02", "report-tiny"} <= keys
 

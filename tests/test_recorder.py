@@ -1,0 +1,110 @@
+"""Recording beside a run, and the server under many writers."""
+
+from __future__ import annotations
+
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from flows.recorder import Recorder
+
+
+class Kept:
+    """What a recorder asks of a ledger, with a note of what was stored when, and while what was read."""
+
+    def __init__(self, upstream: dict[str, set[str]]):
+        self.guard = threading.RLock()
+        self.upstream = upstream
+        self.stored: list[str] = []
+        self.written: list[str] = []
+        self.changed: set[str] = set()
+        self.fails = ""
+
+    def moved(self, names):
+        return self.changed & set(names)
+
+    def store(self, name):
+        if name == self.fails:
+            raise OSError(28, "No space left on device")
+        self.stored.append(name)
+
+    def write(self):
+        self.written = list(self.stored)
+
+
+@pytest.fixture
+def kept():
+    return Kept({"a": set(), "b": {"a"}, "c": {"b"}, "d": set()})
+
+
+def until(condition, seconds: float = 5.0) -> bool:
+    deadline = time.monotonic() + seconds
+    while not condition() and time.monotonic() < deadline:
+        time.sleep(0.01)
+    return condition()
+
+
+def test_nothing_is_stored_that_a_running_flow_reads_or_writes(kept):
+    recorder = Recorder(kept, print)
+    recorder.reading("b", ["b"])
+    recorder.add(["a", "d"])
+    recorder.start()
+    assert until(lambda: kept.stored == ["d"])
+    time.sleep(0.5)
+    assert kept.stored == ["d"]
+    recorder.read("b")
+    recorder.reading("c", ["c"])  # it reads b, not a
+    recorder.add(["b"])
+    assert until(lambda: kept.stored == ["d", "a"])
+    assert not kept.written
+    recorder.finish()
+    assert kept.stored == kept.written == ["d", "a", "b"]
+
+
+def test_what_was_changed_is_left_stale_and_said(kept):
+    said = []
+    recorder = Recorder(kept, said.append)
+    kept.changed = {"a"}
+    recorder.add(["a", "d"])
+    recorder.finish()
+    assert kept.written == ["d"]
+    assert len(said) == 1 and said[0].startswith("a: what it depends on was changed")
+
+
+def test_a_full_disk_ends_the_run_and_what_was_stored_is_written(kept):
+    recorder = Recorder(kept, print)
+    kept.fails = "d"
+    recorder.add(["a", "d"])
+    recorder.start()
+    with pytest.raises(OSError, match="No space left"):
+        until(lambda: recorder.watch() is not None)
+    with pytest.raises(OSError, match="No space left"):
+        recorder.finish()
+    assert kept.written == ["a"]
+    kept.fails = ""
+    recorder.finish()
+    assert kept.written == ["a", "d"]
+
+
+def test_the_server_refuses_no_writer(prefect_api):
+    """Of stock Prefect on SQLite, a tenth of these and more is refused."""
+    from prefect import flow
+    from prefect.client.orchestration import get_client
+    from prefect.settings import PREFECT_API_URL, PREFECT_CLIENT_MAX_RETRIES, temporary_settings
+
+    from flows.run import create
+
+    @flow(name="report")
+    def report(study: str) -> None:
+        """Stand for a report."""
+
+    def write(place: int) -> None:
+        with temporary_settings({PREFECT_API_URL: prefect_api, PREFECT_CLIENT_MAX_RETRIES: 0}), \
+                get_client(sync_client=True) as client:
+            for turn in range(10):
+                create(client, report, f"many-{place}-{turn}", {"study": "many"})
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(write, range(8)))
