@@ -91,7 +91,10 @@ def main(flow: Flow[Any, Any]) -> None:
         from tasks.events import collected
 
         words = [word for word in sys.argv[1:] if word != "--debug"]
-        given = dict(inspect.signature(flow.fn).bind(*words).arguments)
+        try:
+            given = dict(inspect.signature(flow.fn).bind(*words).arguments)
+        except TypeError as error:
+            raise InputError(f"flows.{flow.name}: {error}") from None
         # Under `dvc repro` every stage is a process: one asks a silent collector, and warns.
         with no_heartbeat(), SyncClientContext.get_or_create() as context, collected(_warn, once=True):
             run_flow(flow, flow_run=create(context.client, flow, words[0], given), parameters=given)
