@@ -10,7 +10,7 @@ import time
 from concurrent.futures import Future, ProcessPoolExecutor, wait
 from contextlib import ExitStack
 from dataclasses import dataclass
-from multiprocessing import get_context, parent_process
+from multiprocessing import get_context
 from typing import TYPE_CHECKING, Any
 
 from flows.server import die_with_parent, until_it_answers
@@ -37,10 +37,9 @@ class Outcome:
 def _begin() -> None:
     from tqdm import tqdm
 
-    die_with_parent()
-    run = parent_process()
-    if run is not None and not run.is_alive():  # it died before this process could be tied to the one it is forked from
-        os._exit(1)
+    from flows.tied import BORN_IN
+
+    die_with_parent(BORN_IN)
     # Progress bars would share a lock between processes, which a killed one leaves behind.
     tqdm.set_lock(threading.RLock())
     import flows.warm  # noqa: F401  there already, where it could be imported before the fork
