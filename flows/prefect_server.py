@@ -4,14 +4,22 @@ Prefect begins most transactions without it and asks for it at their first write
 refuses at once, the server answers 503, and the client tries again after 2, 4, 8 … seconds, six times in all: on a busy
 server some nodes waited a minute, and one in a thousand failed. Whoever waits for SQLite itself looks every 100 ms;
 transactions of this process wait in a line of their own, which hands over at once.
+
+An empty database of Prefect takes some ten seconds of migrations: it is made once for each version of Prefect, kept in
+the user's cache, and copied into every project.
 """
 
 from __future__ import annotations
 
 import asyncio
+import os
+import shutil
+import sqlite3
 import sys
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+import tempfile
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, closing, contextmanager, suppress
+from pathlib import Path
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -35,6 +43,36 @@ async def _turn() -> AsyncIterator[None]:
             line.release()
 
 
+@contextmanager
+def _whole(path: Path) -> Iterator[Path]:
+    """Give a place to write a file beside ``path``, which then becomes it, or, if that fails, is removed."""
+    with tempfile.TemporaryDirectory(dir=path.parent, prefix=".making-") as folder:
+        yield Path(folder) / path.name
+        os.replace(Path(folder) / path.name, path)
+
+
+def found(database: Path) -> None:
+    """Have an empty database of Prefect at ``database``, unless one is there: a copy of the kept one, if it can be."""
+    import pooch
+    import prefect
+
+    if database.exists():
+        return
+    kept = pooch.os_cache("collapse-lab") / f"prefect-{prefect.__version__}.db"
+    if kept.exists():
+        with _whole(database) as copy:
+            shutil.copyfile(kept, copy)
+        return
+
+    from prefect.server.database.dependencies import provide_database_interface
+
+    asyncio.run(provide_database_interface().create_db())
+    with suppress(OSError, sqlite3.Error):  # without a cache every project makes its own
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        with _whole(kept) as copy, closing(sqlite3.connect(database)) as made:
+            made.execute("VACUUM INTO ?", (str(copy),))
+
+
 def main() -> None:
     """Serve; the words of the command line are those of `prefect server start`."""
     from prefect.server.database.configurations import AioSqliteConfiguration
@@ -48,6 +86,8 @@ def main() -> None:
             yield transaction
 
     AioSqliteConfiguration.begin_transaction = begin_transaction  # type: ignore[method-assign, assignment]
+
+    found(Path(os.environ["PREFECT_API_DATABASE_CONNECTION_URL"].partition(":///")[2]))
 
     from prefect.cli import app
 

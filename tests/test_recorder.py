@@ -108,3 +108,39 @@ def test_the_server_refuses_no_writer(prefect_api):
 
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(write, range(8)))
+
+
+def test_an_empty_database_is_made_once_and_copied(tmp_path, monkeypatch):
+    import sqlite3
+
+    import pooch
+    import prefect
+    from prefect.server.database import dependencies
+
+    from flows.prefect_server import found
+
+    class Database:
+        made = 0
+
+        async def create_db(self):
+            Database.made += 1
+            with sqlite3.connect(tmp_path / "first.db") as base:
+                base.execute("CREATE TABLE flow (id TEXT)")
+
+    monkeypatch.setattr(pooch, "os_cache", lambda name: tmp_path / "cache" / name)
+    monkeypatch.setattr(dependencies, "provide_database_interface", Database)
+    found(tmp_path / "first.db")
+    found(tmp_path / "second.db")
+    assert Database.made == 1
+    for name in "first.db", "second.db":
+        assert sqlite3.connect(tmp_path / name).execute("SELECT name FROM sqlite_master").fetchall() == [("flow",)]
+    (tmp_path / "second.db").write_bytes(b"history")
+    found(tmp_path / "second.db")
+    assert (tmp_path / "second.db").read_bytes() == b"history"  # a project keeps its own
+    assert [path.name for path in (tmp_path / "cache/collapse-lab").iterdir()] == [f"prefect-{prefect.__version__}.db"]
+
+    (tmp_path / "cache/collapse-lab" / f"prefect-{prefect.__version__}.db").unlink()
+    (tmp_path / "first.db").unlink()
+    monkeypatch.setattr(pooch, "os_cache", lambda name: tmp_path / "first.db" / name)  # a cache that cannot be
+    found(tmp_path / "first.db")
+    assert Database.made == 2 and (tmp_path / "first.db").stat().st_size

@@ -49,7 +49,7 @@ class Wikitext(Corpus):
 
         unzip = pooch.Unzip(members=[f"wikitext-2/wiki.{part}.tokens" for part in PARTS], extract_dir="wikitext-2-v1")
         try:
-            paths = pooch.retrieve(URL, HASH, path=pooch.os_cache("collapse"), processor=unzip, progressbar=False)
+            paths = pooch.retrieve(URL, HASH, path=pooch.os_cache("collapse-lab"), processor=unzip, progressbar=False)
         except (OSError, ValueError) as error:
             raise InputError(f"source.download: {URL} cannot be fetched ({str(error).splitlines()[0][:120]}); put the "
                              f"files into COLLAPSE_DATA_DIR/{FOLDER}") from None
