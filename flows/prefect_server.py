@@ -16,9 +16,8 @@ import os
 import shutil
 import sqlite3
 import sys
-import tempfile
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, closing, contextmanager, suppress
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, closing, suppress
 from pathlib import Path
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -43,34 +42,28 @@ async def _turn() -> AsyncIterator[None]:
             line.release()
 
 
-@contextmanager
-def _whole(path: Path) -> Iterator[Path]:
-    """Give a place to write a file beside ``path``, which then becomes it, or, if that fails, is removed."""
-    with tempfile.TemporaryDirectory(dir=path.parent, prefix=".making-") as folder:
-        yield Path(folder) / path.name
-        os.replace(Path(folder) / path.name, path)
-
-
 def found(database: Path) -> None:
     """Have an empty database of Prefect at ``database``, unless one is there: a copy of the kept one, if it can be."""
     import pooch
     import prefect
 
+    from collapse.pool import put, staging
+
     if database.exists():
         return
     kept = pooch.os_cache("collapse-lab") / f"prefect-{prefect.__version__}.db"
     if kept.exists():
-        with _whole(database) as copy:
-            shutil.copyfile(kept, copy)
+        with staging(database.parent, "database") as folder:
+            put(shutil.copyfile(kept, folder / database.name), database)
         return
 
     from prefect.server.database.dependencies import provide_database_interface
 
     asyncio.run(provide_database_interface().create_db())
     with suppress(OSError, sqlite3.Error):  # without a cache every project makes its own
-        kept.parent.mkdir(parents=True, exist_ok=True)
-        with _whole(kept) as copy, closing(sqlite3.connect(database)) as made:
-            made.execute("VACUUM INTO ?", (str(copy),))
+        with staging(kept.parent, "database") as folder, closing(sqlite3.connect(database)) as made:
+            made.execute("VACUUM INTO ?", (str(folder / kept.name),))
+            put(folder / kept.name, kept)
 
 
 def main() -> None:

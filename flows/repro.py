@@ -25,7 +25,7 @@ from flows.ledger import Ledger, exclusive, heal, sweep
 from flows.progress import Progress
 from flows.recorder import Recorder
 from flows.server import Served
-from flows.workers import Outcome, Workers
+from flows.workers import Outcome, Workers, warm
 
 
 @dataclass
@@ -324,8 +324,9 @@ def repro(study: str | None = None, branch: str | None = None, workers: int | No
 
         @cache
         def start() -> tuple[Served, Workers]:
+            warm()
             served = held.enter_context(Served())
-            return served, held.enter_context(Workers(count, served.url, debug))
+            return served, held.enter_context(Workers(count, served.url))
 
         # In a fresh checkout everything is stale: server and workers start while DVC looks.
         if not RECORDS.exists():

@@ -10,7 +10,7 @@ import time
 from concurrent.futures import Future, ProcessPoolExecutor, wait
 from contextlib import ExitStack
 from dataclasses import dataclass
-from multiprocessing import get_context
+from multiprocessing import forkserver, get_context
 from typing import TYPE_CHECKING, Any
 
 from flows.server import die_with_parent, until_it_answers
@@ -34,7 +34,8 @@ class Outcome:
     ends: bool = False
 
 
-def _begin() -> None:
+def _begin(url: str) -> None:
+    from prefect.context import refresh_global_settings_context
     from tqdm import tqdm
 
     from flows.tied import BORN_IN
@@ -44,10 +45,12 @@ def _begin() -> None:
     tqdm.set_lock(threading.RLock())
     import flows.warm  # noqa: F401  there already, where it could be imported before the fork
 
-    _settle()
+    os.environ["PREFECT_API_URL"] = url  # Prefect was imported before there was a server
+    refresh_global_settings_context()
+    _settle(url)
 
 
-def _settle() -> None:
+def _settle(url: str) -> None:
     """Enter, once and for the life of the process, what a flow run would set up and take down each time."""
     from prefect.context import SyncClientContext
 
@@ -56,7 +59,7 @@ def _settle() -> None:
     logging.getLogger("prefect.task_runs").setLevel(logging.WARNING)  # the UI shows states without a log of them
     logging.raiseExceptions = False  # that a server is gone is the parent's to say, in a line of its own
     _held.enter_context(no_heartbeat())
-    until_it_answers(os.environ["PREFECT_API_URL"])  # on a busy machine the server may come up last
+    until_it_answers(url)  # on a busy machine the server may come up last
     # A client of its own for every run would read the system's certificates again, 40 ms each.
     _held.enter_context(SyncClientContext.get_or_create())
 
@@ -106,19 +109,25 @@ def parameters(kind: str, key: str) -> dict[str, Any]:
     return {{"real": "node", "check": "node", "calibrate": "key", "report": "study"}[kind]: key}
 
 
+def warm() -> None:
+    """Start the process that workers fork from: it takes seconds to import what they need."""
+    context = get_context("forkserver")  # it has one thread, so that forking it is safe
+    context.set_forkserver_preload(["flows.tied", "flows.warm"])
+    # Born deaf to Ctrl-C: the parent decides how a run ends.
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    forkserver.ensure_running()
+    signal.signal(signal.SIGINT, before)
+
+
 class Workers:
     """``count`` warm processes."""
 
-    def __init__(self, count: int, url: str, debug: bool = False):
-        os.environ["PREFECT_API_URL"] = url
-        os.environ["PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL"] = "INFO" if debug else "CRITICAL"
+    def __init__(self, count: int, url: str):
         self.count = count
         #: The flow run of the `collapse repro` that these processes serve, once there is one.
         self.parent: str | None = None
-        context = get_context("forkserver")  # it has one thread, so that forking it is safe
-        context.set_forkserver_preload(["flows.tied", "flows.warm"])
-        self.pool = ProcessPoolExecutor(count, mp_context=context, initializer=_begin)
-        # Born deaf to Ctrl-C: the parent decides how a run ends.
+        warm()
+        self.pool = ProcessPoolExecutor(count, get_context("forkserver"), _begin, (url,))
         before = signal.signal(signal.SIGINT, signal.SIG_IGN)
         self.warm = [self.pool.submit(_warm) for _ in range(count)]
         signal.signal(signal.SIGINT, before)

@@ -231,15 +231,26 @@ def test_wikitext_keeps_its_official_division(tmp_path, monkeypatch):
     assert division.found["documents"] == {"bank": 9, "reference": 9}
 
 
-def test_the_documentation_of_python_is_real_text():
+def test_the_documentation_of_python_is_real_text(tmp_path, monkeypatch):
+    import pooch
+
     from collapse.registry import find
 
+    monkeypatch.setattr(pooch, "os_cache", lambda name: tmp_path / name)
     files = find("sources", "pydoc")().files()
     assert len(files) > 300 and files == find("sources", "pydoc")().files()
-    found = _documents(tuple(path for path in files if path.name in ("topics.py", "random.py", "ast.py")))
+    some = tuple(path for path in files if path.name in ("topics.py", "random.py", "ast.py"))
+    found = _documents(some)
     assert len(set(found)) == len(found) > 100
     assert "Get a random number in the range [a, b) or [a, b] depending on rounding." in found
     assert any("comprehension" in text for text in found)
+
+    (kept,) = (tmp_path / "collapse-lab/pydoc").glob("*.json")
+    whole = kept.read_text(encoding="utf-8")
+    for text in (whole, whole.replace("comprehension", "compression"), "[]", "{"):  # what it holds is checked, or made again
+        kept.write_text(text, encoding="utf-8")
+        _documents.cache_clear()
+        assert _documents(some) == found and kept.read_text(encoding="utf-8") == whole
 
 
 @pytest.mark.parametrize(("setting", "message"), [

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import ast
+import json
 import os
+import sys
 import sysconfig
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from typing import ClassVar
 
 from collapse.errors import InputError
+from collapse.pool import put, staging, write_text
 from collapse.sources.corpus import Corpus
+from collapse.spec import digest
 
 #: Folders of the standard library that document nothing, or that some builds leave out.
 SKIPPED = {"test", "tests", "idle_test", "idlelib", "lib2to3", "turtledemo", "site-packages", "dist-packages",
@@ -44,6 +49,23 @@ class Pydoc(Corpus):
 
 @cache
 def _documents(files: tuple[Path, ...]) -> tuple[str, ...]:
+    """Return the documents of ``files``: parsing takes seconds, so they are kept in the user's cache, with a hash."""
+    import pooch
+
+    what = digest([sys.version, [(str(path), path.stat().st_size, path.stat().st_mtime_ns) for path in files]])
+    kept = pooch.os_cache("collapse-lab") / "pydoc" / f"{what}.json"
+    with suppress(OSError, ValueError, KeyError, TypeError):
+        found = json.loads(kept.read_text(encoding="utf-8"))
+        if found["sha256"] == digest(found["documents"]):
+            return tuple(found["documents"])
+    documents = _parsed(files)
+    with suppress(OSError, UnicodeError), staging(kept.parent, what) as folder:
+        write_text(folder / kept.name, json.dumps({"sha256": digest(documents), "documents": documents}))
+        put(folder / kept.name, kept)
+    return documents
+
+
+def _parsed(files: tuple[Path, ...]) -> tuple[str, ...]:
     found: dict[str, None] = {}
     for path in files:
         try:
