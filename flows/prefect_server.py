@@ -60,10 +60,11 @@ def found(database: Path) -> None:
     from prefect.server.database.dependencies import provide_database_interface
 
     asyncio.run(provide_database_interface().create_db())
-    with suppress(OSError, sqlite3.Error):  # without a cache every project makes its own
-        with staging(kept.parent, "database") as folder, closing(sqlite3.connect(database)) as made:
-            made.execute("VACUUM INTO ?", (str(folder / kept.name),))
-            put(folder / kept.name, kept)
+    # Without a cache every project makes its own.
+    with suppress(OSError, sqlite3.Error), staging(kept.parent, "database") as folder, \
+            closing(sqlite3.connect(database)) as made:
+        made.execute("VACUUM INTO ?", (str(folder / kept.name),))
+        put(folder / kept.name, kept)
 
 
 def main() -> None:

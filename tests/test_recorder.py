@@ -137,9 +137,10 @@ def test_an_empty_database_is_made_once_and_copied(tmp_path, monkeypatch):
     (tmp_path / "second.db").write_bytes(b"history")
     found(tmp_path / "second.db")
     assert (tmp_path / "second.db").read_bytes() == b"history"  # a project keeps its own
-    assert [path.name for path in (tmp_path / "cache/collapse-lab").iterdir()] == [f"prefect-{prefect.__version__}.db"]
+    kept = tmp_path / "cache/collapse-lab" / f"prefect-{prefect.__version__}.db"
+    assert list(kept.parent.glob("*.db")) == [kept]
 
-    (tmp_path / "cache/collapse-lab" / f"prefect-{prefect.__version__}.db").unlink()
+    kept.unlink()
     (tmp_path / "first.db").unlink()
     monkeypatch.setattr(pooch, "os_cache", lambda name: tmp_path / "first.db" / name)  # a cache that cannot be
     found(tmp_path / "first.db")

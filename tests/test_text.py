@@ -247,7 +247,7 @@ def test_the_documentation_of_python_is_real_text(tmp_path, monkeypatch):
 
     (kept,) = (tmp_path / "collapse-lab/pydoc").glob("*.json")
     whole = kept.read_text(encoding="utf-8")
-    for text in (whole, whole.replace("comprehension", "compression"), "[]", "{"):  # what it holds is checked, or made again
+    for text in (whole, whole.replace("comprehension", "compression"), "[]", "{"):  # checked, or made again
         kept.write_text(text, encoding="utf-8")
         _documents.cache_clear()
         assert _documents(some) == found and kept.read_text(encoding="utf-8") == whole
