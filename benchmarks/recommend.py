@@ -16,11 +16,14 @@ from typing import Any
 
 import numpy as np
 
-from collapse import advice, planner
+from collapse import advice, loop, planner
 from collapse.loop import run
+from collapse.metrics import measure_all
 from collapse.models.base import Model
-from collapse.params import Study, parse_study
+from collapse.params import Branch, Study, parse_study
 from collapse.planner import Keep, Point
+from collapse.pool import Part, Pool
+from collapse.rng import Rng
 
 #: Replicates of a search, and of the truth.
 FEW, MANY = 60, 2000
@@ -29,6 +32,8 @@ SCALE = float(os.environ.get("COLLAPSE_BENCH_SCALE", "1"))
 BAND = (0.85, 0.95)
 #: Share of a case's rows beyond the outer twentieths of reality that its fit holds, over a tenth: the name of a series.
 TAILS = "tails of the fit"
+#: Metrics of samples, with replicates of the truth: each row is drawn and measured.
+SAMPLED, SOME = ("tail_ratio", "rare_alive"), 1000
 
 Series = Callable[[Mapping[tuple[str, str], np.ndarray]], np.ndarray]
 
@@ -49,11 +54,17 @@ class Case:
     feature: str = ""
 
     @property
+    def sampled(self) -> bool:
+        """Return whether the metric is one of samples, not of fits."""
+        return self.metric in SAMPLED
+
+    @property
     def study(self) -> Study:
         """Return the case as a study."""
         data = {"title": self.name, "seed": 1, "source": dict(self.source), "model": dict(self.model),
                 "rows": self.rows, "generations": self.horizon, "replicates": FEW,
-                "branches": {"replace": {"regime": "replace"}}, "gates": {}}
+                "branches": {"replace": {"regime": "replace"}}, "gates": {},
+                "measure": {"only": ["tails"]} if self.sampled else {}}
         return parse_study(data, "case", Path("studies/case.yaml"))
 
 
@@ -62,6 +73,7 @@ ZIPF, SHARES = {"kind": "zipf", "categories": 60}, {"kind": "categorical"}
 LINEAR, FITTED = {"kind": "regression", "dim": 4}, {"kind": "regression"}
 KERNEL = {"kind": "kde", "bandwidth": 0.3}
 BLOB, MIXTURE = {"kind": "gaussian"}, {"kind": "gmm", "components": 2, "max_iter": 20}
+PLANE, JOINT = {"kind": "gaussian", "dim": 3}, {"kind": "copula"}
 
 
 def cases() -> list[Case]:
@@ -83,7 +95,28 @@ def cases() -> list[Case]:
               for option, share in (("anchor", 0.4), ("redraw", 0.3), ("refresh", 0.2))]
     found += [Case("gaussian ddof 0", GAUSSIAN, BIASED, 50, 15, "rows", 2.5, "fit_variance"),
               Case("categorical", ZIPF, SHARES, 100, 15, "rows", 3.0, "fit_survivors")]
+    for option, share in (("anchor", 0.3), ("redraw", 0.2), ("refresh", 0.15)):
+        found += [Case("gaussian ddof 1", GAUSSIAN, UNBIASED, 25, 20, option, share, "tail_ratio"),
+                  Case("copula", PLANE, JOINT, 40, 10, option, share, "tail_ratio"),
+                  Case("gmm", BLOB, MIXTURE, 40, 20, option, share, "tail_ratio"),
+                  Case("categorical", ZIPF, SHARES, 100, 15, option, share, "rare_alive")]
     return found
+
+
+def sampled(study: Study, branch: Branch, horizon: int, replicates: int, metric: str, name: str) -> np.ndarray:
+    """Return a metric (R, T) of a branch's samples, each measured as a node's is."""
+    parts = loop.split(study.source, branch.rows, replicates, Rng(5, name, 0))
+    same = loop.split(study.source, branch.rows, 1, Rng(5, "reference", 0))  # of the truth and of every search
+    frame, first = loop.freeze(study, same.reference, same.bank), Part.of(parts.first, "real", 0, synthetic=False)
+    real, pool, fit = loop.real_data(study, first, parts.bank), Pool.of(first), {}
+    found = np.empty((horizon, replicates))
+    for t in range(1, horizon + 1):
+        here = Rng(5, name, t)
+        fit = study.model.learn(pool, here.at("fit"), fit if t > 1 else None)
+        rows = study.model.make(fit, parts.reference.schema, branch.rows, here.at("sample"), first.rows)
+        found[t - 1] = next(m.values for m in measure_all(rows, None, frame) if (m.metric, m.feature) == (metric, ""))
+        pool = branch.regime.next_pool(pool, Part.of(rows, f"run-{t:04d}", t, synthetic=True), real, here.at("regime"))
+    return found.T
 
 
 def series(case: Case) -> Series:
@@ -126,6 +159,8 @@ class Laboratory:
     def values(self, x: int, replicates: int, name: str) -> np.ndarray:
         """Return the condition's values (R, T) at a setting."""
         branch = self.option.branch(self.study, x)
+        if self.case.sampled:
+            return sampled(self.study, branch, self.case.horizon, replicates, self.case.metric, name)
         free = branch.regime.rows_free and self.study.model.summary is not None and \
             type(self.study.model).draw is not Model.draw and self.study.source.kind in ("gaussian", "zipf")
         found = run(self.study.source, self.study.model, branch.regime, branch.rows, self.case.horizon, replicates,
@@ -141,10 +176,11 @@ class Laboratory:
                 self.study, self.setting), blank, case.horizon)
         else:
             blank, known = Keep("fit_variance", "", case.op, 0.0), None
-        mean = known.values if known else self.values(self.setting, round(MANY * SCALE), "truth").mean(axis=0)
+        many = round((SOME if case.sampled else MANY) * SCALE)
+        mean = known.values if known else self.values(self.setting, many, "truth").mean(axis=0)
         worst = mean.min() if case.op == ">=" else mean.max()
         keep = Keep(blank.metric, blank.feature, case.op, float(worst))
-        return keep, self.values(self.option.knob.low, round(MANY * SCALE), "truth-none").mean(axis=0)
+        return keep, self.values(self.option.knob.low, many, "truth-none").mean(axis=0)
 
     def simulator(self, name: str) -> planner.Simulate:
         """Return a simulator at an address of its own."""

@@ -1,4 +1,4 @@
-"""Kill runs at random moments, resume, and compare with a run that nobody disturbed: 200 kills, or --kills N.
+"""Kill runs at random moments, resume, and compare with a run that nobody disturbed: 200 kills, or --kills N (--seed S).
 
 Each kill is drawn from a seed: when (after so many lines of progress, and a fraction of a second), and what: the whole
 run at once, its parent alone, a worker, or the server. After some, the writes that had not been flushed are dropped.
@@ -225,10 +225,11 @@ def _compare(project: Project, lock: str, tally: Tally) -> None:
 
 
 def main() -> None:
-    kills = int(sys.argv[sys.argv.index("--kills") + 1]) if "--kills" in sys.argv else KILLS
+    kills, seed = (int(sys.argv[sys.argv.index(f"--{name}") + 1]) if f"--{name}" in sys.argv else default
+                   for name, default in (("kills", KILLS), ("seed", SEED)))
     begin = time.monotonic()
     with tempfile.TemporaryDirectory() as folder:
-        tally = soak(Path(folder), kills, SEED)
+        tally = soak(Path(folder), kills, seed)
     print(f"  {tally.kills} kills in {(time.monotonic() - begin) / 60:.0f} min; what: "
           f"{', '.join(f'{name} {count}' for name, count in tally.what.most_common())}; when: "
           f"{', '.join(f'{name} {count}' for name, count in tally.when.most_common())}; un-flushed writes dropped "
