@@ -1,4 +1,4 @@
-"""Kill runs at random moments, resume, and compare with a run that nobody disturbed: 200 kills, or --kills N (--seed S).
+"""Kill runs at random moments, resume, and compare with an undisturbed run: 200 kills, or --kills N (--seed S).
 
 Each kill is drawn from a seed: when (after so many lines of progress, and a fraction of a second), and what: the whole
 run at once, its parent alone, a worker, or the server. After some, the writes that had not been flushed are dropped.

@@ -53,8 +53,9 @@ def found(database: Path) -> None:
         return
     kept = pooch.os_cache("collapse-lab") / f"prefect-{prefect.__version__}.db"
     if kept.exists():
-        with staging(database.parent, "database") as folder:
-            put(shutil.copyfile(kept, folder / database.name), database)
+        with staging(database.parent, "database") as folder, suppress(FileExistsError):
+            # A link never takes the place of a database that another server made and opened meanwhile.
+            os.link(shutil.copyfile(kept, folder / database.name), database)
         return
 
     from prefect.server.database.dependencies import provide_database_interface
