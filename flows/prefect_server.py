@@ -53,8 +53,9 @@ def found(database: Path) -> None:
         return
     kept = pooch.os_cache("collapse-lab") / f"prefect-{prefect.__version__}.db"
     if kept.exists():
-        with staging(database.parent, "database") as folder, suppress(FileExistsError):
-            # A link never takes the place of a database that another server made and opened meanwhile.
+        with staging(database.parent, "database") as folder, suppress(OSError):
+            # A link never takes the place of a database that another server made and opened meanwhile. Where that
+            # fails, the server makes one as ever.
             os.link(shutil.copyfile(kept, folder / database.name), database)
         return
 
