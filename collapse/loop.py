@@ -83,8 +83,9 @@ def check_size(source: Source, total: int, bank: int, reference: int, rows: int)
     """Refuse a source that is too small for the split."""
     if reference < LEAST_REFERENCE or rows > bank:
         need = max(round(LEAST_REFERENCE / HELD_OUT), round(rows / (1 - HELD_OUT)))
-        raise InputError(f"source '{source.kind}' has {total} {source.unit}, {bank} of them for training; rows: {rows} "
-                         f"needs {need} in all: lower rows to {bank} or less, or use more data")
+        raise InputError(f"source '{source.kind}' has {total} {source.unit}, {bank} of them for training; "
+                         f"{source.budget(rows)} needs {need} in all: lower it to {source.budget(bank)} or less, or "
+                         f"use more data")
 
 
 def real_data(study: Study, first: Part, bank: Rows | None) -> RealData:

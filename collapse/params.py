@@ -281,6 +281,7 @@ def read_studies(root: Path, params: Params) -> dict[str, Study]:
 def parse_study(data: Mapping[str, Any], name: str, path: Path) -> Study:
     """Return the study that ``data`` describes."""
     _name(path, "the file's name", name)
+    data = _budgets(path, data)
     _known(path, "", data, (*MANDATORY, *OPTIONAL))
     for key, example in MANDATORY.items():
         if key not in data:
@@ -324,6 +325,40 @@ def parse_study(data: Mapping[str, Any], name: str, path: Path) -> Study:
             raise InputError(f"{path}: withdrawn.{node} is no node of this study{nearest(node, made)}")
     laws.check(study)
     return study
+
+
+def _budgets(path: Path, data: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return ``data`` with budgets in tokens written as rows, which are blocks of so many tokens."""
+    raw = data.get("branches")
+    bodies = {key: body for key, body in raw.items() if isinstance(body, dict)} if isinstance(raw, dict) else {}
+    if "tokens" not in data and not any("tokens" in body for body in bodies.values()):
+        return data
+    if "source" not in data:
+        return data  # which is missed by itself
+    from collapse.sources.corpus import Corpus
+
+    source = _part(path, "source", "sources", data["source"])
+
+    def in_rows(where: str, body: Mapping[str, Any]) -> dict[str, Any]:
+        if "tokens" not in body:
+            return dict(body)
+        if not isinstance(source, Corpus):
+            raise InputError(f"{path}: {where}tokens is a budget of text, and source '{source.kind}' has rows; write "
+                             f"rows")
+        if "rows" in body:
+            raise InputError(f"{path}: {where}rows and tokens are two budgets; keep one of them")
+        tokens, block = body["tokens"], source.block
+        _whole(path, f"{where}tokens", tokens, block)
+        if tokens % block:
+            less = tokens - tokens % block
+            raise InputError(f"{path}: {where}tokens: {tokens} is no whole number of blocks of {block}; take {less} or "
+                             f"{less + block}")
+        return {**{key: value for key, value in body.items() if key != "tokens"}, "rows": tokens // block}
+
+    found = in_rows("", data)
+    if bodies:
+        found["branches"] = {**raw, **{name: in_rows(f"branches.{name}.", body) for name, body in bodies.items()}}
+    return found
 
 
 def _withdrawn(path: Path, raw: Any) -> dict[str, str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import subprocess
 import sys
 from collections import Counter
@@ -279,7 +280,7 @@ def test_bad_text_is_refused_in_one_line(setting, message, tmp_path, monkeypatch
 
 
 def test_a_budget_larger_than_the_source_says_what_is_there(folder):
-    with pytest.raises(InputError, match=r"has \d+ blocks of 16 tokens, \d+ of them for training; rows: 5000 needs"):
+    with pytest.raises(InputError, match=r"has \d+ blocks of 16 tokens, .*; rows: 5000 \(tokens: 80000\) needs"):
         loop.split(Text(path=str(folder), tokeniser="characters", block=16, unknown="replace"), 5000, 1, Rng(1))
 
 
@@ -593,3 +594,30 @@ def test_the_page_has_two_charts_for_every_branch_of_a_text_study(frame):
     assert figure.likelihood.count('class="line"') == 2 and 'class="area"' in figure.likelihood
     assert figure.survival.count('class="line"') == len(frozen(frame).bands(8000))
     assert "nan" not in figure.likelihood + figure.survival
+
+
+def test_a_budget_in_tokens_is_the_same_study_as_in_rows(tmp_path):
+    from collapse.params import parse_study
+
+    (tmp_path / "t.txt").write_text("\n\n".join(f"some words about number {i}" for i in range(400)), encoding="utf-8")
+
+    def study(**more):
+        branches = {"replace": {"regime": "replace"}, "less": {"regime": "replace", **more.pop("less", {})}}
+        return parse_study({
+            "title": "t", "seed": 1, "source": {"kind": "text", "path": str(tmp_path / "t.txt"), "block": 16},
+            "model": {"kind": "ngram"}, "generations": 2, "replicates": 1, "branches": branches, "gates": {}, **more,
+        }, "t", Path("studies/t.yaml"))
+
+    assert study(tokens=320, less={"tokens": 160}) == study(rows=20, less={"rows": 10})
+    for more, message in (
+        ({"tokens": 330}, "studies/t.yaml: tokens: 330 is no whole number of blocks of 16; take 320 or 336"),
+        ({"tokens": 8}, "tokens must be at least 16"),
+        ({"rows": 20, "tokens": 320}, "rows and tokens are two budgets; keep one of them"),
+        ({"rows": 20, "less": {"tokens": 8.5}}, "branches.less.tokens must be a whole number"),
+        ({"tokens": 320, "source": {"kind": "digits"}}, "tokens is a budget of text, and source 'digits' has rows"),
+        ({}, "rows is missing"),
+    ):
+        with pytest.raises(InputError, match=re.escape(message)):
+            study(**more)
+    with pytest.raises(InputError, match=r"rows: 6250 \(tokens: 100000\) needs .* to rows: \d+ \(tokens: \d+\)"):
+        loop.check_study(study(tokens=100_000))

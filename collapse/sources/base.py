@@ -44,6 +44,10 @@ class Source(Spec):
         """Return what a row is, in the plural."""
         return "rows"
 
+    def budget(self, rows: int) -> str:
+        """Return a number of rows in the words of a study file."""
+        return f"rows: {rows}"
+
     def files(self) -> tuple[Path, ...]:
         """Return the files that the data is read from; their content is part of the plan.
 

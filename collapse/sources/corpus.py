@@ -56,6 +56,9 @@ class Corpus(Source):
     def unit(self) -> str:
         return f"blocks of {self.block} tokens"
 
+    def budget(self, rows: int) -> str:
+        return f"rows: {rows} (tokens: {rows * self.block})"
+
     # ------------------------------------------------------------------------------ what a source defines
 
     def documents(self) -> list[str]:
