@@ -5,7 +5,8 @@ A claim is one of these sentences, word for word (``[…]`` may be left out, ``a
     SERIES leaves the control band [below|above] [by generation N]
     SERIES stays inside the control band [until generation N]
     SERIES < SERIES|NUMBER [at generation N]        likewise >; SERIES + NUMBER or SERIES - NUMBER on the right
-    SERIES falls|rises [until generation N]
+    SERIES falls|rises|levels off [until generation N] [at P %]      P % is the interval's, 95 if left out
+    SERIES does not fall|rise [until generation N] [at P %]
     SERIES amplifies|keeps|corrects its bias [around NUMBER] [from generation M] [until generation N]
     BRANCH reaches|avoids early|late|distorted [by generation N]
     BRANCH warns before late
@@ -22,7 +23,10 @@ feature: FEATURE, source: …}``, of which ``feature`` and ``source`` may be lef
   whose level is family-wise: 1 % over ``cells`` looks together.
 - A *comparison* and a *trend* are judged on paired differences and on each replicate's least-squares
   slope, with a 95 % interval over replicates (Student's t; for ``median`` the exact order-statistic
-  interval). A claim holds, or fails, only if the interval lies wholly on one side; otherwise it is undecided.
+  interval). A claim holds, or fails, only if the interval lies wholly on one side; otherwise it is undecided. That a
+  series *does not* fall or rise holds wherever the interval does not show that it does.
+- A series *levels off* if its slope over the last half of the generations is less than a third of that over the first
+  half, paired by replicate; of one that had no slope nothing is said.
 - A *bias* claim is judged on the loop gain (:mod:`collapse.gain`): the mean over replicates less the truth, and by what
   factor that changes per generation from M to N (geometric mean), with its 95 % interval. *Amplifies*: the interval is
   wholly above 1. *Corrects*: wholly below 1. *Keeps*: it holds 1 and lies within [0.9, 1.1]. An interval that holds 1
@@ -89,28 +93,28 @@ def band_of(bands: Mapping[str, Bands], branch: str, metric: str, feature: str, 
 # ----------------------------------------------------------------------------------------- intervals
 
 
-def mean_interval(values: np.ndarray) -> tuple[float, float, float]:
-    """Return mean and 95 % t interval of R values; the interval of one value is NaN."""
+def mean_interval(values: np.ndarray, level: float = 0.95) -> tuple[float, float, float]:
+    """Return mean and t interval of R values, by default of 95 %; the interval of one value is NaN."""
     from scipy.special import stdtrit
 
     values = np.asarray(values, dtype=float)
     mean, count = float(values.mean()), len(values)
     if count < 2:
         return mean, np.nan, np.nan
-    half = float(stdtrit(count - 1, 0.975) * values.std(ddof=1) / np.sqrt(count))
+    half = float(stdtrit(count - 1, (1 + level) / 2) * values.std(ddof=1) / np.sqrt(count))
     return mean, mean - half, mean + half
 
 
-def median_interval(values: np.ndarray) -> tuple[float, float, float]:
-    """Return median and exact interval of at least 95 % from order statistics; NaN below 6 values.
+def median_interval(values: np.ndarray, level: float = 0.95) -> tuple[float, float, float]:
+    """Return median and exact interval of at least ``level`` from order statistics; NaN of too few values.
 
-    Below 6 values even the full range covers the median in fewer than 95 % of cases: 1 − 2·2^−R.
+    The full range of R values covers the median in 1 − 2·2^−R of cases: 6 values are the least for 95 %.
     """
     from scipy.special import bdtr
 
     values = np.sort(np.asarray(values, dtype=float))
     count = len(values)
-    ranks = [k for k in range(1, count // 2 + 1) if bdtr(k - 1, count, 0.5) <= 0.025]
+    ranks = [k for k in range(1, count // 2 + 1) if bdtr(k - 1, count, 0.5) <= (1 - level) / 2]
     if not ranks:
         return float(np.median(values)), np.nan, np.nan
     return float(np.median(values)), float(values[ranks[-1] - 1]), float(values[count - ranks[-1]])
@@ -171,9 +175,9 @@ class Series:
         """Return what stands for the replicates."""
         return "median" if self.median else "mean"
 
-    def interval(self, values: np.ndarray) -> tuple[float, float, float]:
+    def interval(self, values: np.ndarray, level: float = 0.95) -> tuple[float, float, float]:
         """Return centre, low and high over replicates."""
-        return (median_interval if self.median else mean_interval)(values)
+        return (median_interval if self.median else mean_interval)(values, level)
 
 
 class Statement:
@@ -276,12 +280,14 @@ class Compare(Statement):
 
 @dataclass(frozen=True)
 class Trend(Statement):
-    """A series falls (or rises): the least-squares slope of each replicate, over replicates."""
+    """A series falls, rises or levels off: the least-squares slope of each replicate, over replicates."""
 
     series: Series
-    direction: Literal["falls", "rises"]
+    direction: Literal["falls", "rises", "levels off"]
     first: int
     until: int
+    level: float = 0.95
+    denied: bool = False
 
     def judge(self, records: Records) -> Finding:
         """Return holds if the interval of the slopes lies wholly on the claimed side of 0."""
@@ -289,13 +295,37 @@ class Trend(Statement):
         rows = rows[(rows.index >= self.first) & (rows.index <= self.until)]
         if len(rows) < 2 or rows.index[-1] < self.until:
             return Finding("undecided", f"{self.series} is not measured from generation {self.first} to {self.until}.")
-        time = rows.index.to_numpy(float) - rows.index.to_numpy(float).mean()
-        slopes = time @ rows.to_numpy() / (time @ time)  # (T,) @ (T, R) -> (R,)
+        if self.direction == "levels off":
+            return self._levels_off(rows)
         what = f"The {self.series.centre} slope per generation from {rows.index[0]} to {rows.index[-1]}"
-        found = _sided(self.series, slopes, "<" if self.direction == "falls" else ">", 0.0, what, None)
+        found = _sided(self.series, _slopes(rows), "<" if self.direction == "falls" else ">", 0.0, what, None,
+                       self.level)
         start, end = (self.series.interval(rows.iloc[i].to_numpy())[0] for i in (0, -1))
-        return Finding(found.verdict, f"{found.evidence[:-1]}; it goes from {_n(start)} to {_n(end)}.",
+        verdict = found.verdict
+        if self.denied and found.low is not None:
+            verdict = "fails" if verdict == "holds" else "holds"
+        return Finding(verdict, f"{found.evidence[:-1]}; it goes from {_n(start)} to {_n(end)}.",
                        int(rows.index[-1]), found.estimate, found.low, found.high)
+
+    def _levels_off(self, rows: pd.DataFrame) -> Finding:
+        """Compare the slope over the last half with that over the first; of an odd number both have the middle one."""
+        if len(rows) < 4:
+            return Finding("undecided", f"{self.series} has {len(rows)} generations, and two halves need 4.")
+        half, (start, end) = (len(rows) + 1) // 2, (rows.index[0], rows.index[-1])
+        first, last = _slopes(rows.iloc[:half]), _slopes(rows.iloc[-half:])
+        before, low, high = self.series.interval(first, self.level)
+        told = (f"The {self.series.centre} slope per generation is {_n(before)} {_span(low, high)} from {start} to "
+                f"{rows.index[half - 1]}")
+        if not (low > 0 or high < 0):
+            return Finding("undecided", f"{told}: there is no trend that could level off.", int(end))
+        what = f"{told}; from {rows.index[-half]} to {end} what it has above a third of that, in the same direction,"
+        return _sided(self.series, np.sign(before) * (last - first / 3), "<", 0.0, what, int(end), self.level)
+
+
+def _slopes(rows: pd.DataFrame) -> np.ndarray:
+    """Return the least-squares slope (R,) of each replicate's column over the generations."""
+    time = rows.index.to_numpy(float) - rows.index.to_numpy(float).mean()
+    return time @ rows.to_numpy() / (time @ time)  # type: ignore[no-any-return]  # (T,) @ (T, R) -> (R,)
 
 
 @dataclass(frozen=True)
@@ -451,9 +481,10 @@ def _against_band(series: Series, by: int, records: Records) -> _Track | Finding
     return _Track(rows.index.to_numpy(), medians, band, f"{count} replicates" if count > 1 else "one replicate")
 
 
-def _sided(series: Series, values: np.ndarray, sign: str, zero: float, what: str, generation: int | None) -> Finding:
+def _sided(series: Series, values: np.ndarray, sign: str, zero: float, what: str, generation: int | None,
+           level: float = 0.95) -> Finding:
     """Judge 'the centre of ``values`` is below (above) ``zero``' by its interval over replicates."""
-    estimate, low, high = series.interval(values)
+    estimate, low, high = series.interval(values, level)
     if np.isnan(low):
         few = "one replicate gives" if len(values) == 1 else f"{len(values)} replicates give"
         text = f"{what} is {_n(estimate)}; {few} no interval."
@@ -461,7 +492,8 @@ def _sided(series: Series, values: np.ndarray, sign: str, zero: float, what: str
     below, above = (high < zero, low >= zero) if sign == "<" else (low > zero, high <= zero)
     verdict: Verdict = "holds" if below else "fails" if above else "undecided"
     against = "" if zero == 0 else f", against {zero:g}"
-    text = f"{what} is {_n(estimate)}, 95 % interval {_span(low, high)} over {len(values)} replicates{against}."
+    text = (f"{what} is {_n(estimate)}, {100 * level:g} % interval {_span(low, high)} over {len(values)} "
+            f"replicates{against}.")
     return Finding(verdict, text, generation, _r(estimate), _r(low), _r(high))
 
 
@@ -628,7 +660,8 @@ class _Sentence:
 
     def about_series(self) -> Statement:
         series = self.series()
-        verb: Any = self.word("leaves", "stays", "falls", "rises", "amplifies", "keeps", "corrects", "<", ">")
+        verb: Any = self.word("leaves", "stays", "falls", "rises", "levels", "does", "amplifies", "keeps", "corrects",
+                              "<", ">")
         if verb == "leaves":
             self.phrase("the", "control", "band")
             side: Any = self.word("below", "above") if self.next() in ("below", "above") else "either"
@@ -636,15 +669,32 @@ class _Sentence:
         if verb == "stays":
             self.phrase("inside", "the", "control", "band")
             return Stays(series, self.generation("until", series.branch))
-        if verb in ("falls", "rises"):
-            first = self.branches[series.branch].first
-            until = self.generation("until", series.branch)
-            if until <= first:
-                raise self.wrong(f"a trend needs two generations, and '{series.branch}' begins at {first}")
-            return Trend(series, verb, first, until)
+        if verb in ("falls", "rises", "levels", "does"):
+            return self.trend(series, verb)
         if verb in ("amplifies", "keeps", "corrects"):
             return self.bias(series, verb)
         return self.comparison(series, verb)
+
+    def trend(self, series: Series, verb: str) -> Trend:
+        denied, direction = verb == "does", verb
+        if verb == "levels":
+            self.phrase("off")
+            direction = "levels off"
+        elif denied:
+            self.phrase("not")
+            direction = f"{self.word('fall', 'rise')}s"
+        span = self.branches[series.branch]
+        until = span.last if self.next() == "at" else self.generation("until", series.branch)
+        if until <= span.first:
+            raise self.wrong(f"a trend needs two generations, and '{series.branch}' begins at {span.first}")
+        level = 95.0
+        if self.next() == "at":
+            self.phrase("at")
+            level = self.number()
+            self.phrase("%")
+            if not 50 <= level < 100:
+                raise self.wrong(f"{level:g} % is no level for an interval; use 50 to 99.9")
+        return Trend(series, direction, span.first, until, round(level / 100, 9), denied)  # type: ignore[arg-type]
 
     def bias(self, series: Series, verb: Literal["amplifies", "keeps", "corrects"]) -> Bias:
         if series.median:

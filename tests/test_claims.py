@@ -75,6 +75,11 @@ def parse(text, **keys):
     ("replace.variance_ratio > -1e-3", Compare(Series("replace", "variance_ratio"), ">", -0.001, 10)),
     ("median replace.energy falls", Trend(Series("replace", "energy", median=True), "falls", 1, 10)),
     ("rescue.energy rises until generation 7", Trend(Series("rescue", "energy"), "rises", 6, 7)),
+    ("replace.energy rises at 99 %", Trend(Series("replace", "energy"), "rises", 1, 10, 0.99)),
+    ("replace.energy does not rise until generation 9 at 99.9%",
+     Trend(Series("replace", "energy"), "rises", 1, 9, 0.999, denied=True)),
+    ("replace.energy does not fall", Trend(Series("replace", "energy"), "falls", 1, 10, denied=True)),
+    ("replace.energy levels off", Trend(Series("replace", "energy"), "levels off", 1, 10)),
     ("replace reaches late by generation 8", Reaches("replace", "late", 8)),
     ("accumulate avoids distorted", Reaches("accumulate", "distorted", 10, avoids=True)),
     ("replace warns before late", Warns("replace")),
@@ -117,6 +122,12 @@ def test_white_space_does_not_matter():
     ("replace.tail_ratio < nan", "'nan' is not a number"),
     ("replace.tail_ratio < 0.5<0.6", "'0.5<0.6' is not BRANCH.METRIC"),
     ("replace.tail_ratio falls quickly", "'quickly' cannot stand here"),
+    ("replace.tail_ratio does rise", "'rise' cannot stand here"),
+    ("replace.tail_ratio does not leave", "'leave' cannot stand here"),
+    ("replace.tail_ratio levels of", "'of' cannot stand here"),
+    ("replace.tail_ratio rises at 30 %", "30 % is no level for an interval"),
+    ("replace.tail_ratio rises at generation 3", "'generation' is not a number"),
+    ("replace.tail_ratio rises at 99 % until generation 3", "'until' is one word too many"),
     ("replace warns before late again", "'again' is one word too many"),
     ("control is healthy in 120 % of cells", "120 is not a percentage"),
     ("rescue.energy rises until generation 6", "a trend needs two generations"),
@@ -350,6 +361,38 @@ def test_trend_is_the_slope_of_each_replicate():
     assert found["verdict"] == "holds"
     assert judge("replace.tail_ratio rises", table(replace=values))["verdict"] == "fails"
     assert judge("replace.tail_ratio falls", table(replace=1 + np.zeros((10, 3))))["verdict"] == "fails"
+
+    sure = judge("replace.tail_ratio falls at 99 %", table(replace=values))
+    low, high = stats.t.interval(0.99, 2, slopes.mean(), stats.sem(slopes))
+    assert [sure["low"], sure["high"]] == pytest.approx([low, high], rel=1e-3)
+    assert "99 % interval" in sure["evidence"]
+
+
+def test_a_trend_denied_holds_wherever_none_is_shown():
+    unsure = FLAT + np.linspace(0, 1, 10)[:, None] * np.array([-1.0, 1.0, 2.0])
+    for values, verdict in ((FALL, "holds"), (unsure, "holds"), (1 - FALL, "fails"), (FLAT[:, :1], "undecided")):
+        assert judge("replace.tail_ratio does not rise", table(replace=values))["verdict"] == verdict
+    assert judge("replace.tail_ratio rises", table(replace=unsure))["verdict"] == "undecided"
+    assert judge("replace.tail_ratio does not fall", table(replace=FALL))["verdict"] == "fails"
+
+
+def test_a_series_levels_off_if_its_last_half_is_flat_beside_its_first():
+    noise = 0.01 * Rng("claims", "plateau").normal((10, 4))
+    time = np.arange(10.0)[:, None]
+    for values, verdict in (
+        (1 - np.exp(-time) + noise, "holds"),
+        (np.exp(-time) + noise, "holds"),
+        (time + noise, "fails"),
+        (time**2 + noise, "fails"),
+        (np.minimum(time, 9 - time) + noise, "holds"),  # it turns: whatever comes, it no longer rises
+        (0 * time + noise, "undecided"),
+    ):
+        found = judge("replace.tail_ratio levels off at 99 %", table(replace=values))
+        assert found["verdict"] == verdict, found
+    assert judge("rescue.tail_ratio levels off", table(rescue=FALL[:3]))["verdict"] == "undecided"
+    low, high = (judge("replace.tail_ratio levels off", table(replace=np.minimum(time, 5) + noise))[k]
+                 for k in ("low", "high"))
+    assert low < high < 0
 
 
 @pytest.mark.parametrize(("text", "nodes", "verdict"), [
