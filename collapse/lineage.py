@@ -9,7 +9,7 @@ from typing import Any
 
 from collapse import registry
 from collapse.errors import InputError, nearest
-from collapse.params import Branch, Study
+from collapse.params import Branch, Study, budget
 from collapse.pool import file_hash
 from collapse.spec import digest
 
@@ -91,9 +91,11 @@ def build(studies: Mapping[str, Study]) -> dict[str, Any]:
     known = all_nodes(studies)
     reals, calibrations, generations, checks = {}, {}, {}, {}
     for study in studies.values():
+        rows = budget("rows", study.keys)
         optional = {key: _key(study, name) for key, name in
                     (("tails", "tails"), ("groups", "groups"), ("measure", "measure"), ("fits", "calibration"))}
         reals[study.real] = {"study": study.name, "source": registry.code("sources", study.source.kind),
+                             "rows": rows,
                              "data": _data(study), "tails": optional["tails"], "groups": optional["groups"],
                              "measure": optional["measure"]}
         for branch in (None, *(study.branches[name] for name in sorted(study.branches))):
@@ -102,14 +104,14 @@ def build(studies: Mapping[str, Study]) -> dict[str, Any]:
                 calibrations[f"{study.name}-{branch.floor}" if branch else study.name] = {
                     "study": study.name, "floor": study.floor(branch.name if branch else None), **optional,
                     "model": registry.code("models", (branch or study).model.kind),
-                    "library": _library(study, branch),
+                    "library": _library(study, branch), "rows": rows,
                     **_own(branch, {"own_model": "model", "own_rows": "rows"}),
                 }
     for node in known.values():
         study = studies[node.study]
         branch = study.branches.get(node.branch or "")
         checks[node.name] = {
-            "study": node.study, "floor": study.floor(node.branch),
+            "study": node.study, "floor": study.floor(node.branch), "rows": budget("rows", study.keys),
             **_own(branch, {"own_gates": "gates", "own_rows": "rows", "own_generations": "generations"}),
             "withdrawn": f"withdrawn.{node.name}" if node.name in study.withdrawn else WATCHED,
             # DVC does not see that a key is watched no longer, but sees that a command is another.
@@ -118,7 +120,7 @@ def build(studies: Mapping[str, Study]) -> dict[str, Any]:
         if branch is not None:
             generations[node.name] = {
                 "study": node.study, "branch": branch.template or branch.name, "parent": node.parent,
-                "real": study.real,
+                "real": study.real, "rows": budget("rows", study.keys),
                 "tails": _key(study, "tails"), "groups": _key(study, "groups"), "measure": _key(study, "measure"),
                 "model": registry.code("models", branch.model.kind),
                 "library": _library(study, branch), "start": _start(study, branch, node),

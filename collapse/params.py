@@ -6,7 +6,7 @@ Everything downstream takes these objects; nothing else reads a study by string 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cache, cached_property
 from pathlib import Path
@@ -42,13 +42,18 @@ MANDATORY = {
     "branches": "branches: {replace: {regime: replace}}",
     "gates": "gates: {}",
 }
-OPTIONAL = ("calibration", "tails", "groups", "claims", "measure", "factors", "ladder", "grid", "withdrawn")
-OVERRIDES = ("model", "rows", "generations", "gates", "seed")
+OPTIONAL = ("tokens", "calibration", "tails", "groups", "claims", "measure", "factors", "ladder", "grid", "withdrawn")
+OVERRIDES = ("model", "rows", "tokens", "generations", "gates", "seed")
 #: Shared by all branches, which start from one real node and are judged by one frame.
 SHARED = ("source", "replicates", "tails", "groups", "calibration", "measure", "factors", "ladder", "grid", "title",
           "claims", "branches", "withdrawn")
 
 Action = Literal["record", "halt", "quarantine"]
+
+
+def budget(key: str, written: Collection[str]) -> str:
+    """Return ``key``, or what stands in its place: rows are written as ``tokens`` where that is the budget."""
+    return "tokens" if key == "rows" and "tokens" in written else key
 
 
 class Gate(Spec):
@@ -96,6 +101,7 @@ class Branch:
 
     def written(self, key: str) -> str | None:
         """Return where the study file has ``key`` of this branch; None: nowhere, or it is part of the name."""
+        key = budget(key, self.keys)
         if self.template:
             return f"branches.{self.template}.{key}" if key in self.given else None
         return f"branches.{self.name}.{key}" if key in self.keys else None
@@ -328,18 +334,16 @@ def parse_study(data: Mapping[str, Any], name: str, path: Path) -> Study:
 
 
 def _budgets(path: Path, data: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return ``data`` with budgets in tokens written as rows, which are blocks of so many tokens."""
+    """Return ``data`` with the rows that budgets in ``tokens`` come to: a row is a block of so many."""
     raw = data.get("branches")
     bodies = {key: body for key, body in raw.items() if isinstance(body, dict)} if isinstance(raw, dict) else {}
-    if "tokens" not in data and not any("tokens" in body for body in bodies.values()):
+    if "source" not in data or not ("tokens" in data or any("tokens" in body for body in bodies.values())):
         return data
-    if "source" not in data:
-        return data  # which is missed by itself
     from collapse.sources.corpus import Corpus
 
     source = _part(path, "source", "sources", data["source"])
 
-    def in_rows(where: str, body: Mapping[str, Any]) -> dict[str, Any]:
+    def with_rows(where: str, body: Mapping[str, Any]) -> dict[str, Any]:
         if "tokens" not in body:
             return dict(body)
         if not isinstance(source, Corpus):
@@ -353,11 +357,11 @@ def _budgets(path: Path, data: Mapping[str, Any]) -> Mapping[str, Any]:
             less = tokens - tokens % block
             raise InputError(f"{path}: {where}tokens: {tokens} is no whole number of blocks of {block}; take {less} or "
                              f"{less + block}")
-        return {**{key: value for key, value in body.items() if key != "tokens"}, "rows": tokens // block}
+        return {**body, "rows": tokens // block}
 
-    found = in_rows("", data)
+    found = with_rows("", data)
     if bodies:
-        found["branches"] = {**raw, **{name: in_rows(f"branches.{name}.", body) for name, body in bodies.items()}}
+        found["branches"] = {**raw, **{name: with_rows(f"branches.{name}.", body) for name, body in bodies.items()}}
     return found
 
 

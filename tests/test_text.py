@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from collapse import loop, tokenisers
+from collapse import lineage, loop, tokenisers
 from collapse.data import Column, Rows, Schema
 from collapse.errors import InputError
 from collapse.metrics import measure_all
@@ -608,7 +608,11 @@ def test_a_budget_in_tokens_is_the_same_study_as_in_rows(tmp_path):
             "model": {"kind": "ngram"}, "generations": 2, "replicates": 1, "branches": branches, "gates": {}, **more,
         }, "t", Path("studies/t.yaml"))
 
-    assert study(tokens=320, less={"tokens": 160}) == study(rows=20, less={"rows": 10})
+    said, counted = study(tokens=320, less={"tokens": 160}), study(rows=20, less={"rows": 10})
+    assert (said.rows, said.branches["less"].rows) == (counted.rows, counted.branches["less"].rows) == (20, 10)
+    built = [lineage.build({"t": one})["generations"]["t-less-01"] for one in (said, counted)]
+    assert [(one["rows"], one["own_rows"]) for one in built] == [("tokens", "branches.less.tokens"),
+                                                                 ("rows", "branches.less.rows")]
     for more, message in (
         ({"tokens": 330}, "studies/t.yaml: tokens: 330 is no whole number of blocks of 16; take 320 or 336"),
         ({"tokens": 8}, "tokens must be at least 16"),
