@@ -20,6 +20,8 @@ HOME = Path(".prefect")
 #: Where a server of this project leaves its address while it serves.
 ADDRESS = HOME / "server.json"
 START_SECONDS = 180
+#: Where a run says to the process that its workers fork from who it is.
+RUN = "COLLAPSE_RUN"
 
 
 def die_with_parent(parent: int | None = None) -> None:

@@ -2,8 +2,8 @@
 
 import os
 
-from flows.server import die_with_parent
+from flows.server import RUN, die_with_parent
 
-die_with_parent()
+die_with_parent(int(os.environ[RUN]))
 #: The process that imported this before it forked, for workers to know whether it still lives.
 BORN_IN = os.getpid()

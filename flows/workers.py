@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from multiprocessing import forkserver, get_context
 from typing import TYPE_CHECKING, Any
 
-from flows.server import die_with_parent, until_it_answers
+from flows.server import RUN, die_with_parent, until_it_answers
 
 if TYPE_CHECKING:
     from prefect.client.schemas.objects import FlowRun
@@ -113,6 +113,7 @@ def warm() -> None:
     """Start the process that workers fork from: it takes seconds to import what they need."""
     context = get_context("forkserver")  # it has one thread, so that forking it is safe
     context.set_forkserver_preload(["flows.tied", "flows.warm"])
+    os.environ[RUN] = str(os.getpid())
     # Born deaf to Ctrl-C: the parent decides how a run ends.
     before = signal.signal(signal.SIGINT, signal.SIG_IGN)
     forkserver.ensure_running()
