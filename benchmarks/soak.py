@@ -207,7 +207,7 @@ def soak(folder: Path, kills: int, seed: int, api: str = "", workers: int = 2, e
                 tally.dropped += 1
         _compare(project, lock, tally)
         say(f"  {tally.kills} kills, {tally.whole} resumed to the same lock, {len(tally.wrong)} wrong "
-            f"({dict(tally.what)}, {dict(tally.when)})")
+            f"({dict(tally.what)}, {dict(tally.when)}){''.join(f'; {line}' for line in tally.wrong[-1:])}")
     return tally
 
 
