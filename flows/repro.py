@@ -163,10 +163,14 @@ class Run:
 
     def _part(self, served: Served) -> NoReturn:
         """End the run since the server is gone, without Prefect trying for a minute to tell it so."""
+        self.retry(0)
+        raise NodeError(served.farewell)
+
+    def retry(self, times: int) -> None:
+        """Have Prefect ask a server that does not answer so many times more, from now on."""
         from prefect.settings import PREFECT_CLIENT_MAX_RETRIES, temporary_settings
 
-        self.apart.enter_context(temporary_settings({PREFECT_CLIENT_MAX_RETRIES: 0}))
-        raise NodeError(served.farewell)
+        self.apart.enter_context(temporary_settings({PREFECT_CLIENT_MAX_RETRIES: times}))
 
     @property
     def failure(self) -> str:
@@ -392,6 +396,7 @@ def _served(run: Run, stale: set[str], served: Served, workers: Workers) -> None
                 workers.parent = told.id
                 run.go(workers, served)
                 told.error = run.failure
+            run.retry(1)  # of a server that dies now the end would be told for two minutes
 
         before = {number: signal.signal(number, run.stop) for number in (signal.SIGINT, signal.SIGTERM)}
         try:
