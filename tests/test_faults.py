@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import psutil
@@ -132,13 +132,23 @@ def test_a_second_run_says_who_holds_the_checkout(fresh):
         run.kill("everything")
 
 
+def server(run: Victim, wait: bool = False) -> psutil.Process:
+    """Return the server that a run started."""
+    while True:
+        for process in psutil.Process(run.process.pid).children():
+            with suppress(psutil.NoSuchProcess):
+                if "prefect" in " ".join(process.cmdline()):
+                    return process
+        assert wait and run.process.poll() is None, run.lines
+        time.sleep(0.05)
+
+
 def test_a_server_that_dies_ends_the_run_in_one_line(small, whole):
     reset(small)
     own = Project(small.root)  # no server is given: the run starts one
     run = Victim(own)
     reaches(run, own.root / "data/records/tiny/calibration.parquet")
-    server = next(p for p in psutil.Process(run.process.pid).children() if "prefect" in " ".join(p.cmdline()))
-    server.kill()
+    server(run).kill()
     assert run.process.wait(120) == 1
     run.reader.join(10)
     errors = [line for line in run.lines if line.startswith("error: ")]
@@ -146,7 +156,14 @@ def test_a_server_that_dies_ends_the_run_in_one_line(small, whole):
     assert "ended in the middle of the run" in errors[0] and "run it again" in errors[0]
     assert not any("Traceback" in line for line in run.lines), run.lines
     assert "real@tiny-real" in own.lock
-    small.run("collapse", "repro")
+
+    again = Victim(own)
+    last = server(again, wait=True)
+    while not any("  report  " in line for line in again.lines):
+        assert again.process.poll() is None, again.lines
+        time.sleep(0.005)
+    last.kill()  # only the end is left to be told
+    assert again.process.wait(60) in {0, 1}
     assert small.lock == whole
 
 
