@@ -290,7 +290,7 @@ class Trend(Statement):
     denied: bool = False
 
     def judge(self, records: Records) -> Finding:
-        """Return holds if the interval of the slopes lies wholly on the claimed side of 0."""
+        """Return holds if the interval of the slopes lies wholly on the claimed side of 0; denied, if it does not."""
         rows = records.series(self.series).dropna(axis="columns")
         rows = rows[(rows.index >= self.first) & (rows.index <= self.until)]
         if len(rows) < 2 or rows.index[-1] < self.until:
