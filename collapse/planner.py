@@ -44,6 +44,8 @@ PEAK = 0.2
 LEVELLED = 2.0
 #: Standard errors by which a mean must lie below later ones to show that they rise again.
 RISING = 3.0
+#: Share of the last generation's noise from which on noise has settled.
+SETTLED = 0.9
 #: Rounds after which a search ends, whatever it knows.
 ROUNDS = 8
 
@@ -186,28 +188,29 @@ def worst(mean: np.ndarray, off: np.ndarray) -> np.ndarray:
 
     The least of noisy means lies below the least of their expectations, by more the more of them are level. Where the
     means fall after the first (which no setting of a knob can change), their least is the last of their non-increasing
-    fit, and what that fit pools is taken to be level; the error that the same estimate has of such means is taken off.
-    Where they clearly rise again, means that are not told apart from the least are taken to be level with it.
+    fit to the generations at which the noise has settled, for mean and noise of a loop settle together; what that fit
+    pools is taken to be level, and the error that the same estimate has of such means is taken off. Where they clearly
+    rise again, means that are not told apart from the least are taken to be level with it.
     """
     tail = mean[1:]
     if len(tail):
-        level = -monotone(-tail[None])[0]
-        block = off[:, 1:][:, level == level[-1]].mean(axis=1, keepdims=True)  # (B, 1)
+        spread = off[:, 1:].std(axis=0)
+        unsettled = np.flatnonzero(spread < SETTLED * spread[-1])
+        since = unsettled[-1] + 2 if len(unsettled) else 1
+        level, late = -monotone(-mean[None, since:])[0], off[:, since:]
+        block = late[:, level == level[-1]].mean(axis=1, keepdims=True)  # (B, 1)
         apart = np.maximum((off[:, 1:] - block).std(axis=0), 1e-300)
         if ((tail - level[-1]) / apart).min() > -RISING:
-            level = np.append(mean[0], level)
-            return 2 * _lowest(level[None]) - _lowest(level + off)
+            return np.minimum(mean[0] + off[:, 0], 2 * level[-1] - _last(level + late))
     least = int(mean.argmin())
     apart = (off - off[:, least, None]).std(axis=0)
     level = np.where(mean - mean[least] <= LEVELLED * apart, mean[least], mean)
     return 2 * mean[least] - (level + off).min(axis=1)
 
 
-def _lowest(margins: np.ndarray) -> np.ndarray:
-    """Return the least of the first margin and of the last of a non-increasing fit to the others: (B, T) -> (B,)."""
-    count = margins.shape[1] - 1
-    tails = np.cumsum(margins[:, :0:-1], axis=1) / np.arange(1, count + 1)
-    return np.minimum(margins[:, 0], tails.min(axis=1))
+def _last(margins: np.ndarray) -> np.ndarray:
+    """Return the last of the non-increasing fit to each row: (B, T) -> (B,)."""
+    return (np.cumsum(margins[:, ::-1], axis=1) / np.arange(1, margins.shape[1] + 1)).min(axis=1)
 
 
 def interval(drawn: np.ndarray) -> tuple[float, float, float]:

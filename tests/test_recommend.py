@@ -116,6 +116,19 @@ def test_the_least_of_noisy_means_is_not_biased(means):
     assert abs(np.mean(gaps)) < 0.5 / np.sqrt(40)  # a standard error of one mean; the plain least is off by 1.5
 
 
+def test_the_least_of_a_loop_that_drifts_is_covered(monkeypatch):
+    """A variance under replace (Shumailov et al. 2024, Theorem 3.1): noise that adds up hides how means fall."""
+    monkeypatch.setattr(planner, "DRAWS", 400)
+    n, steps, rng = 125, 15, np.random.default_rng(3)
+    above, below = [], []
+    for _ in range(200):
+        values = (rng.chisquare(n - 1, (60, steps)) / n).cumprod(axis=1)
+        _, low, high = planner.interval(planner.worst(*planner.noise(values)))
+        above.append(low > (1 - 1 / n) ** steps)
+        below.append(high < (1 - 1 / n) ** steps)
+    assert max(np.mean(above), np.mean(below)) < 0.1  # 5 % each; three standard errors are 4.6 %
+
+
 def test_intervals_cover(monkeypatch):
     """About 90 % of them hold the least setting, and the generation at which the loop breaks."""
     monkeypatch.setattr(planner, "DRAWS", 300)
