@@ -382,7 +382,7 @@ def _served(run: Run, stale: set[str], served: Served, workers: Workers) -> None
     served.ready()
     # The parent has nothing to log, and its log would outlive the server.
     settings = {PREFECT_API_URL: served.url, PREFECT_LOGGING_TO_API_ENABLED: False}
-    with temporary_settings(settings), no_heartbeat(), collected(progress.say):
+    with temporary_settings(settings), run.apart, no_heartbeat(), collected(progress.say):
         workers.ready()
         progress.say(f"Prefect UI: {served.ui} (ready after {time.monotonic() - STARTED:.1f} s)")
         run.announcer = Announcer(run.coming(stale))
