@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
-from functools import lru_cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -341,12 +341,13 @@ def recommend(name: str, condition: str, horizon: int, *, simulate: bool = False
     loops = _loops(study, horizon)
     if not only or ALL in only:
         loops[""] = advice.plain(study, ALL, {"regime": ALL})
+    whole = cache(lambda: _whole(name))
     found, today = ({}, {}) if simulate else _by_law(chosen, loops, keep, horizon, ground)
     covered = tuple(found)
     if len(covered) < len(chosen) or len(today) < len(loops):
         ground.check(keep)
         for key in [key for key in loops if key in study.branches and key not in today]:
-            if (item := _on_record(key, loops[key], keep, horizon, ground)) is not None:
+            if (item := _on_record(key, loops[key], keep, horizon, count, ground, whole)) is not None:
                 today[key] = item
         missing = {key: branch for key, branch in loops.items() if key not in today}
         more, others = _simulated(book, [option for key, option in chosen.items() if key not in covered], missing,
@@ -424,29 +425,29 @@ def _exactly(form: Covered, keep: Keep) -> Left:
     return Left(breaks, breaks, breaks, float(form.values[keep.margins(form.values).argmin()]), exact=True)
 
 
-def _on_record(name: str, branch: Branch, keep: Keep, horizon: int, ground: Ground) -> Today | None:
-    """Return when a branch breaks by the study's own records, where these are whole and tell it."""
+def _on_record(name: str, branch: Branch, keep: Keep, horizon: int, replicates: int, ground: Ground,
+               whole: Callable[[], set[str]]) -> Today | None:
+    """Return when a branch breaks by the study's own records, where they are whole, of enough replicates, and tell."""
     study, last = ground.study, min(horizon, branch.last)
     count = study.replicates if keep.metric.startswith("fit_") else study.measured
-    if count < 2 or not Files(study.node(name, last), study.name).record("parquet").exists():
+    if count < replicates or not Files(study.node(name, last), study.name).record("parquet").exists():
         return None
     values = recorded(study, name, keep, last, count)
-    if np.isnan(values).all() or study.name not in read_params(Path()).studies or not _current(study, name, last):
+    nodes = [study.node(name, t) for t in range(1, last + 1)]
+    if np.isnan(values).all() or study.name not in read_params(Path()).studies or not whole().issuperset(nodes):
         return None
     left = planner.left(values, keep)
     if last < horizon and left.high is None:  # it may break after the last generation on record
         return None
-    nodes = [study.node(name, t) for t in range(1, last + 1)]
     known = measured(nodes, study.replicates) if last == horizon else ()
     return Today(name, left, "records", advice.cost(study, branch, horizon, ground.schema, *known))
 
 
-def _current(study: Study, branch: str, last: int) -> bool:
-    """Return whether DVC holds the branch's nodes for up to date."""
+def _whole(study: str) -> set[str]:
+    """Return the nodes of a study that are up to date; of a large project it takes DVC many seconds to tell."""
     from flows.status import status
 
-    whole = {state.node for state in status(study.name) if state.state == "whole"}
-    return all(study.node(branch, t) in whole for t in range(1, last + 1))
+    return {state.node for state in status(study) if state.state == "whole"}
 
 
 def _written(study: Study, key: str, branch: Branch) -> tuple[str, dict[str, Any]]:

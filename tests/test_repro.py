@@ -268,6 +268,29 @@ def test_status_names_every_node(done):
     assert all(s["stage"] in {"healthy", "early", "late", "distorted"} for s in states.values())
 
 
+def test_the_planner_reads_the_records_of_enough_replicates(done, monkeypatch):
+    import pandas as pd
+
+    from collapse.advice import Ground
+    from collapse.params import read_study
+    from collapse.planner import Keep
+    from flows.recommend import _on_record, _whole
+
+    monkeypatch.chdir(done.root)
+    study, keep = read_study(Path(), "tiny"), Keep.parse("w1 <= 100", {"w1"})
+
+    def found(replicates: int, whole: set[str]):
+        return _on_record("replace", study.branches["replace"], keep, 3, replicates, Ground(study), lambda: whole)
+
+    whole = _whole("tiny")
+    item = found(2, whole)
+    assert (item.how, item.left.breaks) == ("records", None)
+    records = [pd.read_parquet(f"data/records/tiny/tiny-replace-0{t}.parquet") for t in (1, 2, 3)]
+    assert item.left.worst == max(r.query("metric == 'w1' and feature == ''").value.mean() for r in records)
+    assert found(3, whole) is None
+    assert found(2, whole - {"tiny-replace-02"}) is None
+
+
 @pytest.mark.parametrize(("change", "words"), [
     (("seed: 3", "sead: 3"), "sead is not a key; did you mean 'seed'?"),
     (("generations: 3", "generations: 4"), "lineage.yaml: does not match"),
