@@ -22,6 +22,7 @@ from collapse.params import Branch, Study, parse_study, read_params, read_study,
 from collapse.planner import Found, Keep, Left, Point
 from collapse.pool import put, staging, write_text
 from flows import plan
+from flows.ledger import exclusive
 from tasks.events import LOG
 
 #: The exit code where nothing that was tried keeps the condition.
@@ -222,7 +223,9 @@ class Book:
         """Make what is not made yet."""
         from flows.repro import repro
 
-        if self.write() or first:
+        with exclusive():  # study and map are not changed under a run
+            changed = self.write()
+        if changed or first:
             self.failed = repro(self.name, None, self.workers, self.debug)
 
     def simulate(self, points: Sequence[Point]) -> dict[Point, np.ndarray]:

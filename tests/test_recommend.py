@@ -23,6 +23,7 @@ from collapse.regimes.weighted import Weighted
 from collapse.regimes.window import Window
 from collapse.sources import gaussian
 from flows import cli, recommend
+from flows.ledger import exclusive
 
 STUDY = """\
 title: One Gaussian
@@ -315,7 +316,7 @@ def test_what_nothing_keeps_has_an_exit_code_of_its_own(folder, monkeypatch, cap
 # ------------------------------------------------------------------------------------------ end to end
 
 
-def test_the_advice_is_a_study_that_can_be_rebuilt(tmp_path):
+def test_the_advice_is_a_study_that_can_be_rebuilt(tmp_path, monkeypatch):
     """Each round has its own server; nodes are tracked and audited; a second run makes nothing and says the same."""
     text = STUDY.replace("rows: 20", "rows: 16").replace("redraw, real: 0.1", "subsample")
     project = Project.make(tmp_path / "p", text)
@@ -341,3 +342,10 @@ def test_the_advice_is_a_study_that_can_be_rebuilt(tmp_path):
     assert {path: path.stat().st_mtime_ns for path in pools} == pools
     assert "up to date" in project.run("dvc", "status", "--with-deps", "report@tiny-advice").stdout
     project.run("collapse", "audit", "tiny-advice")
+    monkeypatch.chdir(project.root)
+    before = {path: (project.root / path).read_bytes() for path in ("studies/tiny-advice.yaml", "lineage.yaml")}
+    with exclusive():
+        third = project.run(*words[:4], "fit_variance >= 0.9", *words[5:8], "--option", "anchor", ok=False)
+    assert third.returncode == 2
+    assert "another run holds this checkout" in third.stderr
+    assert before == {path: (project.root / path).read_bytes() for path in before}
