@@ -129,9 +129,7 @@ class Workers:
         self.parent: str | None = None
         warm()
         self.pool = ProcessPoolExecutor(count, get_context("forkserver"), _begin, (url,))
-        before = signal.signal(signal.SIGINT, signal.SIG_IGN)
         self.warm = [self.pool.submit(_warm) for _ in range(count)]
-        signal.signal(signal.SIGINT, before)
 
     def ready(self) -> None:
         """Wait until every process has what it needs."""
