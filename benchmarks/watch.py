@@ -1,6 +1,6 @@
 """The watch: false alarms on clean snapshots, lead on collapsing lineages, drift called drift, power on contamination.
 
-COLLAPSE_WATCH scales how many snapshots and lineages there are (1: a thousand clean snapshots).
+COLLAPSE_WATCH scales how many snapshots and lineages there are (1: 924 clean snapshots).
 """
 
 from __future__ import annotations
