@@ -51,11 +51,11 @@ def listed(text: str, name: str) -> str:
     """Return params.yaml with one study more; comments and layout stay as they are."""
     from ruamel.yaml import YAML
 
-    yaml = YAML()
-    yaml.preserve_quotes = True
-    yaml.width = 4096
-    data = yaml.load(text)
+    round_trip = YAML()
+    round_trip.preserve_quotes = True
+    round_trip.width = 4096
+    data = round_trip.load(text)
     data["studies"].append(name)
     out = io.StringIO()
-    yaml.dump(data, out)
+    round_trip.dump(data, out)
     return out.getvalue()

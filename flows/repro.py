@@ -167,7 +167,7 @@ class Run:
         raise NodeError(served.farewell)
 
     def retry(self, times: int) -> None:
-        """Have Prefect ask a server that does not answer so many times more, from now on."""
+        """Have Prefect ask a server that does not answer so many times more, until the run ends."""
         from prefect.settings import PREFECT_CLIENT_MAX_RETRIES, temporary_settings
 
         self.apart.enter_context(temporary_settings({PREFECT_CLIENT_MAX_RETRIES: times}))
