@@ -43,6 +43,8 @@ def main() -> None:
 
 def node(name: str) -> None:
     """Make one node again, three times in this process, and print the best share: the first run only warms up."""
+    from prefect.context import SyncClientContext
+
     from collapse.models.vae import VAE
     from collapse.neural import Neural
     from flows.generation import generation
@@ -61,7 +63,7 @@ def node(name: str) -> None:
 
     Neural._train, VAE.generate = timed(Neural._train), timed(VAE.generate)  # type: ignore[method-assign]
     rounds = []
-    with no_heartbeat():
+    with no_heartbeat(), SyncClientContext.get_or_create():  # as in a worker
         for _ in range(4):
             spent.clear()
             begin = time.perf_counter()
