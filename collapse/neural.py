@@ -142,18 +142,19 @@ class Neural(Model):
             If the training set does not suit the loss, or the loss is no longer a number.
         """
         self._check_rows(rows)
-        found: list[dict[str, np.ndarray]] = []
+        net, found = self.build(rows.schema), []
         with settled(self.threads):
             for r in range(rows.replicates):
                 start = None if parent is None or not self.continues else {k: v[r] for k, v in parent.items()}
-                found.append(self._fit(rows, r, rng, start))
+                found.append(self._fit(net, rows, r, rng, start))
         return {name: np.stack([one[name] for one in found]) for name in found[0]}
 
     def _check_rows(self, rows: Rows) -> None:
         if not all(np.isfinite(rows[column.name]).all() for column in rows.schema.numeric):
             raise NodeError(f"the {self.kind} fit has training rows that are not finite")
 
-    def _fit(self, rows: Rows, r: int, rng: Rng, start: dict[str, np.ndarray] | None) -> dict[str, np.ndarray]:
+    def _fit(self, net: nn.Module, rows: Rows, r: int, rng: Rng,
+             start: dict[str, np.ndarray] | None) -> dict[str, np.ndarray]:
         import torch
 
         schema, where = rows.schema, place(self.device)
@@ -172,7 +173,7 @@ class Neural(Model):
         weights = None
         if rows.weights is not None:
             weights = torch.from_numpy((rows.weights / rows.weights.mean()).astype(np.float32)).to(where)
-        net = begin(self.build(schema), where, start, rng.at("init").generator("replicate", r))
+        net = begin(net, where, start, rng.at("init").generator("replicate", r))
         draws = rng.at("train").generator("replicate", r)
         losses = self._train(net, Batches(x, y, weights, self.noise(schema), self.batch, draws), r)
         tail = losses[-max(1, len(losses) // 10):]
@@ -231,9 +232,10 @@ class Neural(Model):
         return Rows.assemble(schema, out, codes)
 
     def networks(self, parameters: Parameters, schema: Schema) -> Iterator[nn.Module]:
-        """Yield the R fitted networks, one at a time."""
+        """Yield the R fitted networks, one at a time: the same object with other weights."""
+        net = self.build(schema)
         for r in range(len(parameters["loss"])):
-            yield begin(self.build(schema), place(self.device), {key: value[r] for key, value in parameters.items()})
+            yield begin(net, place(self.device), {key: value[r] for key, value in parameters.items()})
 
     def statistics(self, parameters: Parameters, schema: Schema, truth: Mapping[str, np.ndarray],
                    n: int) -> Iterator[Measurement]:
@@ -273,13 +275,15 @@ def place(device: str) -> torch.device:
 
 def begin(net: nn.Module, where: torch.device, start: dict[str, np.ndarray] | None,
           rng: np.random.Generator | None = None) -> nn.Module:
-    """Return a network without weights with those of ``start``, or with first ones drawn from ``rng``.
+    """Return ``net`` with the weights of ``start``, or with first ones drawn from ``rng``, in place of its own.
 
     First weights and biases are uniform within 1/√fan-in (LeCun et al. 1998, Efficient BackProp); other numbers are 0.
     """
     import torch
 
-    net, bound = net.to_empty(device=where), 0.0
+    if any(p.is_meta for p in net.parameters()):
+        net = net.to_empty(device=where)
+    bound = 0.0
     with torch.no_grad():
         for name, p in net.named_parameters():
             if start is not None:

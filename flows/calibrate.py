@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from prefect import flow
 
+from tasks import NOWHERE
 from tasks.calibrate import calibrate as measure_floor
 from tasks.events import recorded
 
 
-@flow(persist_result=False, name="calibrate")
+@flow(persist_result=False, result_storage=NOWHERE, name="calibrate")
 def calibrate(key: str) -> None:
     """Calibrate a study (`STUDY`), or a branch of it that overrides model or rows (`STUDY-BRANCH`)."""
     with recorded(f"calibrate@{key}"):

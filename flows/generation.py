@@ -7,6 +7,7 @@ from prefect.artifacts import create_table_artifact
 
 from collapse.layout import DATA
 from collapse.pool import staging
+from tasks import NOWHERE
 from tasks.check import check
 from tasks.events import Run, recorded
 from tasks.fit import fit
@@ -18,7 +19,7 @@ from tasks.tombstone import tombstone
 from tasks.turn import Turn, find
 
 
-@flow(persist_result=False, name="generation")
+@flow(persist_result=False, result_storage=NOWHERE, name="generation")
 def generation(node: str, judge: bool = False) -> str:
     """Make one node from its parent's pool; with ``judge``, check it in the same run. Returns the outcome."""
     with recorded(f"generation@{node}") as run:

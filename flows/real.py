@@ -7,6 +7,7 @@ from prefect import flow
 from collapse.layout import DATA
 from collapse.pool import staging
 from flows.generation import announce
+from tasks import NOWHERE
 from tasks.events import recorded
 from tasks.measure import measure
 from tasks.publish import publish
@@ -14,7 +15,7 @@ from tasks.split import split
 from tasks.turn import Turn, find
 
 
-@flow(persist_result=False, name="real")
+@flow(persist_result=False, result_storage=NOWHERE, name="real")
 def real(node: str) -> None:
     """Make generation 0 of a study. It is checked apart, after the calibration, which needs it."""
     with recorded(f"real@{node}"):

@@ -13,11 +13,12 @@ from collapse.errors import InputError, nearest
 from collapse.layout import REPORTS
 from collapse.onset import Survey
 from collapse.params import read_params
+from tasks import NOWHERE
 from tasks.events import recorded
 from tasks.report import report as write_page
 
 
-@flow(persist_result=False, name="report")
+@flow(persist_result=False, result_storage=NOWHERE, name="report")
 def report(study: str) -> None:
     """Write reports/STUDY: the page, the tidy measurements, the summary and the verdicts on its claims."""
     with recorded(f"report@{study}"):

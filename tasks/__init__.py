@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
 from typing import Any
 
 from prefect import task
@@ -12,6 +14,8 @@ def _is_io(task_: Any, run: Any, state: Any) -> bool:
     return isinstance(state.result(raise_on_failure=False), OSError)
 
 
+#: Where the results of flows go, which keep none: a flow without a place asks the server for one in every run.
+NOWHERE = Path(os.devnull)
 #: Work that has one result: DVC is the memoiser, so Prefect caches nothing and retries nothing.
 work = task(cache_policy=NO_CACHE, persist_result=False)
 #: Putting finished outputs in place, which a passing fault of the file system may break; safe to repeat.

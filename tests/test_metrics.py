@@ -19,6 +19,7 @@ from collapse.metrics.drift import Drift
 from collapse.metrics.fidelity import Fidelity
 from collapse.metrics.frame import BINS, Frame, presence
 from collapse.metrics.labels import Labels
+from collapse.metrics.neighbours import _kth
 from collapse.metrics.spread import Spread
 from collapse.rng import Rng
 from collapse.sources.digits import Digits
@@ -198,6 +199,13 @@ def test_fidelity_equals_brute_force(d: int) -> None:
         assert values["coverage", ""][r] == pytest.approx(np.mean(reached))
         assert values["recall", ""][r] == pytest.approx(
             np.mean([any(across[i, j] <= radius_x[i] for i in range(90)) for j in range(120)]))
+
+
+@given(st.integers(1, 7), st.integers(0, 2**32 - 1))
+def test_the_kth_nearest_is_that_of_a_sort_whatever_ties_and_gaps(k: int, seed: int) -> None:
+    draw = np.random.default_rng(seed)
+    distance = draw.choice([0.0, 1.0, 2.5, 7.0, np.inf, np.nan][: draw.integers(2, 7)], (6, 5))
+    np.testing.assert_array_equal(_kth(distance, k), np.sort(distance, axis=1)[:, min(k, 5) - 1])
 
 
 def test_line_and_space_agree() -> None:

@@ -85,16 +85,17 @@ def _built_in_bounds(kind: type[Expectation], total: int) -> tuple[float | None,
 def _judge_metrics(gates: Sequence[Gate], bounds: tuple[Bounds, ...], measured: pd.DataFrame) -> list[dict[str, Any]]:
     # A metric that was not measured is a column of NaN, which fails.
     frame = measured.reindex(columns=[metric for metric, _, _ in bounds]).astype("float64")
-    results = _validate(_gate_suite(bounds), frame)
+    lacking = frozenset(frame.columns[frame.isna().any()])
+    results = _validate(_gate_suite(bounds, lacking), frame)
     return [_judge_metric(gate, bound, results) for gate, bound in zip(gates, bounds, strict=True)]
 
 
 def _judge_metric(gate: Gate, bounds: Bounds, results: Results) -> dict[str, Any]:
     """Return the gate's one entry: its median, or, where replicates lack a value, how many do."""
     metric, low, high = bounds
-    whole = results[metric, drift.ExpectEveryReplicateToBeMeasured.__name__]
-    if not whole.success:
-        return _entry(metric, drift.ExpectEveryReplicateToBeMeasured, whole, gate.action, (None, 0.0), "fixed")
+    lacking = results.get((metric, drift.ExpectEveryReplicateToBeMeasured.__name__))
+    if lacking is not None:
+        return _entry(metric, drift.ExpectEveryReplicateToBeMeasured, lacking, gate.action, (None, 0.0), "fixed")
     kind = sentence(metric)
     threshold = "control" if "control" in (gate.min, gate.max) else "fixed"
     entry = _entry(metric, kind, results.get((metric, kind.__name__)), gate.action, (low, high), threshold)
@@ -123,11 +124,14 @@ def _sample_suite(total: int) -> gx.ExpectationSuite:
 
 
 @cache
-def _gate_suite(bounds: tuple[Bounds, ...]) -> gx.ExpectationSuite:
+def _gate_suite(bounds: tuple[Bounds, ...], lacking: frozenset[str]) -> gx.ExpectationSuite:
+    """Return one expectation for each gate: that of its bounds, or the one that fails where replicates lack a value."""
     whole = drift.ExpectEveryReplicateToBeMeasured
-    expectations: list[Expectation] = [whole(column=metric, meta=_key(metric, whole)) for metric, _, _ in bounds]
+    expectations: list[Expectation] = []
     for metric, low, high in bounds:
-        if (low, high) != (None, None):
+        if metric in lacking:
+            expectations.append(whole(column=metric, meta=_key(metric, whole)))
+        elif (low, high) != (None, None):
             kind = sentence(metric)
             expectations.append(kind(column=metric, min_value=low, max_value=high, meta=_key(metric, kind)))
     return _suite(expectations)
