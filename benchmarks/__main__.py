@@ -14,6 +14,12 @@ LONG = ("soak", "mutations")
 def main() -> None:
     here = str(Path(__file__).parent)
     known = [m.name for m in pkgutil.iter_modules([here]) if m.name not in {"__main__", "project"}]
+    if {"-h", "--help"} & set(sys.argv):
+        print(__doc__)
+        for name in known:
+            about = importlib.import_module(f"benchmarks.{name}").__doc__ or ""
+            print(f"  {name:12s} {about.splitlines()[0]}{' Only when named.' if name in LONG else ''}")
+        return
     named = [word for word in sys.argv[1:] if word[0].isalpha()]  # the rest are a benchmark's own: --kills 20
     wanted = named or [name for name in known if name not in LONG]
     for name in wanted:
