@@ -104,7 +104,7 @@ class Images(Metric):
         rule, column = frame.classifier, frame.schema.label
         if rule is None or column is None:
             return
-        near = gauge.balls.near(embedded[:, thin(*embedded.shape[1:])])
+        near = gauge.balls.near(embedded[:, thin(*embedded.shape[1:])], all=False)
         yield Measurement("learned_precision", "", (near.hits > 0).mean(axis=1))
         yield Measurement("learned_recall", "", near.recalled.mean(axis=1))
         yield Measurement("learned_density", "", near.hits.mean(axis=1) / K)

@@ -32,11 +32,11 @@ class Near:
     """What ``m`` sample rows and ``N`` reference rows are to each other, replicate by replicate.
 
     Metrics ask for different parts of it, and each part is made when it is first asked for. In many dimensions one
-    matrix of distances serves all of them, so there they are made together.
+    matrix of distances serves all of them, so there they are made together if ``all`` will be asked for.
     """
 
-    def __init__(self, balls: Balls, sample: np.ndarray):
-        self._balls, self._sample = balls, sample
+    def __init__(self, balls: Balls, sample: np.ndarray, all: bool):
+        self._balls, self._sample, self._all = balls, sample, all
         self._parts: dict[str, np.ndarray] = {}
 
     @property
@@ -91,7 +91,7 @@ class Near:
 
     def _part(self, name: str, relate: Relate) -> np.ndarray:
         if name not in self._parts:
-            together = self._balls.wide and relate != self._balls.own
+            together = self._all and self._balls.wide and relate != self._balls.own
             made = [self._balls.all(rows) if together else relate(rows) for rows in self._sample]
             self._parts |= {key: np.stack([one[key] for one in made]) for key in made[0]}
         return self._parts[name]
@@ -139,9 +139,9 @@ class Balls:
         """Return whether rows have too many coordinates for a tree, so that all pairs are compared."""
         return self.points.shape[1] > TREE
 
-    def near(self, sample: np.ndarray) -> Near:
-        """Relate the rows of ``sample`` (R, m, k) to the reference."""
-        return Near(self, sample)
+    def near(self, sample: np.ndarray, all: bool = True) -> Near:
+        """Relate the rows of ``sample`` (R, m, k) to the reference; ``all`` where every part will be asked for."""
+        return Near(self, sample, all)
 
     def all(self, rows: np.ndarray) -> dict[str, np.ndarray]:
         """Return every part of :class:`Near` for the ``rows`` (m, k) of one replicate, from one matrix of distances."""
