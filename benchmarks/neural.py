@@ -1,7 +1,7 @@
 """How much of a generation of an autoencoder is torch's own training and sampling, all else being overhead.
 
-The shipped studies' own models, rows, replicates and gates, in a worker with a server of the run's own. MNIST stands
-beside the digits where COLLAPSE_DATA_DIR has it.
+The shipped studies' own models, rows, replicates and gates; the node is made as a worker makes it, in a process that
+counts, with a server of its own. MNIST stands beside the digits where COLLAPSE_DATA_DIR is set.
 """
 
 from __future__ import annotations
