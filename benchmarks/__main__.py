@@ -22,9 +22,9 @@ def main() -> None:
         return
     named = [word for word in sys.argv[1:] if word[0].isalpha()]  # the rest are a benchmark's own: --kills 20
     wanted = named or [name for name in known if name not in LONG]
+    if strange := [name for name in wanted if name not in known]:
+        sys.exit(f"'{strange[0]}' is not a benchmark; choose from {', '.join(known)}")
     for name in wanted:
-        if name not in known:
-            sys.exit(f"'{name}' is not a benchmark; choose from {', '.join(known)}")
         module = importlib.import_module(f"benchmarks.{name}")
         print(f"\n{name}: {module.__doc__.splitlines()[0]}", flush=True)
         module.main()

@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from contextvars import copy_context
+from typing import Any
+
 from prefect import flow, get_run_logger
 from prefect.artifacts import create_table_artifact
 
@@ -22,19 +28,30 @@ from tasks.turn import Turn, find
 @flow(persist_result=False, result_storage=NOWHERE, name="generation")
 def generation(node: str, judge: bool = False) -> str:
     """Make one node from its parent's pool; with ``judge``, check it in the same run. Returns the outcome."""
-    with recorded(f"generation@{node}") as run:
-        study, place = find(node)
-        with staging(DATA, node) as stage:
-            turn = Turn(study, place, stage)
-            if turn.halted:
-                tombstone(turn)
-            else:
-                fit(turn)
-                drawn = sample(turn)
-                pool(turn, drawn)
-                announce(turn, measure(turn))
-            publish(turn)
-    return judged(node, run) if judge else "made"
+    with beside() as aside:
+        with recorded(f"generation@{node}") as run:
+            study, place = find(node)
+            with staging(DATA, node) as stage:
+                turn = Turn(study, place, stage)
+                if turn.halted:
+                    tombstone(turn)
+                else:
+                    fit(turn)
+                    drawn = sample(turn)
+                    pool(turn, drawn)
+                    aside(announce, turn, measure(turn))
+                publish(turn)
+        return judged(node, run) if judge else "made"
+
+
+@contextmanager
+def beside() -> Iterator[Callable[..., None]]:
+    """Provide what calls a function in a thread of its own; the end waits for it, and raises what it raised."""
+    calls: list[Future[Any]] = []
+    with ThreadPoolExecutor(1) as thread:  # a context is a copy: the flow run that is known here is known there
+        yield lambda *words: calls.append(thread.submit(copy_context().run, *words))
+    for call in calls:
+        call.result()
 
 
 def labels(node: str) -> list[str]:

@@ -15,7 +15,7 @@ from collapse.metrics.classifier import Classifier
 from collapse.metrics.frame import Frame
 from collapse.models.base import Parameters
 from collapse.params import Branch, Study, read_params, read_study
-from collapse.pool import MANIFEST, Pool, RealData, file_hash, put, read_manifest, read_part, read_pool
+from collapse.pool import MANIFEST, Pool, RealData, file_hash, part_note, put, read_manifest, read_part, read_pool
 from collapse.rng import Rng
 
 #: What a node learned, in its folder ``model``.
@@ -132,8 +132,11 @@ class Turn:
 
     @cached_property
     def previous(self) -> Rows:
-        """Return the parent's raw sample, for d(t, t−1)."""
-        return read_part(self.parent.sample_part).rows()
+        """Return the parent's raw sample, for d(t, t−1); where the pool has it whole, it is read once for both."""
+        path = self.parent.sample_part
+        content = part_note(path)["content"]
+        same = (part for part in self.pool.parts if part.hashes is not None and part.hashes[0] == content)
+        return (next(same, None) or read_part(path)).rows()
 
     def describe(self) -> dict[str, Any]:
         """Return what the manifest says before any part is known: deterministic, no time, host, path or run."""
