@@ -192,6 +192,19 @@ def test_mnist_reads_npz_and_idx_alike_and_by_its_place(tmp_path, monkeypatch):
     assert source("mnist", limit=7, labelled=False).load().schema.names == ("image",)
     assert source("mnist", limit=7).load().n == 7
     assert [path.name for path in source("mnist").files()] == ["mnist.npz"]
+    keras = tmp_path / "keras.npz"
+    np.savez(keras, x_train=images, y_train=labels, x_test=images[:3], y_test=labels[:3])
+    for name, values in source("mnist", path="keras.npz").load().values.items():
+        np.testing.assert_array_equal(values, rows[name])
+
+
+@pytest.mark.parametrize(("name", "missing"), [("train_images", "train_labels"), ("x_train", "y_train")])
+def test_mnist_needs_labels_only_where_they_are_asked_for(tmp_path, name, missing):
+    path = tmp_path / "bare.npz"
+    np.savez(path, **{name: bytes_of()[0]})
+    assert source("mnist", path=str(path), labelled=False).load().schema.names == ("image",)
+    with pytest.raises(InputError, match=f"has no array {missing}; name its .*, or write labelled: false"):
+        source("mnist", path=str(path)).load()
 
 
 @pytest.mark.parametrize(("arrays", "message"), [

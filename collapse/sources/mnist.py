@@ -34,9 +34,9 @@ class Mnist(Source):
     Parameters
     ----------
     path
-        An npz file with ``train_images``, ``train_labels``, ``test_images``, ``test_labels``, or a folder with the
-        original idx files, gzipped or not: from the working directory or else from the folder in COLLAPSE_DATA_DIR.
-        Any images in these formats will do (Fashion-MNIST, say).
+        An npz file with ``train_images``, ``train_labels``, ``test_images``, ``test_labels``, or as Keras names them
+        (``x_train``, ``y_train``, …), or a folder with the original idx files, gzipped or not: from the working
+        directory or else from the folder in COLLAPSE_DATA_DIR. Any images in these formats will do (Fashion-MNIST).
     part
         ``train`` (60,000 rows), ``test`` (10,000) or ``all``.
     limit
@@ -108,22 +108,27 @@ class Mnist(Source):
         return np.concatenate([images for images, _ in parts]), np.concatenate([labels for _, labels in parts])
 
     def _npz(self, path: Path, name: str) -> tuple[np.ndarray, np.ndarray]:
+        names = [f"{name}_images", f"{name}_labels"]
         try:
             with np.load(path, allow_pickle=False) as arrays:
-                found = [arrays[f"{name}_{what}"] for what in ("images", "labels")]
+                if f"x_{name}" in arrays:
+                    names = [f"x_{name}", f"y_{name}"]
+                found = [arrays[name] for name in names[: 1 + self.labelled]]
         except KeyError as error:
+            remedy = "name its arrays train_images, train_labels, test_images and test_labels"
             raise self._bad(path, f"has no array {error.args[0].split()[0]}",
-                            "name its arrays train_images, train_labels, test_images and test_labels") from None
+                            remedy + (", or write labelled: false" if "images" not in error.args[0] else "")) from None
         except (OSError, ValueError, zipfile.BadZipFile) as error:
             raise self._bad(path, f"is not a readable npz file without pickle ({str(error).splitlines()[0]})",
                             "save it with numpy.savez") from None
-        return self._checked(path, f"{name}_images", found[0]), self._matching(path, f"{name}_labels", *found)
+        images = self._checked(path, names[0], found[0])
+        return images, self._matching(path, names[1], *found) if self.labelled else _none(images)
 
     def _originals(self, folder: Path, prefix: str) -> tuple[np.ndarray, np.ndarray]:
         path = self._idx(folder, f"{prefix}-images-idx3-ubyte")
         images = self._checked(path, "it", self._read_idx(path))
         if not self.labelled:
-            return images, np.zeros(len(images), dtype=np.uint8)
+            return images, _none(images)
         path = self._idx(folder, f"{prefix}-labels-idx1-ubyte")
         return images, self._matching(path, "it", images, self._read_idx(path))
 
@@ -176,3 +181,8 @@ class Mnist(Source):
 
     def _bad(self, path: Path, problem: str, remedy: str) -> InputError:
         return InputError(f"source.path: {path} {problem}; {remedy}")
+
+
+def _none(images: np.ndarray) -> np.ndarray:
+    """Return what stands for the labels of images whose labels are not asked for."""
+    return np.zeros(len(images), dtype=np.uint8)
