@@ -19,6 +19,7 @@ import yaml
 from conftest import TINY
 
 from benchmarks.project import Project
+from flows.generation import beside
 
 #: As little as shows it: each stage is a process of its own under `dvc repro`.
 SMALL = TINY.replace("generations: 3", "generations: 1").replace("  accumulate: {regime: accumulate}\n", "")
@@ -257,8 +258,18 @@ def test_the_runs_can_be_followed_in_prefect(done, prefect_api):
         asked = {"flow_runs": {"name": {"any_": ["tiny-replace-02"]}}}
         tasks = client.request("POST", "/task_runs/filter", json=asked).json()
         assert tasks and not any(task["tags"] for task in tasks)  # each tag costs a question about its limit
-        keys = {artifact["key"] for artifact in client.request("POST", "/artifacts/filter", json={}).json()}
-    assert {"tiny-replace-02", "report-tiny"} <= keys
+        shown = {item["key"]: item for item in client.request("POST", "/artifacts/latest/filter", json={}).json()}
+    assert {"tiny-replace-02", "report-tiny"} <= set(shown)
+    assert shown["tiny-replace-02"]["flow_run_id"] in {str(run.id) for run in runs}
+
+
+def test_what_is_done_beside_a_node_is_waited_for_and_its_error_is_raised():
+    seen: list[float] = []
+    with beside() as aside:
+        aside(lambda: seen.append(time.sleep(0.2) or 1.0))
+    assert seen == [1.0]
+    with pytest.raises(ZeroDivisionError), beside() as aside:
+        aside(lambda: 1 / 0)
 
 
 def test_status_names_every_node(done):

@@ -548,6 +548,7 @@ def test_a_node_of_text_on_disk(folder, tmp_path, monkeypatch):
     pool.pool.fn(made, sample.sample.fn(made))
     scalars = measure.measure.fn(made)
     publish.publish.fn(made)
+    assert np.shares_memory(made.previous["text"], made.pool.parts[0].values["text"])  # read once for both
 
     node, bank = Path("data/small-accumulate-01"), Path("data/small-real/bank")
     assert (node / "model/tokeniser.json").samefile(bank / "tokeniser.json")
