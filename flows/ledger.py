@@ -242,7 +242,11 @@ class Ledger:
         return _run_key({**entry, "outs": [{"path": path} for path in sorted(out.def_path for out in outs)]})
 
     def restore(self, name: str, fingerprint: str) -> bool:
-        """Bring back a stage that has run before with the same inputs, if DVC's cache still holds what it made."""
+        """Bring back a stage that has run before with the same inputs, if DVC's cache still holds what it made.
+
+        What lies in its place and is not in the cache, changed by hand, is removed, as `dvc repro` does.
+        """
+        from dvc.exceptions import ConfirmRemoveError
         from dvc.stage.cache import RunCacheNotFoundError
 
         folder = self._run_folder(fingerprint)
@@ -251,7 +255,11 @@ class Ledger:
         stage = self.stages[name]
         with self._held(), _as_recorded(stage):
             try:
-                self.repo.stage_cache.restore(stage)
+                try:
+                    self.repo.stage_cache.restore(stage)
+                except ConfirmRemoveError:
+                    stage.remove_outs(force=True)
+                    self.repo.stage_cache.restore(stage)
             except RunCacheNotFoundError:
                 return False
         return True

@@ -243,6 +243,16 @@ def test_a_node_that_fails_stops_its_branch_alone_and_is_tried_again(copy):
     assert {s["state"] for s in json.loads(project.run("collapse", "status", "--json").stdout)} == {"whole"}
 
 
+def test_an_output_that_was_changed_by_hand_is_put_back(copy):
+    part = copy.root / "data/tiny-replace-01/pool/tiny-replace-01.parquet"
+    before = part.read_bytes()
+    part.unlink()  # it is a link into DVC's cache
+    part.write_bytes(b"changed by hand")
+    copy.run("collapse", "repro")
+    assert part.read_bytes() == before
+    assert copy.run("dvc", "status").stdout.strip() == "Data and pipelines are up to date."
+
+
 def test_the_runs_can_be_followed_in_prefect(done, prefect_api):
     from prefect.client.orchestration import get_client
     from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterName
