@@ -53,7 +53,7 @@ def controls(study: Study, parts: loop.Split) -> None:
         for generation in range(1, study.generations + 1):
             own = Rng("controls", run, generation)
             fitted = study.model.fit(real.draw(n, replicates, own.at("real")), own.at("fit"))
-            sample = study.model.sample(fitted, schema, n, own.at("sample"))
+            sample = study.model.make(fitted, schema, n, own.at("sample"), lambda: parts.first)
             values = {m.metric: np.asarray(m.values) for m in measure_all(sample, None, frame) if m.feature == ""}
             node, alone = stage(values, bands, study.generations)
             nodes[node] += 1
