@@ -113,7 +113,7 @@ class Mnist(Source):
             with np.load(path, allow_pickle=False) as arrays:
                 if f"x_{name}" in arrays:
                     names = [f"x_{name}", f"y_{name}"]
-                found = [arrays[name] for name in names[: 1 + self.labelled]]
+                found = [arrays[key] for key in names[: 1 + self.labelled]]
         except KeyError as error:
             remedy = "name its arrays train_images, train_labels, test_images and test_labels"
             raise self._bad(path, f"has no array {error.args[0].split()[0]}",
