@@ -583,6 +583,20 @@ def parse_claims(items: Sequence[Any], where: str, branches: Mapping[str, Span],
     return tuple(_claim(item, f"{where}: claims[{i}]", branches, metrics, laws) for i, item in enumerate(items))
 
 
+def parse_series(text: str, where: str, branches: Mapping[str, Span], metrics: Collection[str]) -> Series:
+    """Return the series that ``text`` names, as a claim would.
+
+    Raises
+    ------
+    InputError
+        Naming the word that is wrong and the nearest right one.
+    """
+    sentence = _Sentence(text, where, branches, metrics)
+    series = sentence.series()
+    sentence.end("series")
+    return series
+
+
 def _claim(item: Any, where: str, branches: Mapping[str, Span], metrics: Collection[str],
            laws: Collection[str]) -> Claim:
     if isinstance(item, str):
@@ -654,9 +668,13 @@ class _Sentence:
             return Design(text)
         subject = self.words[1] if self.words[0] == "median" and len(self.words) > 1 else self.words[0]
         found = self.about_series() if "." in subject else self.about_branch()
-        if self.place < len(self.words):
-            raise self.wrong(f"'{self.words[self.place]}' is one word too many; the claim could end before it")
+        self.end("claim")
         return found
+
+    def end(self, what: str) -> None:
+        """Refuse words after the end."""
+        if self.place < len(self.words):
+            raise self.wrong(f"'{self.words[self.place]}' is one word too many; the {what} could end before it")
 
     def about_series(self) -> Statement:
         series = self.series()

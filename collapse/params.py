@@ -23,6 +23,7 @@ from collapse.grid import Grid
 from collapse.metrics import facts
 from collapse.models.base import Model
 from collapse.pool import NAME
+from collapse.published import Published
 from collapse.regimes.base import Regime
 from collapse.sources.base import Source
 from collapse.spec import Spec
@@ -42,11 +43,12 @@ MANDATORY = {
     "branches": "branches: {replace: {regime: replace}}",
     "gates": "gates: {}",
 }
-OPTIONAL = ("tokens", "calibration", "tails", "groups", "claims", "measure", "factors", "ladder", "grid", "withdrawn")
+OPTIONAL = ("tokens", "calibration", "tails", "groups", "claims", "measure", "factors", "ladder", "grid",
+            "published", "withdrawn")
 OVERRIDES = ("model", "rows", "tokens", "generations", "gates", "seed")
 #: Shared by all branches, which start from one real node and are judged by one frame.
-SHARED = ("source", "replicates", "tails", "groups", "calibration", "measure", "factors", "ladder", "grid", "title",
-          "claims", "branches", "withdrawn")
+SHARED = ("source", "replicates", "tails", "groups", "calibration", "measure", "factors", "ladder", "grid", "published",
+          "title", "claims", "branches", "withdrawn")
 
 Action = Literal["record", "halt", "quarantine"]
 
@@ -151,6 +153,8 @@ class Study:
     ladder: Ladder | None
     #: Readings of one question over a grid of settings.
     grid: Grid | None
+    #: What papers printed, to stand beside what is measured.
+    published: tuple[Published, ...]
     #: Nodes whose samples are left out of training, and why.
     withdrawn: Mapping[str, str]
     keys: frozenset[str]
@@ -312,6 +316,7 @@ def parse_study(data: Mapping[str, Any], name: str, path: Path) -> Study:
     factors = Factors.parse(data["factors"], f"{path}: factors", branches, known) if "factors" in data else None
     ladder = Ladder.parse(data["ladder"], f"{path}: ladder", branches, known) if "ladder" in data else None
     grid = Grid.parse(data["grid"], f"{path}: grid", branches, known) if "grid" in data else None
+    published = Published.parse(data.get("published", []), f"{path}: published", branches, known)
     for index, claim in enumerate(parsed):
         if isinstance(claim.statement, Design) and DESIGNS[claim.statement.text] not in data:
             raise InputError(f"{path}: claims[{index}]: '{claim.text}' speaks of {DESIGNS[claim.statement.text]}, and "
@@ -321,7 +326,7 @@ def parse_study(data: Mapping[str, Any], name: str, path: Path) -> Study:
     study = Study(name, path, data["title"], data["seed"], source, model, data["rows"], data["generations"],
                   data["replicates"], branches, gates, tails, groups, parsed, calibration,
                   *_measure(path, data.get("measure", {}), data["replicates"]), factors, ladder,
-                  grid, _withdrawn(path, data.get("withdrawn", {})), frozenset(data), sweeps)
+                  grid, published, _withdrawn(path, data.get("withdrawn", {})), frozenset(data), sweeps)
     made = {study.node(b.name, g) for b in branches.values() for g in range(b.first, b.last + 1)}
     for node in study.withdrawn:
         if node == study.real:

@@ -15,6 +15,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from scipy import stats
 
 from collapse.claims import parse_claims
 from collapse.data import Column, Rows, Schema
@@ -22,6 +23,7 @@ from collapse.errors import InputError
 from collapse.grid import Grid
 from collapse.metrics.base import Fact
 from collapse.pool import Part, write_part
+from collapse.published import Published
 from collapse.report import drawing, galleries, page, pictures
 from collapse.report.collect import Collected, collect
 from collapse.rng import Rng
@@ -80,6 +82,7 @@ GRID = {
     "readings": {"lost <i>tails</i>": "replace.tail_ratio < accumulate.tail_ratio at generation {generation}",
                  "gained": "replace.tail_ratio > accumulate.tail_ratio + 0.5 at generation {generation}"},
 }
+PUBLISHED = [{"series": "replace.energy", "values": {1: 0.2, 5: 0.1, 99: 0.05}, "source": "<b>a paper</b>"}]
 
 
 def study_of(title: str, claims=CLAIMS) -> SimpleNamespace:
@@ -96,7 +99,8 @@ def study_of(title: str, claims=CLAIMS) -> SimpleNamespace:
         measured=REPLICATES,
         source=SimpleNamespace(kind="digits"), model=SimpleNamespace(kind="vae"), branches=branches,
         claims=parse_claims(claims, "studies/digits.yaml", branches, FACTS), factors=None, ladder=None,
-        groups=(), sweeps={}, grid=Grid.parse(GRID, "studies/digits.yaml: grid", branches, FACTS),
+        groups=(), sweeps={}, published=Published.parse(PUBLISHED, "studies/digits.yaml: published", branches, FACTS),
+        grid=Grid.parse(GRID, "studies/digits.yaml: grid", branches, FACTS),
         floor=lambda branch: "calibration")
 
 
@@ -250,6 +254,25 @@ def test_every_cell_of_a_grid_is_shown(tmp_path):
     assert "of 2 cells  gained" in page.text_summary(collected)
 
 
+def test_published_figures_stand_beside_what_is_measured(collected, html):
+    values = collected.table[(collected.table.node == "digits-replace-05") & (collected.table.metric == "energy")].value
+    low, high = stats.t.interval(0.95, REPLICATES - 1, values.mean(), stats.sem(values))
+    found = page.summary(collected)["published"]
+    assert [(p["generation"], p["published"]) for p in found[0]["points"]] == [(1, 0.2), (5, 0.1), (99, 0.05)]
+    measured = [found[0]["points"][1][key] for key in ("measured", "low", "high")]
+    assert measured == pytest.approx([values.mean(), low, high], rel=1e-5)
+    assert found[0]["points"][2]["measured"] is None  # the branch ends at 10
+    assert collected.published[0].kept[1] == pytest.approx((0.5, values.mean() / found[0]["points"][0]["measured"]),
+                                                           rel=1e-5)
+    drawn = {c["metric"]: c["published"] for c in embedded(html)["curves"] if c["published"]}
+    assert drawn == {"energy": {"replace": {"x": [1, 5], "y": [0.2, 0.1]}}}
+    section = own(html)[own(html).index('<section id="published">'):]
+    section = section[: section.index("</section>")]
+    assert "&lt;b&gt;a paper" in section and "<b>a paper" not in section
+    assert "<small>50 %</small>" in section and "–" in section
+    assert "replace.energy at generation 5: " in page.text_summary(collected)
+
+
 def test_page_has_every_section_once_and_in_order(html):
     places = [html.index(f'<section id="{name}">') for name in SECTIONS]
     assert places == sorted(places)
@@ -297,8 +320,6 @@ def test_finding_states_who_reached_which_stage_when(collected):
 
 
 def test_summary_agrees_with_scipy(collected):
-    from scipy import stats
-
     t = collected.table
     last = t[(t.node == "digits-replace-10") & (t.metric == "tail_ratio") & (t.feature == "")].value.to_numpy()
     low, high = stats.t.interval(0.95, len(last) - 1, last.mean(), stats.sem(last))

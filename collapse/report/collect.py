@@ -19,6 +19,7 @@ from collapse.grid import Judged
 from collapse.metrics.base import Fact
 from collapse.onset import Survey, survey
 from collapse.pool import Part, read_part
+from collapse.published import Beside
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -139,6 +140,7 @@ class Collected:
     factors: attribution.Attribution | None = None
     ladder: tuple[tuple[attribution.Rung, ...], int] | None = None
     grid: Judged | None = None
+    published: tuple[Beside, ...] = ()
 
     @cached_property
     def nodes(self) -> dict[str, NodeView]:
@@ -233,6 +235,7 @@ def collect(study: Any, nodes: Mapping[str, Place], records: Path, bands: Mappin
         cells = max(1, len(calibration.judged(_whole(table))) * study.generations)
     judges = closed_forms.judges(study) | attribution.judges(study)
     claims = evaluate(study.claims, table, stages, bands, cells, judges)
+    read = Records(table, stages, bands, cells)
     real = next(view for view in views.values() if view.branch is None)
     known = {name: floors[study.floor(name)] for name in study.branches if study.floor(name) in floors}
     controls = [name for name in study.branches if regimes[name]["kind"] == "control"]
@@ -241,7 +244,8 @@ def collect(study: Any, nodes: Mapping[str, Place], records: Path, bands: Mappin
                      survey(table, known, study.branches, facts, controls),
                      *(of(study, table) if key is not None else None for of, key in
                        ((attribution.factorial_of, study.factors), (attribution.ladder_of, study.ladder))),
-                     None if study.grid is None else study.grid.judge(Records(table, stages, bands, cells)))
+                     None if study.grid is None else study.grid.judge(read),
+                     tuple(item.beside(read) for item in study.published))
 
 
 # --------------------------------------------------------------------------------------------- nodes

@@ -58,6 +58,13 @@
           line: {color: branch.colour, width: 1.4, dash: "dot"},
         });
       }
+      const printed = curve.published[branch.name];
+      if (printed) {
+        drawn.push({
+          x: printed.x, y: printed.y, name: branch.name + " published", mode: "markers", hovertemplate: "%{y:.3g}",
+          marker: {color: branch.colour, size: 9, symbol: "diamond-open", line: {width: 1.8}},
+        });
+      }
       const law = curve.laws[branch.name];
       if (law) {
         drawn.push({

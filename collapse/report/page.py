@@ -12,6 +12,7 @@ import numpy as np
 
 from collapse.calibration import judged
 from collapse.pool import write_text
+from collapse.published import Published
 from collapse.report import drawing, phase, pictures, tables, texts
 from collapse.report.collect import COLUMNS, FAMILIES, BranchView, Collected, NodeView
 
@@ -35,7 +36,7 @@ def render(collected: Collected) -> str:
     from plotly.offline import get_plotlyjs
 
     environment = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
-    environment.filters.update(number=number, span=span)
+    environment.filters.update(number=number, span=span, percent=percent)
     template = environment.from_string(_asset("page.html"))
     phases = phase.diagrams(collected) if collected.study.sweeps else []
     return template.render(
@@ -93,6 +94,11 @@ def number(value: float | None) -> str:
         return "–"
     text = f"{value:.3g}" if value == 0 or 1e-3 <= abs(value) < 1e4 else f"{value:.1e}"
     return text.replace("-", "−")
+
+
+def percent(part: float | None) -> str:
+    """Return a share in per cent, or a dash."""
+    return "–" if part is None else f"{number(100 * part)} %"
 
 
 def span(row: dict[str, float] | None) -> str:
@@ -210,7 +216,9 @@ def summary(collected: Collected) -> dict[str, Any]:
             "branches": branches, "claims": _tally(collected), "survey": collected.survey.plain(),
             "factors": None if collected.factors is None else collected.factors.plain(),
             "ladder": None if collected.ladder is None else [_rounded(rung) for rung in collected.ladder[0]],
-            "grid": None if collected.grid is None else collected.grid.plain()}
+            "grid": None if collected.grid is None else collected.grid.plain(),
+            "published": [{"series": item.series, "source": item.source, "points": [_rounded(p) for p in item.points]}
+                          for item in collected.published]}
 
 
 def _rounded(item: Any) -> dict[str, Any]:
@@ -237,6 +245,10 @@ def text_summary(collected: Collected) -> str:
     if collected.grid is not None:
         count = len(collected.grid.cells)
         claims += ["", *(f"{collected.grid.held(name)} of {count} cells  {name}" for name in collected.grid.readings)]
+    for item in collected.published:
+        last = next((p for p in reversed(item.points) if p.measured is not None), item.points[-1])
+        claims += ["", f"{item.series} at generation {last.generation}: {number(last.measured)}, published "
+                       f"{number(last.published)}"]
     note = "At the last generation: median over replicates (mean [95 % interval])."
     return "\n".join([collected.study.title, note, "", *lines, *([""] if claims else []), *claims]) + "\n"
 
@@ -329,7 +341,7 @@ def _ordered(collected: Collected) -> list[tuple[str, str]]:
         if metric not in kin:
             kin.append(metric)
 
-    lawful = {(metric, feature) for _, metric, feature in collected.laws}
+    lawful = _beside(collected)
 
     def rank(pair: tuple[str, str]) -> tuple[Any, ...]:
         metric, feature = pair
@@ -342,6 +354,12 @@ def _ordered(collected: Collected) -> list[tuple[str, str]]:
     return sorted(pairs, key=rank)
 
 
+def _beside(collected: Collected) -> set[tuple[str, str]]:
+    """Return every (metric, feature) beside which a law or a published figure stands."""
+    return {(metric, feature) for _, metric, feature in collected.laws} | {
+        (item.series.metric, item.series.feature) for item in collected.study.published}
+
+
 def _family(collected: Collected, metric: str) -> str:
     fact = collected.facts.get(metric.removesuffix("_step"))
     return fact.family if fact else FAMILIES[-1]
@@ -350,7 +368,7 @@ def _family(collected: Collected, metric: str) -> str:
 def _curves(collected: Collected) -> dict[str, Any]:
     """Return what the charts draw. One entry per metric and feature; the first ``charts`` have their own chart."""
     pairs = _ordered(collected)
-    lawful = {(metric, feature) for _, metric, feature in collected.laws}
+    lawful = _beside(collected)
     charts = sum(pair in lawful or (pair[1] == "" and not pair[0].endswith("_step"))
                  for pair in pairs[: CHARTS + len(lawful)])
     return {
@@ -421,7 +439,16 @@ def _curve(collected: Collected, metric: str, feature: str) -> dict[str, Any]:
         "laws": {b.name: {"x": sorted(law), "y": [_round(law[g]) for g in sorted(law)]}
                  for b in collected.branches
                  if (law := collected.laws.get((b.name, metric, feature)))},
+        "published": {item.series.branch: _printed(item, collected.study.branches[item.series.branch].last)
+                      for item in collected.study.published
+                      if (item.series.metric, item.series.feature) == (metric, feature)},
     }
+
+
+def _printed(item: Published, last: int) -> dict[str, list[Any]]:
+    """Return the published points as far as the branch runs: one far beyond would squeeze the curves."""
+    kept = [generation for generation in item.values if generation <= last]
+    return {"x": kept, "y": [_round(item.values[generation]) for generation in kept]}
 
 
 def _round(value: float) -> float | None:
