@@ -139,9 +139,9 @@ def _library(study: Study, branch: Branch | None) -> str:
 
 
 def _start(study: Study, branch: Branch, node: Node) -> str:
-    """Return the folder of the parent's model where the branch's model continues from it."""
-    continued = branch.model.continues and node.parent != study.real
-    return f"data/{node.parent}/model" if continued else NO_START
+    """Return the folder of the parent's model where the branch's model is given it."""
+    given = branch.model.inherits and node.parent != study.real
+    return f"data/{node.parent}/model" if given else NO_START
 
 
 def _key(study: Study, key: str) -> str:

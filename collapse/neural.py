@@ -128,6 +128,11 @@ class Neural(Model):
         """Return what is worth keeping of a fitted network and its training rows x (n, d), by name."""
         return {}
 
+    def hand_on(self, learned: Mapping[str, np.ndarray],
+                before: Mapping[str, np.ndarray] | None) -> dict[str, np.ndarray]:
+        """Return what passes from generation to generation as it is, by name; ``before`` is None at generation 1."""
+        return {}
+
     # ------------------------------------------------------------------------------------------------- fit
 
     def learn(self, pool: Pool, rng: Rng, parent: Parameters | None = None) -> Parameters:
@@ -145,8 +150,8 @@ class Neural(Model):
         net, found = self.build(rows.schema), []
         with settled(self.threads):
             for r in range(rows.replicates):
-                start = None if parent is None or not self.continues else {k: v[r] for k, v in parent.items()}
-                found.append(self._fit(net, rows, r, rng, start))
+                before = None if parent is None else {k: v[r] for k, v in parent.items()}
+                found.append(self._fit(net, rows, r, rng, before))
         return {name: np.stack([one[name] for one in found]) for name in found[0]}
 
     def _check_rows(self, rows: Rows) -> None:
@@ -154,9 +159,10 @@ class Neural(Model):
             raise NodeError(f"the {self.kind} fit has training rows that are not finite")
 
     def _fit(self, net: nn.Module, rows: Rows, r: int, rng: Rng,
-             start: dict[str, np.ndarray] | None) -> dict[str, np.ndarray]:
+             before: dict[str, np.ndarray] | None) -> dict[str, np.ndarray]:
         import torch
 
+        start = before if self.continues else None
         schema, where = rows.schema, place(self.device)
         matrix, learned = rows.replicate(r).matrix()[0], {}
         if self.scaled(schema):
@@ -180,7 +186,8 @@ class Neural(Model):
         with torch.no_grad():
             kept = {"loss": float(tail.double().mean()), **self.remember(net, x, y)}
         learned |= {name: np.asarray(value) for name, value in kept.items()}
-        return learned | {name: p.detach().cpu().numpy().copy() for name, p in net.named_parameters()}
+        learned |= {name: p.detach().cpu().numpy().copy() for name, p in net.named_parameters()}
+        return learned | self.hand_on(learned, before)
 
     def _train(self, net: nn.Module, batches: Batches, r: int) -> Tensor:
         """Train one network in place and return its loss at every step."""

@@ -123,8 +123,8 @@ class Turn:
 
     @property
     def start(self) -> Parameters | None:
-        """Return what the parent learned, where the model continues from it; generation 1 has nothing to continue."""
-        if not self.branch.model.continues or self.parent.node == self.study.real:
+        """Return what the parent learned, where the model is given it; at generation 1 there is nothing to give."""
+        if not self.branch.model.inherits or self.parent.node == self.study.real:
             return None
         from safetensors.numpy import load_file
 

@@ -168,6 +168,45 @@ def test_a_continued_fit_starts_from_the_parents_weights():
     np.testing.assert_array_equal(again["centre"], first["centre"])
 
 
+def shrunk(rows, times):
+    """Rows whose numbers and pixels are so many times smaller."""
+    numeric = {column.name for column in rows.schema.numeric}
+    return Rows(rows.schema, {c.name: rows[c.name] / times if c.name in numeric else rows[c.name]
+                              for c in rows.schema.columns})
+
+
+@pytest.mark.parametrize("make", [pictures, labelled])
+def test_the_first_encoder_is_handed_on_and_measures_every_sample_in_its_own_units(make):
+    import torch
+
+    kept, plain = model("vae", **VAE, first_encoder=True), model("vae", **VAE)
+    first = kept.fit(make(2), Rng(1))
+    second = kept.fit(shrunk(make(2), 4), Rng(2), first)
+    third = kept.fit(shrunk(make(2), 16), Rng(3), second)
+    carried = {name for name in third if name.startswith("first.")}
+    assert "first.encoder.0.weight" in carried and ("first.centre" in carried) is (make is labelled)
+    for name in carried:
+        np.testing.assert_array_equal(third[name], first[name.removeprefix("first.")])
+    alone = plain.fit(shrunk(make(2), 16), Rng(3), second)
+    assert set(third) - set(alone) == carried
+    for name, value in alone.items():  # it takes no part in training
+        np.testing.assert_array_equal(third[name], value)
+
+    sample = kept.sample(third, make(2).schema, 30, Rng(4))
+    found = {m.metric: m.values for m in kept.inspect(third, sample, make(1), Rng(5))}
+    net = plain.build(sample.schema).to_empty(device="cpu")
+    for r, value in enumerate(found["fit_first_encoder_std"]):
+        net.load_state_dict({name: torch.from_numpy(first[name][r]) for name in net.state_dict()})
+        x, y = sample.replicate(r).matrix()[0], None
+        if "centre" in first:
+            x = (x - first["centre"][r]) / first["scale"][r]
+        if sample.label is not None:
+            y = torch.eye(len(sample.schema.label.categories))[sample.label[r].astype(int)]
+        means = plain.encode(net, torch.from_numpy(x.astype(np.float32)), y)[0].detach().numpy()
+        assert value == pytest.approx(means.std(), rel=1e-5)
+    assert "fit_first_encoder_std" not in {m.metric for m in plain.inspect(alone, sample, make(1), Rng(5))}
+
+
 def test_a_run_in_memory_continues_and_generation_1_is_fresh():
     source, regime = find("sources", "mixture")(), find("regimes", "replace")()
     fresh, continued = (loop.run(source, model("vae", **{**VAE, "init": init}), regime, 40, 3, 2, seed=1)
@@ -255,4 +294,9 @@ def test_a_branch_cannot_continue_from_another_network():
     with pytest.raises(InputError, match=r"branches\.fork\.model\.init is continue, and 'replace' has a model of"):
         parse_study(study, "s", Path("studies/s.yaml"))
     study["branches"]["fork"]["model"] = {"init": "continue"}
+    parse_study(study, "s", Path("studies/s.yaml"))
+    study["branches"]["fork"]["model"] = {"first_encoder": True}
+    with pytest.raises(InputError, match=r"fork\.model\.first_encoder is true, and 'replace' hands on no such encoder"):
+        parse_study(study, "s", Path("studies/s.yaml"))
+    study["model"]["first_encoder"] = True
     parse_study(study, "s", Path("studies/s.yaml"))

@@ -44,8 +44,13 @@ class Model(Spec):
         """Return whether a fit starts from what the generation before learned."""
         return False
 
+    @property
+    def inherits(self) -> bool:
+        """Return whether a fit is given what the generation before learned: to start from it, or to hand it on."""
+        return self.continues
+
     def follows(self, other: Model) -> bool:
-        """Return whether a fit may start from what ``other`` learned."""
+        """Return whether a fit may be given what ``other`` learned."""
         return type(other) is type(self)
 
     @property
@@ -69,7 +74,7 @@ class Model(Spec):
     def learn(self, pool: Pool, rng: Rng, parent: Parameters | None = None) -> Parameters:
         """Fit R independent models to the R replicates of ``pool``: from its summaries, or else from its rows.
 
-        ``parent`` is what the generation before learned, for a model that :attr:`continues`; None at generation 1.
+        ``parent`` is what the generation before learned, for a model that :attr:`inherits`; None at generation 1.
 
         Raises
         ------

@@ -13,7 +13,7 @@ from collapse.data import Rows, Schema
 from collapse.errors import InputError, NodeError
 from collapse.metrics.base import Fact, Measurement
 from collapse.metrics.frame import thinned
-from collapse.models.base import Parameters
+from collapse.models.base import Model, Parameters
 from collapse.neural import Neural, beside, in_chunks, is_image, one_hot, place, settled
 from collapse.rng import Rng
 
@@ -26,7 +26,10 @@ CONVOLVED = 12
 ASKED = 2000
 
 _NOTEBOOK = "Shumailov et al. 2024, Nature 631 (released notebook)"
-_BOUND = "Kingma & Welling 2014, ICLR; Nalisnick et al. 2019, ICLR"
+_KINGMA = "Kingma & Welling 2014, ICLR"
+_BOUND = f"{_KINGMA}; Nalisnick et al. 2019, ICLR"
+#: What is handed on of the first encoder is named so.
+FIRST = "first."
 
 
 class VAE(Neural):
@@ -39,12 +42,18 @@ class VAE(Neural):
 
     Encoder and decoder have one hidden layer of ``width``. ``network: conv`` puts two strided convolutions (width/8 and
     width/4 channels) before the one and after the other; it is the default from 12 × 12 pixels.
+
+    ``first_encoder`` hands the encoder of generation 1, which learned real rows, on through the branch, and holds every
+    generation's sample against it. It takes no part in training.
     """
 
     kind: ClassVar[str] = "vae"
     facts: ClassVar[dict[str, Fact]] = Neural.facts | {
         "fit_encoder_std": Fact("fit", 1.0, "below", "standard deviation of the encoder's means over training rows and "
-                                "latent axes; 1.0: as wide as the prior, 0.0: the code says nothing", _NOTEBOOK),
+                                "latent axes; 1.0: as wide as the prior, 0.0: the code says nothing", _KINGMA),
+        "fit_first_encoder_std": Fact("fit", 1.0, "below", "standard deviation, over rows and latent axes, of the "
+                                      "means that the encoder of generation 1, which learned real rows, gives the raw "
+                                      "sample; 1.0: as wide as the prior, 0.0: all rows look alike to it", _NOTEBOOK),
         "fit_elbo_real": Fact("fit", 0.0, "below", "bound on the log-likelihood of the reference, nats a row (at most "
                               "2,000 of them); 0.0: a density of 1; lower: reality is more surprising", _BOUND),
         "fit_elbo_own": Fact("fit", 0.0, "either", "the same of the model's own raw sample; as far as it lies above "
@@ -57,6 +66,16 @@ class VAE(Neural):
     sigma: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
     output: Literal["mean", "draw"] | None = None
     network: Literal["mlp", "conv"] | None = None
+    first_encoder: bool = False
+
+    @property
+    def inherits(self) -> bool:
+        """Return whether a fit is given the parent's weights: to start from them, or for the first encoder's."""
+        return self.continues or self.first_encoder
+
+    def follows(self, other: Model) -> bool:
+        """Return whether the weights of ``other`` fit this network, and have the first encoder if this one wants it."""
+        return super().follows(other) and (not self.first_encoder or other.first_encoder)  # type: ignore[attr-defined]
 
     def shape(self) -> tuple[object, ...]:
         return self.width, self.latent, self.likelihood, self.network
@@ -159,10 +178,23 @@ class VAE(Neural):
         return surprise + beta * (mean.square() + log_var.exp() - 1 - log_var).sum(dim=1) / 2
 
     def remember(self, net: nn.Module, x: Tensor, y: Tensor | None) -> dict[str, float]:
+        return {"encoder_std": self.encoder_std(net, x, y)}
+
+    def encoder_std(self, net: nn.Module, x: Tensor, y: Tensor | None) -> float:
+        """Return the standard deviation of the encoder's means over the rows x (n, d) and the latent axes."""
         import torch
 
         means = [self.encode(net, x[part], None if y is None else y[part])[0] for part in in_chunks(len(x))]
-        return {"encoder_std": float(torch.cat(means).double().std(correction=0))}
+        return float(torch.cat(means).double().std(correction=0))
+
+    def hand_on(self, learned: Mapping[str, np.ndarray],
+                before: Mapping[str, np.ndarray] | None) -> dict[str, np.ndarray]:
+        if not self.first_encoder:
+            return {}
+        if before is not None:
+            return {name: value for name, value in before.items() if name.startswith(FIRST)}
+        own = ("before.", "encoder.", "centre", "scale")
+        return {FIRST + name: value for name, value in learned.items() if name.startswith(own)}
 
     # -------------------------------------------------------------------------------------------- sample
 
@@ -189,6 +221,25 @@ class VAE(Neural):
         real = reference.take(thinned(reference.n, ASKED)[None])
         for name, rows in (("fit_elbo_real", real), ("fit_elbo_own", sample.head(min(sample.n, real.n)))):
             yield Measurement(name, "", self.elbo(parameters, rows, rng.at("bound")))
+        if self.first_encoder:
+            first = {name.removeprefix(FIRST): value for name, value in parameters.items() if name.startswith(FIRST)}
+            yield Measurement("fit_first_encoder_std", "", np.array([
+                self.encoder_std(net, x, y) for net, x, y in self._seen(parameters | first, sample)]))
+
+    def _seen(self, parameters: Parameters, rows: Rows) -> Iterator[tuple[nn.Module, Tensor, Tensor | None]]:
+        """Yield each of the R networks with the rows of its replicate (or of the one there is) in its own units."""
+        import torch
+
+        schema = rows.schema
+        with settled(self.threads), torch.no_grad():
+            for r, net in enumerate(self.networks(parameters, schema)):
+                mine = rows.replicate(min(r, rows.replicates - 1))
+                x, y = mine.matrix()[0], None
+                if "centre" in parameters:
+                    x = (x - parameters["centre"][r]) / parameters["scale"][r]
+                if mine.label is not None:
+                    y = one_hot(mine.label[0], len(schema.label.categories), place(self.device))
+                yield net, torch.from_numpy(x.astype(np.float32)).to(place(self.device)), y
 
     def elbo(self, parameters: Parameters, rows: Rows, rng: Rng) -> np.ndarray:
         """Return the bound on the mean log-likelihood of ``rows`` (R or 1 replicates), nats a row, (R,).
@@ -197,19 +248,13 @@ class VAE(Neural):
         """
         import torch
 
-        schema, found, unit = rows.schema, [], 0.0
-        with settled(self.threads), torch.no_grad():
-            for r, net in enumerate(self.networks(parameters, schema)):
-                mine = rows.replicate(min(r, rows.replicates - 1))
-                x, y = mine.matrix()[0], None
-                if "centre" in parameters:
-                    x = (x - parameters["centre"][r]) / parameters["scale"][r]
-                    unit = float(np.log(parameters["scale"][r]).sum())  # a density in the units of the data
-                if mine.label is not None:
-                    y = one_hot(mine.label[0], len(schema.label.categories), place(self.device))
-                noise = rng.generator("replicate", r).standard_normal((len(x), self.latent), dtype=np.float32)
-                x, e = (torch.from_numpy(a.astype(np.float32)).to(place(self.device)) for a in (x, noise))
-                total = sum(float(self.bound(net, x[p], None if y is None else y[p], e[p], 1.0).double().sum())
-                            for p in in_chunks(len(x)))
-                found.append(-total / len(x) - unit)
+        found = []
+        for r, (net, x, y) in enumerate(self._seen(parameters, rows)):
+            noise = rng.generator("replicate", r).standard_normal((len(x), self.latent), dtype=np.float32)
+            e = torch.from_numpy(noise).to(x.device)
+            total = sum(float(self.bound(net, x[p], None if y is None else y[p], e[p], 1.0).double().sum())
+                        for p in in_chunks(len(x)))
+            # a density in the units of the data
+            unit = float(np.log(parameters["scale"][r]).sum()) if "scale" in parameters else 0.0
+            found.append(-total / len(x) - unit)
         return np.array(found)
