@@ -102,10 +102,19 @@ def test_a_component_without_spread_is_one_line():
         mixture.fit(x, np.ones((1, 20), dtype=bool), 2, "full", reg=0.0, max_iter=9, tol=1e-3, rng=Rng(0))
 
 
-def test_component_widths_are_recorded_the_widest_first():
-    schema = Schema((Column("x", "number"),))
-    rows = Rows(schema, {"x": blobs(3, 300, 1)[..., 0]})
-    model = find("models", "gmm")(components=2)
-    found = list(model.statistics(model.fit(rows, Rng(0)), schema, {}, 300))
+@pytest.mark.parametrize("covariance", ["full", "tied", "diag", "spherical"])
+def test_component_widths_are_roots_of_the_mean_variance_the_widest_first(covariance):
+    schema = Schema((Column("x", "number"), Column("y", "number")))
+    points = blobs(3, 300, 2) * np.array([1.0, 4.0])
+    rows = Rows(schema, {"x": points[..., 0], "y": points[..., 1]})
+    model = find("models", "gmm")(components=2, covariance=covariance)
+    learned = model.fit(rows, Rng(0))
+    found = list(model.statistics(learned, schema, {}, 300))
     assert [m.feature for m in found] == ["1", "2"]
-    assert (found[0].values >= found[1].values).all()
+    shapes = learned["covariances"][:, 0]
+    for r, each in enumerate(shapes):
+        widths = sorted((np.sqrt((np.trace(one) if one.ndim == 2 else one.sum()) / 2) for one in each), reverse=True)
+        assert [m.values[r] for m in found] == pytest.approx(widths)
+    sample = model.sample(learned, schema, 20_000, Rng(1))
+    spread = np.hypot(sample["x"].std(axis=1), sample["y"].std(axis=1)) / np.sqrt(2)
+    assert (found[1].values < spread).all()  # a part is narrower than the whole

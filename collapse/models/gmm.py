@@ -39,7 +39,7 @@ class GMM(Model):
 
     facts: ClassVar[dict[str, Fact]] = {
         "fit_component_std": Fact("fit", 1.0, "below", "standard deviation of a fitted component, the widest first, in "
-                                  "the units of the data (geometric mean over axes); 0.0: collapsed to a point",
+                                  "the units of the data (root of the mean variance over axes); 0.0: a point",
                                   "Shumailov et al. 2024, Nature 631"),
     }
     components: Annotated[int, Field(ge=1)] = 1
@@ -142,11 +142,8 @@ class GMM(Model):
         if schema.label is not None:
             return
         weights, covariances = parameters["weights"][:, 0], parameters["covariances"][:, 0]
-        if covariances.ndim == 3:
-            logs = np.log(covariances.clip(np.finfo(float).tiny)).mean(axis=2) / 2
-        else:
-            logs = np.linalg.slogdet(covariances)[1] / (2 * covariances.shape[2])
-        std = np.where(weights > 0, np.exp(logs), 0.0)
+        variances = covariances if covariances.ndim == 3 else np.diagonal(covariances, axis1=2, axis2=3)  # (R, k, q)
+        std = np.where(weights > 0, np.sqrt(variances.mean(axis=2)), 0.0)
         for place, values in enumerate(-np.sort(-std, axis=1).T, 1):
             yield Measurement("fit_component_std", str(place), values.copy())
 
