@@ -26,8 +26,13 @@
       : {ink: get("--ink"), soft: get("--soft"), line: get("--line"), band: get("--band"), paper: get("--card")};
   };
 
+  // A log axis has no place for 0 and below: what reaches there is cut off under the least mean or median.
+  const floor = (curve) => !curve.log ? -Infinity : 0.8 * Math.min(...Object.values(curve.series)
+    .flatMap((s) => [...s.mean, ...s.median]).filter((value) => value > 0));
+  const above = (value, least) => Math.max(value, least);
+
   function traces(curve) {
-    const drawn = [];
+    const drawn = [], least = floor(curve);
     const branches = data.branches.map((branch) => ({...branch, colour: tint(branch.colour)}));
     for (const branch of branches) {
       const s = curve.series[branch.name];
@@ -37,7 +42,7 @@
         const back = kept.slice().reverse();
         drawn.push({
           x: kept.concat(back).map((i) => s.x[i]),
-          y: kept.map((i) => s.high[i]).concat(back.map((i) => s.low[i])),
+          y: kept.map((i) => above(s.high[i], least)).concat(back.map((i) => above(s.low[i], least))),
           fill: "toself", fillcolor: fade(branch.colour, 0.16), line: {width: 0}, mode: "lines",
           hoverinfo: "skip", showlegend: false,
         });
@@ -77,18 +82,21 @@
   }
   const short = (value) => Number(value.toPrecision(3)).toString();
 
+  // Generations are whole numbers, and so are the steps between their ticks: 1, 2, 5, 10, …, for twelve ticks at the most.
+  const stride = (curve) => {
+    const last = Math.max(1, ...Object.values(curve.series).flatMap((s) => s.x));
+    return [1, 2, 5].flatMap((n) => [n, 10 * n, 100 * n, 1000 * n]).sort((a, b) => a - b).find((n) => last / n <= 12);
+  };
+
   function layout(curve) {
-    const t = theme();
+    const t = theme(), least = floor(curve);
     const shapes = [];
     if (curve.band) {
-      const edge = (value, end) => value === null ? end : value;
-      const whole = curve.band[0] === null && curve.band[1] === null;
-      const cut = curve.band[0] === null || curve.band[1] === null;
-      if (!whole && !cut) shapes.push({
+      if (!curve.band.includes(null)) shapes.push({
         type: "rect", xref: "paper", x0: 0, x1: 1, yref: "y", layer: "below", line: {width: 0}, fillcolor: t.band,
-        y0: edge(curve.band[0], 0), y1: edge(curve.band[1], 0),
+        y0: above(curve.band[0], least), y1: above(curve.band[1], least),
       });
-      for (const value of curve.band) if (value !== null) shapes.push({
+      for (const value of curve.band) if (value !== null && value > least) shapes.push({
         type: "line", xref: "paper", x0: 0, x1: 1, yref: "y", y0: value, y1: value, layer: "below",
         line: {color: t.soft, width: 0.6},
       });
@@ -100,7 +108,7 @@
       margin: {l: 44, r: 8, t: 6, b: 36}, paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)", font: fonts,
       showlegend: false, hovermode: "x unified", shapes,
       hoverlabel: {bgcolor: t.paper, bordercolor: t.line, font: {...fonts, color: t.ink}},
-      xaxis: {...axis, showgrid: false, title: {text: "generation", standoff: 6}, tickformat: "d", nticks: 12,
+      xaxis: {...axis, showgrid: false, title: {text: "generation", standoff: 6}, tick0: 0, dtick: stride(curve),
               ticks: "outside", ticklen: 4, showline: true},
       yaxis: {...axis, type: curve.log ? "log" : "linear", nticks: 6,
               ...(curve.log ? {exponentformat: "power", dtick: 1} : {rangemode: "normal"})},
