@@ -98,8 +98,9 @@ def test_a_stale_map_is_refused_with_the_remedy(tmp_path):
         lineage.check_current(tmp_path, {"s": study()})
 
 
-def test_a_model_that_continues_depends_on_its_parents_model():
-    branches = {"fresh": {"regime": "replace"}, "keep": {"regime": "replace", "model": {"init": "continue"}}}
+@pytest.mark.parametrize("model", [{"init": "continue"}, {"first_encoder": True}])
+def test_a_model_that_is_given_its_parents_weights_depends_on_its_parents_model(model):
+    branches = {"fresh": {"regime": "replace"}, "keep": {"regime": "replace", "model": model}}
     built = lineage.build({"s": study(branches=branches, model={"kind": "vae", "latent": 1})})["generations"]
     assert {name: item["start"] for name, item in built.items() if item["branch"] == "keep"} == {
         "s-keep-01": lineage.NO_START, "s-keep-02": "data/s-keep-01/model", "s-keep-03": "data/s-keep-02/model",
@@ -118,15 +119,16 @@ def test_no_stage_has_a_dependency_twice():
         assert "${item.library}" in listed
 
 
-def test_a_node_reads_its_parents_weights_only_where_its_model_continues(tmp_path, monkeypatch):
+@pytest.mark.parametrize("model", [{"init": "continue"}, {"first_encoder": True}])
+def test_a_node_reads_its_parents_weights_only_where_its_model_is_given_them(model, tmp_path, monkeypatch):
     import numpy as np
     from safetensors.numpy import save_file
 
     from tasks.turn import WEIGHTS, Turn
 
     monkeypatch.chdir(tmp_path)
-    branches = {"fresh": {"regime": "replace"}, "keep": {"regime": "replace", "model": {"init": "continue"}},
-                "fork": {"from": "fresh", "at": 2, "regime": "replace", "model": {"init": "continue"}}}
+    branches = {"fresh": {"regime": "replace", "model": {**model, "init": "fresh"}}, "keep": {"regime": "replace",
+                "model": model}, "fork": {"from": "fresh", "at": 2, "regime": "replace", "model": model}}
     known = study(branches=branches, model={"kind": "vae", "latent": 1})
     nodes = lineage.nodes(known)
     for name in nodes:
@@ -138,7 +140,8 @@ def test_a_node_reads_its_parents_weights_only_where_its_model_continues(tmp_pat
         return Turn(known, nodes[name], tmp_path).start
 
     assert start("s-keep-01") is None
-    assert start("s-fresh-03") is None
+    if "init" in model:
+        assert start("s-fresh-03") is None
     assert start("s-keep-03")["w"].tolist() == [len("s-keep-02"), 2]
     assert start("s-fork-03")["w"].tolist() == [len("s-fresh-02"), 2]
 
