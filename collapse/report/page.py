@@ -341,11 +341,11 @@ def _ordered(collected: Collected) -> list[tuple[str, str]]:
         if metric not in kin:
             kin.append(metric)
 
-    lawful = _beside(collected)
+    accompanied = _beside(collected)
 
     def rank(pair: tuple[str, str]) -> tuple[Any, ...]:
         metric, feature = pair
-        head = 0 if not feature and metric in collected.headline else 1 if pair in lawful else 2
+        head = 0 if not feature and metric in collected.headline else 1 if pair in accompanied else 2
         family = _family(collected, metric)
         place = first.index(metric) if metric in first else len(first)
         return (head, feature != "", metric.endswith("_step"), place, seen[family].index(metric),
@@ -368,9 +368,9 @@ def _family(collected: Collected, metric: str) -> str:
 def _curves(collected: Collected) -> dict[str, Any]:
     """Return what the charts draw. One entry per metric and feature; the first ``charts`` have their own chart."""
     pairs = _ordered(collected)
-    lawful = _beside(collected)
-    charts = sum(pair in lawful or (pair[1] == "" and not pair[0].endswith("_step"))
-                 for pair in pairs[: CHARTS + len(lawful)])
+    accompanied = _beside(collected)
+    charts = sum(pair in accompanied or (pair[1] == "" and not pair[0].endswith("_step"))
+                 for pair in pairs[: CHARTS + len(accompanied)])
     return {
         "branches": [{"name": b.name, "colour": b.colour, "dash": b.dash} for b in collected.branches],
         "charts": charts,
