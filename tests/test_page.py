@@ -274,6 +274,23 @@ def test_published_figures_stand_beside_what_is_measured(collected, html):
     assert "replace.energy at generation 5: " in page.text_summary(collected)
 
 
+def test_a_band_that_no_loss_can_leave_is_named(collected, html):
+    assert collected.blind == {} and "Blind:" not in html
+
+    class Wide(Bands):
+        def band(self, metric, feature="", kind="model", replicates=1, cells=1):
+            return Band(low=-0.1 if metric == "tail_ratio" else 0.1, high=2, center=1, fits=30, method="wide")
+
+    some = dataclasses.replace(collected, bands={**collected.bands, "replace": Wide(), "keep10": Wide()})
+    assert some.blind == {"tail_ratio": ("replace", "keep10")}
+    assert "no loss of <code>tail_ratio</code> can leave its band, which reaches down to 0 in replace, keep10:" in \
+        page.render(some)
+    assert "blind: no loss of tail_ratio can leave its band in replace, keep10; fits" in page.text_summary(some)
+    assert page.summary(some)["blind"] == {"tail_ratio": ["replace", "keep10"]}
+    every = dataclasses.replace(collected, bands=dict.fromkeys(collected.bands, Wide()))
+    assert "can leave its band; fits" in page.text_summary(every)
+
+
 def test_page_has_every_section_once_and_in_order(html):
     places = [html.index(f'<section id="{name}">') for name in SECTIONS]
     assert places == sorted(places)

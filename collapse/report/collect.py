@@ -155,6 +155,19 @@ class Collected:
                      for names in (staged["tails"], (*staged["spread"], *staged["modes"])) if whole & set(names))
 
     @cached_property
+    def blind(self) -> dict[str, tuple[str, ...]]:
+        """Return by metric the branches in which it cannot leave its band below, which reaches down to 0.
+
+        All metrics that decide the stage are 0 or more.
+        """
+        names, found = calibration.judged(_whole(self.table)), {}
+        for name in names:
+            bands = {b.name: band_of(self.bands, b.name, name, "", self.study.measured, len(names) * b.last)
+                     for b in self.branches}
+            found[name] = tuple(branch for branch, band in bands.items() if band is not None and band.low <= 0)
+        return {name: branches for name, branches in found.items() if branches}
+
+    @cached_property
     def gates(self) -> tuple[str, ...]:
         """Return every gate's name, in order of appearance."""
         return tuple(dict.fromkeys(gate["gate"] for node in self.nodes.values() for gate in node.gates))

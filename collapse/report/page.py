@@ -213,7 +213,8 @@ def summary(collected: Collected) -> dict[str, Any]:
     study = collected.study
     return {"study": study.name, "title": study.title, "seed": study.seed, "rows": study.rows,
             "generations": study.generations, "replicates": study.replicates, "finding": finding(collected),
-            "branches": branches, "claims": _tally(collected), "survey": collected.survey.plain(),
+            "branches": branches, "blind": {name: list(where) for name, where in collected.blind.items()},
+            "claims": _tally(collected), "survey": collected.survey.plain(),
             "factors": None if collected.factors is None else collected.factors.plain(),
             "ladder": None if collected.ladder is None else [_rounded(rung) for rung in collected.ladder[0]],
             "grid": None if collected.grid is None else collected.grid.plain(),
@@ -245,6 +246,9 @@ def text_summary(collected: Collected) -> str:
     if collected.grid is not None:
         count = len(collected.grid.cells)
         claims += ["", *(f"{collected.grid.held(name)} of {count} cells  {name}" for name in collected.grid.readings)]
+    for metric, blind in collected.blind.items():
+        where = "" if len(blind) == len(collected.branches) else f" in {', '.join(blind)}"
+        claims += ["", f"blind: no loss of {metric} can leave its band{where}; fits to real data differ too much"]
     for item in collected.published:
         last = next((p for p in reversed(item.points) if p.measured is not None), item.points[-1])
         claims += ["", f"{item.series} at generation {last.generation}: {number(last.measured)}, published "
