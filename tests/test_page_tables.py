@@ -79,6 +79,13 @@ def test_groups_are_mapped_smallest_first(collected):
     assert one.small == (tables.Small("race=q", 3, ("replace",)),)
 
 
+def test_the_finding_names_the_group_that_fares_worst(collected, tmp_path):
+    said = page.finding(collected)
+    assert "Of its groups, race=" in said
+    assert "has the least of its real share left: 0 under replace, and 1 under control." in said
+    assert "Of its groups" not in page.finding(gather(tmp_path / "digits", study_of("t")))
+
+
 def test_hostile_names_of_groups_stay_text(collected):
     text = own(page.render(collected))
     assert '<section id="columns">' in text and '<section id="groups">' in text

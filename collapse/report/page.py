@@ -136,6 +136,7 @@ def finding(collected: Collected) -> str:
                   for b in alone if b.halted]
     sentences += [_tallied(collected, sweep) for sweep in collected.study.sweeps.values()]
     sentences += _extremes(collected)
+    sentences += _worst_group(collected)
     text = " ".join(sentence[:1].upper() + sentence[1:] for sentence in sentences)
     return text or "No generation was judged."
 
@@ -176,6 +177,21 @@ def _extremes(collected: Collected) -> list[str]:
     (low, least), (high, most) = ends[0], ends[-1]
     return [f"at the end the median {metric} is {number(low['median'])} under {least.name} and "
             f"{number(high['median'])} under {most.name}."]
+
+
+def _worst_group(collected: Collected) -> list[str]:
+    """Return which group has the least of its real share left at the end of a branch, and what it has under control."""
+    c = collected.curves
+    c = c[(c.metric == "group_share") & (c.feature != "")]
+    ends = {b.name: c[(c.branch == b.name) & (c.generation == b.last)].set_index("feature")["median"]
+            for b in collected.branches}
+    controls = [b.name for b in collected.branches if b.regime["kind"] == "control" and len(ends[b.name])]
+    others = {name: end for name, end in ends.items() if len(end) and name not in controls}
+    if not others:
+        return []
+    low, group, name = min((float(end.min()), str(end.idxmin()), name) for name, end in others.items())
+    beside = f", and {number(ends[controls[0]].get(group))} under {controls[0]}" if controls else ""
+    return [f"of its groups, {group} has the least of its real share left: {number(low)} under {name}{beside}."]
 
 
 # --------------------------------------------------------------------------------------------- tables
