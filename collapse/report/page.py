@@ -262,13 +262,15 @@ def text_summary(collected: Collected) -> str:
     if collected.grid is not None:
         count = len(collected.grid.cells)
         claims += ["", *(f"{collected.grid.held(name)} of {count} cells  {name}" for name in collected.grid.readings)]
+    notes = []
     for metric, blind in collected.blind.items():
         where = "" if len(blind) == len(collected.branches) else f" in {', '.join(blind)}"
-        claims += ["", f"blind: no loss of {metric} can leave its band{where}; fits to real data differ too much"]
+        notes.append(f"blind: no loss of {metric} can leave its band{where}; fits to real data differ too much")
     for item in collected.published:
         last = next((p for p in reversed(item.points) if p.measured is not None), item.points[-1])
-        claims += ["", f"{item.series} at generation {last.generation}: {number(last.measured)}, published "
-                       f"{number(last.published)}"]
+        notes.append(f"{item.series} at generation {last.generation}: {number(last.measured)}, published "
+                     f"{number(last.published)}")
+    claims += ["", *notes] if notes else []
     note = "At the last generation: median over replicates (mean [95 % interval])."
     return "\n".join([collected.study.title, note, "", *lines, *([""] if claims else []), *claims]) + "\n"
 
