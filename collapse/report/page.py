@@ -259,10 +259,10 @@ def text_summary(collected: Collected) -> str:
     lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
     lines.insert(1, "  ".join("─" * width for width in widths))
     claims = [f"{claim['verdict']:9}  {claim['claim']}" for claim in collected.claims]
+    grid, notes = [], []
     if collected.grid is not None:
         count = len(collected.grid.cells)
-        claims += ["", *(f"{collected.grid.held(name)} of {count} cells  {name}" for name in collected.grid.readings)]
-    notes = []
+        grid = [f"{collected.grid.held(name)} of {count} cells  {name}" for name in collected.grid.readings]
     for metric, blind in collected.blind.items():
         where = "" if len(blind) == len(collected.branches) else f" in {', '.join(blind)}"
         notes.append(f"blind: no loss of {metric} can leave its band{where}; fits to real data differ too much")
@@ -270,9 +270,8 @@ def text_summary(collected: Collected) -> str:
         last = next((p for p in reversed(item.points) if p.measured is not None), item.points[-1])
         notes.append(f"{item.series} at generation {last.generation}: {number(last.measured)}, published "
                      f"{number(last.published)}")
-    claims += ["", *notes] if notes else []
-    note = "At the last generation: median over replicates (mean [95 % interval])."
-    return "\n".join([collected.study.title, note, "", *lines, *([""] if claims else []), *claims]) + "\n"
+    head = [collected.study.title, "At the last generation: median over replicates (mean [95 % interval])."]
+    return "\n\n".join("\n".join(block) for block in (head, lines, claims, grid, notes) if block) + "\n"
 
 
 def _columns(collected: Collected) -> list[int]:
