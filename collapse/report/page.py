@@ -270,8 +270,8 @@ def text_summary(collected: Collected) -> str:
         last = next((p for p in reversed(item.points) if p.measured is not None), item.points[-1])
         notes.append(f"{item.series} at generation {last.generation}: {number(last.measured)}, published "
                      f"{number(last.published)}")
-    head = [collected.study.title, "At the last generation: median over replicates (mean [95 % interval])."]
-    return "\n\n".join("\n".join(block) for block in (head, lines, claims, grid, notes) if block) + "\n"
+    title = [collected.study.title, "At the last generation: median over replicates (mean [95 % interval])."]
+    return "\n\n".join("\n".join(block) for block in (title, lines, claims, grid, notes) if block) + "\n"
 
 
 def _columns(collected: Collected) -> list[int]:
