@@ -6,6 +6,7 @@ run at once, its parent alone, a worker, or the server. After some, the writes t
 
 from __future__ import annotations
 
+import difflib
 import os
 import random
 import shutil
@@ -217,11 +218,17 @@ def _compare(project: Project, lock: str, tally: Tally) -> None:
     if ended.returncode != 0:
         tally.wrong.append(f"after {tally.kills} kills the run fails: {ended.stderr[-400:]}")
     elif project.lock != lock:
-        tally.wrong.append(f"after {tally.kills} kills dvc.lock is another")
+        tally.wrong.append(f"after {tally.kills} kills dvc.lock is another: {_unlike(lock, project.lock)}")
     elif (audited := project.run("collapse", "audit", "tiny", ok=False)).returncode != 0:
         tally.wrong.append(f"after {tally.kills} kills the audit says: {audited.stdout[-400:]}{audited.stderr[-400:]}")
     else:
         tally.whole += 1
+
+
+def _unlike(one: str, other: str) -> str:
+    """Return which lines of two locks differ, the first few."""
+    changed = list(difflib.unified_diff(one.splitlines(), other.splitlines(), lineterm="", n=4))
+    return " | ".join(line.strip() for line in changed[2:26])
 
 
 def main() -> None:
