@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import ClassVar
 from weakref import WeakKeyDictionary
@@ -27,11 +27,17 @@ class Gauge:
     """The reference in the feature space: all that is frozen on it for images."""
 
     frame: Frame
+    #: What was embedded, for as long as its rows live: a sample is asked for by its distance and by its step.
+    embedded: WeakKeyDictionary[Rows, np.ndarray] = field(default_factory=WeakKeyDictionary)
 
     def embed(self, rows: Rows) -> np.ndarray:
         """Return rows in the feature space, (R, n, k): the classifier's last hidden layer, or principal components."""
         rule = self.frame.classifier
-        return self.frame.view(rows).space if rule is None else rule.embed(rows)
+        if rule is None:
+            return self.frame.view(rows).space
+        if rows not in self.embedded:
+            self.embedded[rows] = rule.embed(rows)
+        return self.embedded[rows]
 
     @cached_property
     def reference(self) -> np.ndarray:
