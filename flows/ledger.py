@@ -76,6 +76,10 @@ def heal() -> list[str]:
     if rwlock.exists() and not _sound_rwlock(rwlock):
         rwlock.unlink()
         done.append("removed a DVC lock that a killed process left")
+    if _idle(rwlock):  # what DVC leaves beside an output if it is killed while it tries its links
+        for folder in ("data/*", "data/records/*", "data/*/*", "reports", "reports/*"):
+            for left in Path().glob(f"{folder}/.*.tmp"):
+                left.unlink(missing_ok=True)
     if BACKUP.exists():
         before, now = _keys(BACKUP), _keys(LOCK)
         if before is not None and (now is None or not set(before) <= set(now)):
@@ -99,6 +103,16 @@ def _sound_rwlock(path: Path) -> bool:
         infos = [*held.get("write", {}).values(), *(i for infos in held.get("read", {}).values() for i in infos)]
         return all(Path(f"/proc/{info['pid']}").exists() for info in infos)
     except (ValueError, KeyError, TypeError, AttributeError):
+        return False
+
+
+def _idle(path: Path) -> bool:
+    """Return whether no DVC command holds this repository."""
+    try:
+        return not any(json.loads(path.read_text()).values())
+    except FileNotFoundError:
+        return True
+    except (ValueError, AttributeError):
         return False
 
 

@@ -253,6 +253,16 @@ def test_an_output_that_was_changed_by_hand_is_put_back(copy):
     assert copy.run("dvc", "status").stdout.strip() == "Data and pipelines are up to date."
 
 
+def test_what_dvc_leaves_of_a_link_when_it_is_killed_makes_nothing_stale(copy):
+    left = [copy.root / "data/records/tiny/.Xq3_a-bTzK0.tmp", copy.root / "data/tiny-replace-01/pool/.Yq3.tmp"]
+    for path in left:  # it tries its links beside each output, under such a name
+        path.write_bytes(b"test")
+    assert "up to date" in copy.run("dvc", "status").stdout
+    before = copy.lock
+    assert "nothing to do" in copy.run("collapse", "repro").stderr
+    assert copy.lock == before and not any(path.exists() for path in left)
+
+
 def test_the_runs_can_be_followed_in_prefect(done, prefect_api):
     from prefect.client.orchestration import get_client
     from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterName
