@@ -53,6 +53,7 @@ def node(name: str) -> None:
     from prefect.context import SyncClientContext
     from prefect.settings import PREFECT_API_URL, temporary_settings
 
+    import flows.warm  # noqa: F401  first, as in a worker: it settles threads and CPU features before NumPy is imported
     from collapse.models.vae import VAE
     from collapse.neural import Neural
     from flows.run import create, find, no_heartbeat
