@@ -53,7 +53,6 @@ def node(name: str) -> None:
     from prefect.context import SyncClientContext
     from prefect.settings import PREFECT_API_URL, temporary_settings
 
-    import flows.warm  # noqa: F401  first, as in a worker: it settles threads and CPU features before NumPy is imported
     from collapse.models.vae import VAE
     from collapse.neural import Neural
     from flows.run import create, find, no_heartbeat
@@ -92,4 +91,6 @@ def node(name: str) -> None:
 
 if __name__ == "__main__":
     os.environ.setdefault("PREFECT_LOGGING_LEVEL", "CRITICAL")
+    import flows.warm  # noqa: F401  first, as in a worker: it settles threads and CPU features before NumPy is imported
+
     node(sys.argv[1])
