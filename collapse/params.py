@@ -492,12 +492,11 @@ def _check_fork(path: Path, name: str, branch: Branch, branches: dict[str, Branc
     if not stem.first <= branch.at <= stem.last:
         raise InputError(f"{path}: {where}.at is {branch.at}, but '{stem.name}' has generations "
                          f"{stem.first} to {stem.last}; choose one of them")
-    if branch.model.inherits and not branch.model.follows(stem.model):
-        if branch.model.continues:
-            raise InputError(f"{path}: {where}.model.init is continue, and '{stem.name}' has a model of another kind "
-                             f"or shape; give both one shape, or take init: fresh")
-        raise InputError(f"{path}: {where}.model.first_encoder is true, and '{stem.name}' hands on no such encoder; "
-                         f"give both one shape and first_encoder, or leave it out")
+    if branch.model.inherits:
+        try:
+            branch.model.check_parent(stem.model, stem.name)
+        except InputError as error:
+            raise InputError(f"{path}: {where}.model.{error}") from None
 
 
 def _gates(path: Path, where: str, raw: Any) -> tuple[Gate, ...]:

@@ -53,6 +53,18 @@ class Model(Spec):
         """Return whether a fit may be given what ``other`` learned."""
         return type(other) is type(self)
 
+    def check_parent(self, other: Model, stem: str) -> None:
+        """Refuse a fork from branch ``stem`` whose model, ``other``, has nothing to give to one that inherits.
+
+        Raises
+        ------
+        InputError
+            One line that begins with the setting that asks for it.
+        """
+        if not self.follows(other):
+            raise InputError(f"init is continue, and '{stem}' has a model of another kind or shape; give both one "
+                             f"shape, or take init: fresh")
+
     @property
     def prompted(self) -> bool:
         """Return whether sampling begins with real rows: then :meth:`answer` is called, and not :meth:`sample`."""

@@ -73,9 +73,12 @@ class VAE(Neural):
         """Return whether a fit is given the parent's weights: to start from them, or for the first encoder's."""
         return self.continues or self.first_encoder
 
-    def follows(self, other: Model) -> bool:
-        """Return whether the weights of ``other`` fit this network, and have the first encoder if this one wants it."""
-        return super().follows(other) and (not self.first_encoder or other.first_encoder)  # type: ignore[attr-defined]
+    def check_parent(self, other: Model, stem: str) -> None:
+        if self.continues:
+            super().check_parent(other, stem)
+        if self.first_encoder and not (self.follows(other) and other.first_encoder):  # type: ignore[attr-defined]
+            raise InputError(f"first_encoder is true, and '{stem}' hands on no such encoder; give both one shape and "
+                             f"first_encoder, or leave it out")
 
     def shape(self) -> tuple[object, ...]:
         return self.width, self.latent, self.likelihood, self.network
