@@ -12,8 +12,9 @@ from dataclasses import dataclass
 from itertools import product
 from typing import TYPE_CHECKING, Any
 
-from collapse.claims import Claim, Finding, Records, parse_claims
+from collapse.claims import Claim, Finding, Records
 from collapse.errors import InputError, nearest
+from collapse.sentences import parse_claims
 
 if TYPE_CHECKING:
     from collapse.claims import Span

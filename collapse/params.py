@@ -16,7 +16,7 @@ from pydantic import ValidationError
 
 from collapse import laws, registry, sweep
 from collapse.attribution import Factors, Ladder
-from collapse.claims import DESIGNS, Claim, Design, parse_claims
+from collapse.claims import DESIGNS, Claim, Design
 from collapse.condition import Condition
 from collapse.errors import InputError, nearest
 from collapse.grid import Grid
@@ -25,6 +25,7 @@ from collapse.models.base import Model
 from collapse.pool import NAME
 from collapse.published import Published
 from collapse.regimes.base import Regime
+from collapse.sentences import parse_claims
 from collapse.sources.base import Source
 from collapse.spec import Spec
 from collapse.sweep import Sweep

@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from collapse.claims import Records, Series, parse_series
+from collapse.claims import Records, Series
 from collapse.errors import InputError, nearest
+from collapse.sentences import parse_series
 
 if TYPE_CHECKING:
     from collapse.claims import Span

@@ -9,9 +9,10 @@ import pandas as pd
 import pytest
 
 from collapse.attribution import Factors, Ladder, attribute, climb, judges, subsets
-from collapse.claims import evaluate, parse_claims
+from collapse.claims import evaluate
 from collapse.errors import InputError
 from collapse.rng import Rng
+from collapse.sentences import parse_claims
 
 SOURCES = ("statistical", "expressivity", "approximation")
 NAMES = {(): "exact", **{some: "-".join(some) for some in subsets(SOURCES)[1:]}}

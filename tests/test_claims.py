@@ -26,12 +26,12 @@ from collapse.claims import (
     evaluate,
     mean_interval,
     median_interval,
-    parse_claims,
 )
 from collapse.errors import InputError
 from collapse.gain import loop_gain
 from collapse.metrics.base import Fact
 from collapse.rng import Rng
+from collapse.sentences import parse_claims
 
 BRANCHES = {
     "control": SimpleNamespace(first=1, last=10), "replace": SimpleNamespace(first=1, last=10),

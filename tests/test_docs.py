@@ -204,7 +204,7 @@ def test_studies_names_every_key():
 
 def test_the_claims_of_the_grammar_can_be_parsed(tmp_path):
     """Every sentence of the table, choices taken and brackets filled in, is a claim; so is the shorter one."""
-    from collapse.claims import parse_claims
+    from collapse.sentences import parse_claims
 
     (tmp_path / "digits.yaml").write_text(DIGITS)
     known = parse_study(read_yaml(tmp_path / "digits.yaml"), "digits", Path("studies/digits.yaml"))

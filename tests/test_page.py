@@ -17,7 +17,6 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from collapse.claims import parse_claims
 from collapse.data import Column, Rows, Schema
 from collapse.errors import InputError
 from collapse.grid import Grid
@@ -27,6 +26,7 @@ from collapse.published import Published
 from collapse.report import drawing, galleries, page, pictures
 from collapse.report.collect import Collected, collect
 from collapse.rng import Rng
+from collapse.sentences import parse_claims
 from collapse.spec import canonical, digest
 
 SECTIONS = ("summary", "stages", "curves", "samples", "gates", "claims", "lineage", "about")
