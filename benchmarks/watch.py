@@ -14,13 +14,13 @@ import numpy as np
 
 from benchmarks.tables import SIZES
 from collapse.data import Column, Rows, Schema
+from collapse.documents import Text
 from collapse.models.base import Model
 from collapse.models.copula import Copula
 from collapse.models.gaussian import Gaussian as GaussianModel
 from collapse.models.gmm import GMM
 from collapse.models.ngram import Ngram
 from collapse.rng import Rng
-from collapse.snapshots import Text
 from collapse.sources.gaussian import Gaussian
 from collapse.sources.mixture import Mixture
 from collapse.sources.pydoc import Pydoc

@@ -1,4 +1,4 @@
-"""Data sets as they lie: Parquet, CSV or text, read piece by piece, in the schema of a reference.
+"""Data sets as they lie: files and folders of Parquet, CSV or text; tables, read piece by piece as a reference's.
 
 A snapshot may be larger than memory. One pass over it counts what needs every row (rows, values beyond the reference's
 range, unknown categories, gaps) and keeps a fixed random sample of rows, drawn at an address, for what is dear.
@@ -6,13 +6,11 @@ range, unknown categories, gaps) and keeps a fixed random sample of rows, drawn 
 
 from __future__ import annotations
 
-import codecs
 import glob
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,27 +19,10 @@ import numpy as np
 from collapse.data import NOTHING, WHOLE, Column, Rows, Schema
 from collapse.errors import InputError, nearest
 from collapse.rng import Rng
-from collapse.watching import (
-    BLOCKS,
-    COUNT,
-    FRAME,
-    NEW,
-    VERDICTS,
-    Judged,
-    Sign,
-    Support,
-    Watch,
-    enough,
-    share,
-    step,
-    support,
-    trends,
-)
+from collapse.watching import NEW, Support, Watch, support
 
 if TYPE_CHECKING:
     import pandas as pd
-
-    from collapse.tokenisers import Tokeniser
 
 #: What a file's ending says that it is.
 ENDINGS = {".parquet": "table", ".pq": "table", ".csv": "table", ".tsv": "table", ".txt": "text", ".md": "text"}
@@ -49,10 +30,6 @@ ENDINGS = {".parquet": "table", ".pq": "table", ".csv": "table", ".tsv": "table"
 PIECE, REFERENCE, SAMPLE = 100_000, 60_000, 20_000
 #: Categories beyond which a column is a name, an identifier or prose.
 MOST = 1000
-#: Characters of text that are kept, bytes of a piece of it, and the fewest documents that are drawn from.
-TEXT, BYTES, LEAST = 2**24, 2**16, 20
-#: Tokens of a block, and of the vocabulary.
-BLOCK, VOCABULARY = 64, 4096
 
 
 @dataclass(frozen=True)
@@ -455,7 +432,7 @@ def _parquet(path: Path) -> Any:
     try:
         return pq.ParquetFile(path, memory_map=False, pre_buffer=False)
     except (pa.ArrowException, OSError, ValueError) as error:
-        raise _unreadable(path, "Parquet", error) from None
+        raise unreadable(path, "Parquet", error) from None
 
 
 def _separator(path: Path) -> str:
@@ -469,10 +446,11 @@ def _csv_header(path: Path) -> list[str]:
         with open(path, encoding="utf-8-sig", newline="") as file:
             return next(csv.reader(file, delimiter=_separator(path)), [])
     except (csv.Error, OSError, UnicodeDecodeError) as error:
-        raise _unreadable(path, "CSV", error) from None
+        raise unreadable(path, "CSV", error) from None
 
 
-def _unreadable(path: Path, what: str, error: Exception) -> InputError:
+def unreadable(path: Path, what: str, error: Exception) -> InputError:
+    """Return the one line on a file that is not ``what`` its ending says."""
     text = " ".join(str(error.strerror if isinstance(error, OSError) and error.strerror else error).split())
     return InputError(f"{path}: is not readable {what} ({text[:160].rstrip('.')}); mend the file, or export it again")
 
@@ -499,7 +477,7 @@ def _parquet_pieces(path: Path, names: list[str]) -> Iterator[pd.DataFrame]:
         for batch in file.iter_batches(PIECE, columns=names):
             yield batch.to_pandas(strings_to_categorical=True, ignore_metadata=True)
     except (pa.ArrowException, OSError, ValueError) as error:
-        raise _unreadable(path, "Parquet", error) from None
+        raise unreadable(path, "Parquet", error) from None
 
 
 def _csv_pieces(path: Path, names: list[str]) -> Iterator[pd.DataFrame]:
@@ -517,342 +495,4 @@ def _csv_pieces(path: Path, names: list[str]) -> Iterator[pd.DataFrame]:
     except pd.errors.EmptyDataError:
         return
     except (pd.errors.ParserError, OSError, ValueError) as error:  # UnicodeDecodeError is a ValueError
-        raise _unreadable(path, "CSV", error) from None
-
-
-# ----------------------------------------------------------------------------------------------- text
-
-
-@dataclass(frozen=True, eq=False)
-class DocumentBank:
-    """A bank of whole documents, as tokens: what is drawn is documents, cut into blocks of one length.
-
-    Tokens come in bursts, and documents have subjects: single blocks would vary less than new text does.
-    """
-
-    documents: list[np.ndarray]
-    schema: Schema
-
-    @cached_property
-    def n(self) -> int:
-        """Return how many blocks they make."""
-        return sum(map(len, self.documents)) // BLOCK
-
-    def draw(self, m: int, rng: Rng) -> Rows:
-        """Return ``m`` blocks of documents in random order."""
-        return cut(self.documents, self.schema, m, rng)
-
-
-def cut(documents: list[np.ndarray], schema: Schema, m: int, rng: Rng) -> Rows:
-    """Return at most ``m`` blocks (R = 1) of ``documents`` in random order, joined and cut."""
-    held, size = [], 0
-    for place in rng.generator().permutation(len(documents)):
-        held.append(documents[place])
-        size += len(documents[place])
-        if size >= m * BLOCK:
-            break
-    tokens = np.concatenate(held)[: min(m, size // BLOCK) * BLOCK].reshape(1, -1, BLOCK)
-    return Rows(schema, {schema.columns[0].name: tokens})
-
-
-@dataclass(frozen=True, eq=False)
-class Text:
-    """A reference text: its documents, divided, and the tokeniser that was made from those of the frame."""
-
-    bank: DocumentBank
-    reference: Rows
-    real: Rows
-    tokeniser: Tokeniser
-    n: int
-    frozen: list[np.ndarray]
-    left_out: dict[str, str] = field(default_factory=dict)
-    ranges: dict[str, tuple[float, float]] = field(default_factory=dict)
-
-    @staticmethod
-    def read(reference: Snapshot, groups: Sequence[str] = (), drop: Sequence[str] = ()) -> Text:
-        """Return the reference; text has no columns, and so neither ``groups`` nor ``drop``.
-
-        Raises
-        ------
-        InputError
-            If a file is not UTF-8 or there is no text.
-        """
-        if groups or drop:
-            raise InputError(f"{'--groups' if groups else '--drop'}: {reference.name} is text, and has no columns; "
-                             f"leave it out")
-        return Text.of(documents(reference), reference.name)
-
-    @staticmethod
-    def of(texts: list[str], where: str) -> Text:
-        """Return the reference that ``texts``, one a document, make."""
-        from collapse import tokenisers
-
-        texts = list(dict.fromkeys(texts))
-        if len(texts) < LEAST:
-            raise InputError(f"{where}: has {len(texts)} documents, and whole ones are drawn; give at least {LEAST}, a "
-                             f"file, a line or a paragraph each")
-        order = Rng("watch", "documents", len(texts)).generator().permutation(len(texts))
-        ends = np.cumsum([len(texts[place]) for place in order])
-        ends = ends / ends[-1]
-        parts = [[texts[place] for place in part] for part in np.split(order, np.searchsorted(ends, [1 / 6, 1 / 3]))]
-        # from the frame's documents alone: to it the bank's are as new as a snapshot's
-        tokeniser = tokenisers.make("bpe", parts[0] + parts[1], VOCABULARY)
-        schema = Schema((Column("text", "text", tokeniser.vocabulary, (BLOCK,), end=tokeniser.end),))
-        own, other, bank = ([tokeniser.encode([text]) for text in part] for part in parts)
-        rng = Rng("watch", "cut")
-        made = DocumentBank(bank, schema)
-        rows = [cut(part, schema, most, rng.at(name))
-                for part, most, name in ((own, FRAME, "reference"), (other, COUNT, "real"))]
-        return Text(made, rows[0], rows[1], tokeniser, rows[0].n + rows[1].n + made.n, own + other)
-
-    @property
-    def schema(self) -> Schema:
-        """Return the schema of a block."""
-        return self.bank.schema
-
-    def watch(self, rate: float, snapshots: int, groups: tuple[tuple[str, ...], ...]) -> Watch:
-        """Return the watch over this reference."""
-        level = share(rate, snapshots)
-        enough(self.n, level, 1, rate, snapshots, f"blocks of {BLOCK} tokens")
-        return Watch.held(self.reference, self.real, self.bank, level)
-
-    def admit(self, snapshot: Snapshot) -> None:
-        """Refuse nothing: any text is text."""
-
-    @cached_property
-    def _own(self) -> set[bytes]:
-        """Return the documents of the frame, as tokens: what a snapshot has of them is set aside, for it is known."""
-        return {document.tobytes() for document in self.frozen}
-
-    def read_as(self, snapshot: Snapshot, m: int = BLOCKS) -> tuple[Rows, int, list[Support]]:
-        """Return blocks of a snapshot at random, how many its text makes, and no new support.
-
-        Raises
-        ------
-        InputError
-            If it is not UTF-8, or too short for one block.
-        """
-        return self.blocks(documents(snapshot), snapshot.name, m)
-
-    def blocks(self, texts: list[str], where: str, m: int = BLOCKS) -> tuple[Rows, int, list[Support]]:
-        """Return what :meth:`read_as` does, of documents."""
-        tokens = [self.tokeniser.encode([text]) for text in _once(texts)]
-        fresh = [document for document in tokens if document.tobytes() not in self._own]
-        n, tokens = sum(map(len, tokens)) // BLOCK, fresh if len(fresh) >= LEAST else tokens
-        if not n or sum(map(len, tokens)) < BLOCK:
-            raise InputError(f"{where}: has {sum(map(len, tokens))} tokens, less than a block of {BLOCK}; give more "
-                             f"text")
-        return cut(tokens, self.schema, m, Rng("watch", "snapshot")), n, []
-
-
-def _once(texts: list[str]) -> list[str]:
-    """Return each document once, unless most are copies: then that is what the text is.
-
-    Real collections hold some documents twice, and a bootstrap of one does; word groups would all seem to repeat.
-    """
-    different = list(dict.fromkeys(texts))
-    return different if 2 * len(different) >= len(texts) else texts
-
-
-def documents(data: Snapshot) -> list[str]:
-    """Return the documents of text files: what blank lines part, or lines where there are few of those.
-
-    Of more than 16 MB of text a fixed random part is kept, in pieces of 64 KB.
-
-    Raises
-    ------
-    InputError
-        If a file is not UTF-8 (the file and the byte), or there is no text.
-    """
-    texts: list[str] = []
-    total = sum(path.stat().st_size for path in data.files)
-    for path in data.files:
-        for text in _stretches(path, total):
-            parts = [part for part in re.split(r"\n[^\S\n]*\n\s*", text) if part.strip()]
-            texts += parts if len(parts) >= LEAST or len(data.files) >= LEAST else \
-                [line for line in text.split("\n") if line.strip()]
-    if not texts:
-        raise InputError(f"{data.name}: holds no text; give files with some")
-    return texts
-
-
-def _stretches(path: Path, total: int) -> Iterator[str]:
-    """Yield the text of a file, or stretches of it at random where all files have more than is kept."""
-    size = path.stat().st_size
-    decoder = codecs.getincrementaldecoder("utf-8")()
-    part = min(1.0, TEXT / max(total, 1))
-    count = max(1, -(-size // BYTES))
-    chosen = set(Rng("watch", "text", size).generator().permutation(count)[: max(1, round(part * count))].tolist())
-    held, place = [], 0
-    try:
-        with open(path, "rb") as file:
-            for number in range(count):
-                piece = file.read(BYTES)
-                text = decoder.decode(piece, final=number == count - 1)
-                if part >= 1:
-                    held.append(text)
-                elif number in chosen:
-                    yield text[text.find("\n") + 1 : text.rfind("\n") + 1] or text
-                place += len(piece)
-    except UnicodeDecodeError as error:
-        byte = place - (len(error.object) - len(piece)) + error.start
-        raise InputError(f"{path}: is not UTF-8: byte {byte} is 0x{error.object[error.start]:02x}; convert the file") \
-            from None
-    except OSError as error:
-        raise _unreadable(path, "text", error) from None
-    if held:
-        yield "".join(held).removeprefix("\ufeff").replace("\r\n", "\n")
-
-
-def read(reference: Snapshot, groups: Sequence[str] = (), drop: Sequence[str] = ()) -> Table | Text:
-    """Return a reference, frozen.
-
-    Raises
-    ------
-    InputError
-        If it cannot be read, or has not what is asked for.
-    """
-    return (Text if reference.kind == "text" else Table).read(reference, groups, drop)
-
-
-# --------------------------------------------------------------------------------------------- series
-
-
-@dataclass(frozen=True, eq=False)
-class Seen:
-    """One snapshot of a series: its rows, the verdict, and what changed since the one before."""
-
-    name: str
-    rows: int
-    judged: Judged
-    step: list[dict[str, Any]]
-
-    def plain(self) -> dict[str, Any]:
-        """Return plain data for JSON."""
-        judged = self.judged
-        whole = {metric: {"value": _plain(value), **_band(judged.bands.get((metric, "")))}
-                 for (metric, feature), value in judged.values.items() if not feature}
-        return {"snapshot": self.name, "rows": self.rows, "measured": judged.measured, "verdict": judged.verdict,
-                "signs": [_sign(sign) for sign in judged.signs],
-                "new": [{"column": s.column, "what": s.what, "rows": s.rows, "p": _plain(s.p)} for s in judged.support],
-                "moved_back": None if judged.shape is None else [_sign(sign) for sign in judged.shape],
-                "step": [{key: _plain(value) for key, value in item.items()} for item in self.step[:10]],
-                "metrics": whole}
-
-
-@dataclass(frozen=True, eq=False)
-class Series:
-    """A series of snapshots, held against one reference."""
-
-    reference: str
-    reference_rows: int
-    unit: str
-    rate: float
-    planned: int
-    left_out: dict[str, str]
-    watch: Watch
-    seen: tuple[Seen, ...]
-
-    @property
-    def verdict(self) -> str:
-        """Return the verdict on the newest snapshot: what a schedule acts on."""
-        return self.seen[-1].judged.verdict
-
-    @property
-    def code(self) -> int:
-        """Return the exit code of the newest snapshot's verdict."""
-        return VERDICTS[self.verdict]
-
-    @cached_property
-    def since(self) -> str:
-        """Return the first snapshot from which on none was healthy, '' if the newest is."""
-        first = ""
-        for one in reversed(self.seen):
-            if one.judged.verdict == "healthy":
-                break
-            first = one.name
-        return first
-
-    @cached_property
-    def trends(self) -> list[dict[str, Any]]:
-        """Return the trend of each headline metric."""
-        return trends([one.judged for one in self.seen])
-
-    def plain(self) -> dict[str, Any]:
-        """Return plain data for JSON."""
-        return {"verdict": self.verdict, "since": self.since or None, "exit_code": self.code,
-                "reference": self.reference, "reference_rows": self.reference_rows, "unit": self.unit,
-                "rate": self.rate, "over_snapshots": self.planned, "level": self.watch.level,
-                "draws": self.watch.draws, "left_out": self.left_out,
-                "trends": [{key: _plain(value) for key, value in item.items()} for item in self.trends],
-                "snapshots": [one.plain() for one in self.seen]}
-
-
-def _plain(value: Any) -> Any:
-    return (float(f"{value:.6g}") if np.isfinite(value) else None) if isinstance(value, float) else value
-
-
-def _band(band: tuple[float, float] | None) -> dict[str, float | None]:
-    low, high = band or (np.nan, np.nan)
-    return {"low": _plain(float(low)), "high": _plain(float(high))}
-
-
-def _sign(sign: Sign) -> dict[str, Any]:
-    return {"metric": sign.metric, "feature": sign.feature, "value": _plain(sign.value), "low": _plain(sign.low),
-            "high": _plain(sign.high), "score": _plain(sign.score), "says": sign.role}
-
-
-#: Rows of which anything can be said.
-FEWEST = 30
-
-
-def survey(reference: Snapshot, snapshots: Sequence[Snapshot], rate: float = 0.01,
-           groups: tuple[tuple[str, ...], ...] = (), drop: Sequence[str] = (), planned: int = 0,
-           progress: Callable[[str], None] | None = None) -> Series:
-    """Judge a series of snapshots against a reference. All are read, and refused if need be, before one is measured.
-
-    Parameters
-    ----------
-    rate
-        Chance that any of all snapshots is called anything but healthy if all are.
-    groups, drop
-        Groupings by category columns; columns that are not looked at.
-    planned
-        Snapshots that the rate covers, where more are to come; at least those that are there.
-    progress
-        Told what is being done.
-
-    Raises
-    ------
-    InputError
-        If anything cannot be read, has another schema, is empty, or the reference is too small for the rate.
-    """
-    said = progress or (lambda text: None)
-    other = next((one for one in snapshots if one.kind != reference.kind), None)
-    if other is not None:
-        raise InputError(f"{other.name}: is {_called(other)}, but the reference is {_called(reference)}; give one kind")
-    said(f"reading {reference.name}")
-    real = read(reference, [name for names in groups for name in names], drop)
-    for one in snapshots:
-        real.admit(one)
-    planned = max(planned, len(snapshots))
-    watch = real.watch(rate, planned, groups)
-    held = []
-    for one in snapshots:
-        said(f"reading {one.name}")
-        rows, n, new = real.read_as(one, min(SAMPLE, 2 * watch.most))
-        if rows.n < FEWEST:
-            raise InputError(f"{one.name}: has {rows.n} {'blocks' if one.kind == 'text' else 'rows'}; a verdict takes "
-                             f"{FEWEST} or more")
-        held.append((one.name, rows, n, new))
-    seen: list[Seen] = []
-    for (name, rows, n, new), m in zip(held, watch.sizes([rows.n for _, rows, _, _ in held]), strict=True):
-        said(f"measuring {name} at {m:,} rows")
-        judged = watch.judge(rows, m, new, real.ranges)
-        seen.append(Seen(name, n, judged, step(judged, seen[-1].judged) if seen else []))
-    unit = f"blocks of {BLOCK} tokens" if reference.kind == "text" else "rows"
-    return Series(reference.name, real.n, unit, rate, planned, real.left_out, watch, tuple(seen))
-
-
-def _called(data: Snapshot) -> str:
-    return "text" if data.kind == "text" else "a table"
+        raise unreadable(path, "CSV", error) from None

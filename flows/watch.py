@@ -11,7 +11,7 @@ from pathlib import Path
 from collapse import snapshots
 from collapse.errors import InputError
 from collapse.pool import put, staging, write_text
-from collapse.snapshots import Seen, Series
+from collapse.survey import Seen, Series, survey
 
 #: The page, unless told otherwise, and what stands beside it: the series as data.
 PAGE = Path("reports/watch/index.html")
@@ -38,7 +38,7 @@ def look(reference: Path, words: Sequence[str], *, rate: float = 0.01, groups: S
     if suite is not None and real.kind == "text":
         raise InputError("--suite: expectations are of columns, and text has none; leave it out")
     found = snapshots.find(words)
-    series = snapshots.survey(real, found, rate, crossed, drop, planned, _say if aloud else None)
+    series = survey(real, found, rate, crossed, drop, planned, _say if aloud else None)
     if aloud:
         _say("")
     if page is not None:

@@ -17,7 +17,7 @@ from scipy import stats
 
 from benchmarks import watch as bench
 from benchmarks.project import ROOT
-from collapse import snapshots, watching
+from collapse import documents, snapshots, survey, watching
 from collapse.errors import InputError
 from collapse.rng import Rng
 from collapse.watching import Bands, Judged, Watch, needed, role, share
@@ -50,8 +50,8 @@ def folder(tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def series(folder) -> snapshots.Series:
-    return snapshots.survey(snapshots.whole(folder / "real.csv"), snapshots.find([str(folder / "snaps")]),
+def series(folder) -> survey.Series:
+    return survey.survey(snapshots.whole(folder / "real.csv"), snapshots.find([str(folder / "snaps")]),
                             groups=(("region",),))
 
 
@@ -160,9 +160,9 @@ def test_text_of_another_kind_is_seen(tmp_path):
     (tmp_path / "a-clean.txt").write_text(text(120, weight))
     (tmp_path / "b-poor.txt").write_text(text(120, weight**2))
     real = snapshots.whole(tmp_path / "real.txt")
-    found = snapshots.survey(real, snapshots.find([str(tmp_path / "[ab]-*.txt")]))
+    found = survey.survey(real, snapshots.find([str(tmp_path / "[ab]-*.txt")]))
     assert [one.judged.verdict for one in found.seen] == ["healthy", "late"]
-    again = snapshots.survey(real, [real])  # a text is no sign of the collapse of itself
+    again = survey.survey(real, [real])  # a text is no sign of the collapse of itself
     assert again.verdict == "healthy"
 
 
@@ -187,7 +187,7 @@ def test_new_categories_are_drift(tmp_path, folder):
     data = table(M, 8)
     data.loc[data.index[:40], "region"] = "Atlantis"
     data.to_csv(tmp_path / "new.csv", index=False)
-    found = snapshots.survey(snapshots.whole(folder / "real.csv"), snapshots.find([str(tmp_path / "new.csv")]))
+    found = survey.survey(snapshots.whole(folder / "real.csv"), snapshots.find([str(tmp_path / "new.csv")]))
     assert found.verdict == "drifted"
     assert "Atlantis" in found.seen[0].judged.support[0].what
 
@@ -280,7 +280,7 @@ def test_bad_snapshots_are_one_line_before_anything_is_measured(tmp_path, folder
     make(tmp_path)
     monkeypatch.setattr(Watch, "measure", lambda *_: pytest.fail("measured"))
     with pytest.raises(InputError, match=re.escape(message)) as caught:
-        snapshots.survey(snapshots.whole(folder / "real.csv"), snapshots.find([str(tmp_path / name)]))
+        survey.survey(snapshots.whole(folder / "real.csv"), snapshots.find([str(tmp_path / name)]))
     assert "\n" not in str(caught.value)
 
 
@@ -288,13 +288,13 @@ def test_a_reference_that_is_too_small_says_what_it_takes(tmp_path, folder):
     table(200, 1).to_csv(tmp_path / "small.csv", index=False)
     found = snapshots.find([str(folder / "snaps")])
     with pytest.raises(InputError, match=r"has 200 rows, and a false-alarm rate of 0\.01 over 4 .* takes 960: "):
-        snapshots.survey(snapshots.whole(tmp_path / "small.csv"), found)
+        survey.survey(snapshots.whole(tmp_path / "small.csv"), found)
 
 
 def test_text_that_is_not_utf8_names_the_byte(tmp_path):
     (tmp_path / "bad.txt").write_bytes(b"a" * 100_000 + b"\xff" + b"b" * 10)
     with pytest.raises(InputError, match="not UTF-8: byte 100000 is 0xff"):
-        snapshots.documents(snapshots.whole(tmp_path / "bad.txt"))
+        documents.documents(snapshots.whole(tmp_path / "bad.txt"))
 
 
 # --------------------------------------------------------------------------------------- command, suite
@@ -357,7 +357,7 @@ def test_memory_does_not_grow_with_the_file(folder, tmp_path):
         for _ in range(3):
             writer.write_table(data, row_group_size=100_000)
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    real = snapshots.read(snapshots.whole(folder / "real.csv"))
+    real = survey.read(snapshots.whole(folder / "real.csv"))
     rows, n, _ = real.read_as(snapshots.whole(tmp_path / "big.parquet"), 2_000)
     assert n == 1_500_000
     assert rows.n == snapshots.SAMPLE

@@ -9,7 +9,7 @@ import numpy as np
 
 from collapse.metrics import facts
 from collapse.report.page import _asset, number
-from collapse.snapshots import Seen, Series
+from collapse.survey import Seen, Series
 from collapse.watching import TRENDS, VERDICTS, Sign
 
 MEANINGS = {
