@@ -1,7 +1,7 @@
 """Prefect flows, one per file, each runnable as `python -m flows.NAME`.
 
 Importing this package settles the process before any number is computed: no telemetry, one thread for
-linear algebra, and one set of CPU instructions, so that two machines of one platform make the same bytes.
+linear algebra, and one set of CPU instructions, so that two machines with one kind of CPU make the same bytes.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ if platform.machine() in {"x86_64", "AMD64"}:
         "OPENBLAS_CORETYPE": "Haswell",
         "ATEN_CPU_CAPABILITY": "avx2",
         "ONEDNN_MAX_CPU_ISA": "AVX2",
-        "MKL_CBWR": "AVX2",
+        "MKL_CBWR": "AVX2",  # ignored on AMD, where torch rounds otherwise than on Intel
         "NPY_DISABLE_CPU_FEATURES": "X86_V4 AVX512_ICL AVX512_SPR",
     }
 
