@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 #: Run only when named.
-LONG = ("soak", "mutations")
+LONG = ("soak", "mutations", "verdicts")
 
 
 def main() -> None:

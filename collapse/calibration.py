@@ -23,7 +23,7 @@ and yet may differ in 3/f of fresh fits (rule of three). One replicate alone is 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import cache, cached_property
 from typing import TYPE_CHECKING, Any
@@ -32,6 +32,7 @@ import numpy as np
 
 from collapse.data import Rows
 from collapse.rng import BLOCK, Rng
+from collapse.verdict import LATE, STAGES, Sign, Verdict, decide, role, staged, verdict
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -42,14 +43,6 @@ if TYPE_CHECKING:
     from collapse.models.base import Model
     from collapse.pool import RealData
 
-#: Which metrics decide the stage, by what they speak of.
-STAGED: dict[str, tuple[str, ...]] = {
-    "tails": ("tail_ratio", "token_alive"),
-    "spread": ("variance_ratio", "entropy_ratio", "simpson_ratio", "token_entropy_ratio"),
-    "modes": ("modes_alive", "label_entropy_ratio"),
-}
-#: From the gravest; a node is in the first whose signs it shows.
-STAGES = ("late", "distorted", "early", "healthy")
 #: Fits below which a band is a tolerance interval, and the confidence of that.
 FEW, CONFIDENCE = 30, 0.95
 #: Draws of the median of R fits that tell its distribution.
@@ -206,49 +199,44 @@ def bent(q: float, skew: float) -> float:
 # ------------------------------------------------------------------------------------------- stages
 
 
-def judged(names: Iterable[str]) -> tuple[str, ...]:
-    """Return those of ``names`` that decide the stage."""
-    present = set(names)
-    return tuple(name for metrics in STAGED.values() for name in metrics if name in present)
-
-
 def stage(
-    values: Mapping[str, np.ndarray], bands: Bands, generations: int, kind: str = "model"
-) -> tuple[str, list[str]]:
-    """Return the stage of a node from the medians over its replicates, and the stage of each replicate alone.
+    values: Mapping[str, np.ndarray], bands: Bands, generations: int, kind: str = "model", late: float = LATE
+) -> tuple[Verdict, list[str]]:
+    """Return the verdict on a node from the medians over its replicates, and the stage of each replicate alone.
 
     Parameters
     ----------
     values
-        Whole-sample values (R,) by metric; those not in :data:`STAGED`, or not calibrated, are passed over.
+        Whole-sample values (R,) by metric; those not in :data:`collapse.verdict.STAGED`, or not calibrated, are passed
+        over.
     generations
         Generations of the branch: with the judged metrics they make the cells of one family-wise level.
     kind
         'model' for a generation, 'real' for the real node.
+    late
+        Share of what control keeps below which a loss of spread or modes is material.
 
-    ``late``: spread or modes below their band. Otherwise ``distorted``: tails or spread above it. Otherwise
-    ``early``: tails below it, the bulk inside. Otherwise ``healthy``. Loss of the bulk comes first because it
-    drags the tails with it either way; inflation before loss of tails, because the mean over regions hides neither.
+    The rule is that of :mod:`collapse.verdict`. A value that is no number is below its band, in a median as alone.
     """
-    names = judged(set(values) & bands.metrics(kind))
+    names = staged(set(values) & bands.metrics(kind))
+    if not names:
+        return Verdict("healthy", None, (), ()), ["healthy"] * len(next(iter(values.values()), ()))
     cells = max(len(names) * generations, 1)
-    arrays = {name: np.atleast_1d(values[name]) for name in names}
-    replicates = len(next(iter(arrays.values()))) if arrays else 0
-    whole = {name: bands.band(name, kind=kind, replicates=replicates, cells=cells) for name in names}
-    alone = {name: bands.band(name, kind=kind, replicates=1, cells=cells) for name in names}
-    node = _stage({name: whole[name].side(float(np.median(arrays[name]))) for name in names})
-    return node, [_stage({name: alone[name].side(float(arrays[name][r])) for name in names}) for r in range(replicates)]
+    table = np.stack([np.atleast_1d(np.asarray(values[name], dtype=float)) for name in names])  # (M, R)
+    whole = [bands.band(name, kind=kind, replicates=table.shape[1], cells=cells) for name in names]
+    alone = [bands.band(name, kind=kind, replicates=1, cells=cells) for name in names]
+    signs = []
+    for name, band, value in zip(names, whole, middle(table, axis=1), strict=True):
+        side = band.side(float(value))
+        if side != "inside" and role(name, "", side):
+            signs.append(Sign(name, "", float(value), band.low, band.high, band.center, role(name, "", side)))
+    codes = decide(names, table, *([getattr(band, end) for band in alone] for end in ("low", "high", "center")), late)
+    return verdict(signs, late), [STAGES[code] for code in codes]
 
 
-def _stage(sides: Mapping[str, str]) -> str:
-    def shows(side: str, *groups: str) -> bool:
-        return any(sides.get(name) == side for group in groups for name in STAGED[group])
-
-    if shows("below", "spread", "modes"):
-        return "late"
-    if shows("above", "tails", "spread"):
-        return "distorted"
-    return "early" if shows("below", "tails") else "healthy"
+def middle(values: np.ndarray, axis: int) -> np.ndarray:
+    """Return the median, of which what is no number counts as the least."""
+    return np.median(np.where(np.isnan(values), -np.inf, values), axis=axis)
 
 
 # ----------------------------------------------------------------------------------------- calibrate

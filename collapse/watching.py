@@ -68,7 +68,7 @@ BEYOND = 37.0
 #: Snapshots that a trend takes, the confidence of its interval, and the metrics that get one.
 LEAST_TREND, CONFIDENCE = 4, 0.95
 TRENDS = ("tail_ratio", "variance_ratio", "entropy_ratio", "simpson_ratio", "association_ratio", "w1", "category_tv",
-          "token_entropy_ratio", "token_alive", "rare_token_ratio", "sample_perplexity")
+          "effective_tokens", "token_alive", "rare_token_ratio", "sample_perplexity")
 
 Key = tuple[str, str]
 

@@ -317,7 +317,7 @@ def test_digits_controls_are_healthy_and_replace_is_not() -> None:
     frame = Frame.freeze(reference, bank, (), 300)
     real = RealData.from_bank("digits-real", Part.of(bank.head(300), "digits-real", 0, synthetic=False), bank)
     bands = Bands(floor(ClassGaussians(), real, rows.schema, 300, 300, 60, frame, rng.at("calibration")))
-    other = {"simpson_ratio", "token_alive", "token_entropy_ratio"}  # of categories and of text
+    other = {"simpson_ratio", "token_alive", "effective_tokens"}  # of categories and of text
     assert set(judged(bands.metrics())) == {name for names in STAGED.values() for name in names} - other
     controls = class_gaussians(real.draw(300, 120, rng.at("pool")), 300, rng.at("control"))
     bad = alarms(measured(controls, frame), bands, 8, 5)  # 3 runs of 8 generations of 5 replicates

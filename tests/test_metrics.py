@@ -250,7 +250,7 @@ def test_label_metrics_equal_a_nearest_neighbour_classifier(digits: tuple[Frame,
         back = KNeighborsClassifier(1).fit(y, truth).predict(x)
         assert values["label_agreement", ""][r] == pytest.approx(np.mean(back == said))
         share = np.bincount(said) / len(said)
-        assert values["label_entropy_ratio", ""][r] == pytest.approx(
+        assert values["effective_classes", ""][r] == pytest.approx(
             stats.entropy(share) / stats.entropy(np.bincount(truth)))
         assert values["class_share", "8"][r] == pytest.approx(share[8] / np.mean(truth == 8))
 
@@ -261,7 +261,7 @@ def test_labels_that_are_handed_over_hide_no_lost_mode(digits: tuple[Frame, Rows
     three = frame.reference["image"][0][frame.reference["label"][0] == 3]
     blind = Rows(sample.schema, {"image": three[np.arange(sample.n) % len(three)][None], "label": sample["label"][:1]})
     values = found(Labels(), blind, frame)
-    assert values["label_entropy_ratio", ""][0] > 0.95
+    assert values["effective_classes", ""][0] > 0.95
     assert values["modes_alive", ""][0] == pytest.approx(0.1)
     assert values["tstr_accuracy", ""][0] < 0.4
 

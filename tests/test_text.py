@@ -439,7 +439,7 @@ def measured(sample: Rows, frame: Frame) -> dict[tuple[str, str], np.ndarray]:
 
 def test_fresh_real_text_has_the_ideal_values(frame):
     found = measured(rows_of(markov(400, 20, seed=7, replicates=8), 8), frame)
-    for metric in ("token_entropy_ratio", "distinct_1", "distinct_2", "vocabulary_coverage", "sample_perplexity",
+    for metric in ("effective_tokens", "distinct_1", "distinct_2", "vocabulary_coverage", "sample_perplexity",
                    "compression_ratio"):
         assert found[metric, ""].mean() == pytest.approx(1, abs=0.05), metric
     assert found["perplexity_tail", "low"].mean() == pytest.approx(1, abs=0.35)
@@ -453,7 +453,7 @@ def test_one_phrase_over_and_over_has_collapsed(frame):
     assert found["vocabulary_coverage", ""][0] == pytest.approx(0.5, abs=0.01)
     assert found["repeated_4grams", ""][0] == pytest.approx(12 / 17)
     assert found["self_bleu", ""][0] == pytest.approx(1) and found["compression_ratio", ""][0] < 0.1
-    assert found["token_entropy_ratio", ""][0] < 0.9 and found["distinct_3", ""][0] < 0.1
+    assert found["effective_tokens", ""][0] < 0.9 and found["distinct_3", ""][0] < 0.1
 
 
 def test_rows_of_the_bank_are_copies(frame):

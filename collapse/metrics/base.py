@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 import numpy as np
@@ -14,12 +14,19 @@ if TYPE_CHECKING:
     from collapse.metrics.frame import Frame
 
 
+#: What a value outside its band speaks of (:mod:`collapse.verdict`): loss of the bulk (spread, modes) or at its edge
+#: (tails), gain of either, a change of meaning or shape, a change of place; '' is no sign.
+Role = Literal["", "spread lost", "modes lost", "tails lost", "gained", "changed", "moved"]
+
+
 @dataclass(frozen=True)
 class Fact:
     """What a metric's values mean.
 
     ``family`` groups metrics; ``ideal`` is the value of a perfect generator; ``collapse`` is the side on
-    which collapse lies; ``meaning`` says what both ends mean, in one line; ``source`` cites the definition.
+    which collapse lies; ``meaning`` says what both ends mean, in one line; ``source`` cites the definition. ``below``
+    and ``above`` say what a value on that side of its band is a sign of. A metric with a role must not depend on where
+    the sample lies, unless it is the place that it speaks of.
     """
 
     family: Literal["spread", "modes", "drift", "tails", "fidelity", "labels", "groups", "fit"]
@@ -29,6 +36,12 @@ class Fact:
     source: str
     #: Whether d(t, t−1) is measured too, under the name NAME_step.
     step: bool = False
+    below: Role = ""
+    above: Role = ""
+    #: Of what is held against the words of the reference: a change of subject lowers it without any loss.
+    anchored: bool = False
+    #: The roles of a part that speaks of something else than the whole.
+    parts: Mapping[str, tuple[Role, Role]] = field(default_factory=dict, hash=False)
 
 
 @dataclass(frozen=True)

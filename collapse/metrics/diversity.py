@@ -25,25 +25,27 @@ class Diversity(Metric):
 
     kind = "diversity"
     facts: ClassVar[dict[str, Fact]] = {
-        "token_entropy_ratio": Fact(
+        "effective_tokens": Fact(
             "spread", 1.0, "below",
-            "Shannon entropy of the tokens over that of as much real text; 1.0: as even, 0.0: one token",
-            "Shannon 1948"),
+            "effective number of tokens exp(H) over that of as much real text (Hill number of order 1); 1.0: as many, "
+            "0.5: half as many, 0.0: one of very many",
+            "Hill 1973, Ecology 54:427; Shannon 1948", below="spread lost", above="gained"),
         "type_token_ratio": Fact(
             "spread", 1.0, "below",
             f"different tokens in segments of {SEGMENT:,} tokens over those in real segments; 1.0: as many, 0.0: one "
             "token",
-            "Johnson 1944, Psychol Monogr 56:1 (mean segmental type–token ratio)"),
+            "Johnson 1944, Psychol Monogr 56:1 (mean segmental type–token ratio)",
+            below="spread lost", above="gained"),
         **{f"distinct_{k}": Fact(
             "spread", 1.0, "below",
             f"different {name} of the sample over those of as much real text; 1.0: as many, 0.0: none but one",
-            "Li et al. 2016, NAACL (distinct-n)") for k, name in ((1, "tokens"), (2, "pairs of tokens"),
+            "Li et al. 2016, NAACL (distinct-n)", below="spread lost", above="gained") for k, name in ((1, "tokens"), (2, "pairs of tokens"),
                                                                 (3, "triples of tokens"))},
         "zipf_exponent": Fact(
             "spread", 1.0, "above",
             "minus the slope of log frequency on log rank, over the ranks that are common in real text (least squares "
             "at even steps of log rank); about 1.0 in natural text, 0.0: all as common, above: the most common gain",
-            "Zipf 1949, Human Behavior and the Principle of Least Effort"),
+            "Zipf 1949, Human Behavior and the Principle of Least Effort", below="gained", above="spread lost"),
     }
 
     def applies(self, schema: Schema) -> bool:
@@ -53,7 +55,7 @@ class Diversity(Metric):
         text = frozen(frame)
         m = min(sample.n, len(text.other))
         tokens, real = text.tokens(sample)[:, :m], text.other[None, :m]
-        yield Measurement("token_entropy_ratio", "", _entropy(tokens, text) / _entropy(real, text))
+        yield Measurement("effective_tokens", "", np.exp(_entropy(tokens, text) - _entropy(real, text)))
         yield Measurement("type_token_ratio", "", segmental(tokens) / segmental(real))
         for k in (1, 2, 3):
             yield Measurement(f"distinct_{k}", "", _distinct(tokens, k) / _distinct(real, k))

@@ -25,9 +25,16 @@ class Drift(Metric):
         "mean_shift": Fact(
             "drift", 0.0, "above",
             "distance of the mean from the reference's, root mean square over the coordinates, in reference "
-            "standard deviations; 0.0: in place",
+            "standard deviations, and column by column; 0.0: in place",
             "Shumailov et al. 2024, Nature 631",
-            step=True,
+            step=True, above="moved",
+        ),
+        "shape_distance": Fact(
+            "drift", 0.0, "above",
+            "energy_distance of the sample moved back to where the reference lies, where it has clearly moved: what of "
+            "the distance is no shift; 0.0: same shape",
+            "Székely & Rizzo 2013, J Stat Plan Inference 143:1249",
+            above="changed",
         ),
         "w1": Fact(
             "drift", 0.0, "above",
@@ -67,13 +74,13 @@ class Drift(Metric):
             "mean over columns that may lack values of the change of their missing share; 0.0: as often missing, 1.0: "
             "always instead of never",
             "Levin & Peres 2017, ch. 4 (the total variation of one event)",
-            step=True,
+            step=True, above="moved",
         ),
         "category_tv": Fact(
             "drift", 0.0, "above",
             "mean over category columns of the total variation ½Σ|p − q|; 0.0: same shares, 1.0: disjoint",
             "Levin & Peres 2017, Markov Chains and Mixing Times, ch. 4",
-            step=True,
+            step=True, above="moved",
         ),
     }
 
@@ -81,7 +88,10 @@ class Drift(Metric):
         return bool(schema.numeric or schema.categorical)
 
     def measure(self, sample: Rows, frame: Frame) -> Iterator[Measurement]:
-        return _distances(frame.view(sample), frame.own, frame, frame.names)
+        view = frame.view(sample)
+        yield from _distances(view, frame.own, frame, frame.names)
+        if frame.space.axes.shape[1]:
+            yield Measurement("shape_distance", "", _discrepancies(view.placed, frame.own, frame)[0])
 
     def step(self, sample: Rows, previous: Rows, frame: Frame) -> Iterator[Measurement]:
         for found in _distances(frame.view(sample), frame.view(previous), frame, ()):
@@ -94,6 +104,8 @@ def _distances(view: View, other: View, frame: Frame, names: tuple[str, ...]) ->
     if frame.names:
         shift = view.mean(_known(view)) - other.mean(_known(other))  # (R, p)
         yield Measurement("mean_shift", "", np.sqrt(np.square(shift).mean(axis=1)))
+        if len(names) > 1:
+            yield from (Measurement("mean_shift", name, np.abs(shift[:, place])) for place, name in enumerate(names))
         marginal = wasserstein(view.ranked, other.ranked, 1)  # (R, p)
         yield Measurement("w1", "", marginal.mean(axis=1))
         if len(names) > 1:

@@ -28,7 +28,7 @@ from weakref import WeakKeyDictionary
 import numpy as np
 
 from collapse.condition import Condition
-from collapse.data import Column, Rows, Schema
+from collapse.data import WHOLE, Column, Rows, Schema
 from collapse.errors import InputError
 from collapse.metrics import classifier as images
 from collapse.metrics.neighbours import Balls, Near, thin
@@ -42,6 +42,12 @@ STRATUM = 0.10
 #: A region with less of the reference than this is no region.
 LEAST = 0.005
 BINS = 20
+#: Standard errors beyond which a column has clearly moved.
+CLEAR = 4.0
+#: Reference standard deviations within which two values are one.
+SAME = 1e-7
+#: Levels at which quantiles are compared.
+MIDS = (np.arange(100) + 0.5) / 100
 COMPONENTS = 16
 EXPLAINED = 0.95
 PROJECTIONS = 32
@@ -186,6 +192,30 @@ class View:
         """Return how many values each coordinate has, (R, p)."""
         return self.n - np.isnan(self.coordinates).sum(axis=1)
 
+    @cached_property
+    def placed(self) -> View:
+        """Return the rows moved back to where the reference lies, for what speaks of shape and not of place.
+
+        A column (of images a component) is moved, replicate by replicate, where its mean has clearly moved and the move
+        brings it nearer to the reference: the mean also moves where a part has gone, and putting the rest in its place
+        would hide what is missing. Where nothing moved these are the rows themselves.
+        """
+        shift = self._frame.shift(self)
+        return self if shift is None else self._moved(shift)
+
+    def _moved(self, shift: np.ndarray) -> View:
+        """Return the view of rows whose standardised features are less by ``shift`` (R, D)."""
+        frame, other = self._frame, object.__new__(View)
+        kept = ("replicates", "n", "codes", "label", "missing", "_frame", "pairs")
+        other.__dict__ |= {name: getattr(self, name) for name in kept}
+        width = shift.shape[1]
+        other.space = self.space - (shift @ frame.space.axes[:width])[:, None]
+        other.numeric = other.space if self.numeric is self.space else \
+            self.numeric - (shift @ frame.numeric.axes[:width])[:, None]
+        other.coordinates = frame.relocated(self.coordinates, shift, other.numeric)
+        other.__dict__["placed"] = other
+        return other
+
     def mean(self, values: np.ndarray) -> np.ndarray:
         """Return the mean over the rows that have a value of ``values`` (R, n, p), 0 or False where they have none."""
         return values.mean(axis=1) if not self._frame.schema.gaps else values.sum(axis=1) / self.present
@@ -328,6 +358,88 @@ class Frame:
         """Return the reference as the frame sees it."""
         return self.view(self.reference)
 
+    # ------------------------------------------------------------------------------------------- place
+
+    def shift(self, view: View) -> np.ndarray | None:
+        """Return by how much the standardised features of ``view`` have clearly moved, (R, D); None: nothing has."""
+        if not self.names:
+            return None
+        error = self._deviation * np.sqrt(1 / self.own.present + 1 / np.maximum(view.present, 1))  # (R, p)
+        gap = view.mean(np.nan_to_num(view.coordinates)) - self._center  # (R, p)
+        clear = np.abs(gap) > CLEAR * error
+        if not clear.any():
+            return None
+        out = np.zeros((view.replicates, len(self.numeric.mean)))
+        columns = self._number_columns
+        for r, place in np.argwhere(clear[:, : len(columns)]):
+            x = view.ranked[r, :, place]
+            out[r, columns[place][0]] = self._step(place, x[~np.isnan(x)], float(gap[r, place]))
+        if self._images:
+            pixels = np.ones(out.shape[1], dtype=bool)
+            pixels[[at for at, _ in columns]] = False
+            steps = np.zeros((view.replicates, len(self.numeric.axes.T)))
+            for r, place in np.argwhere(clear[:, len(columns) :]):
+                at = len(columns) + place
+                steps[r, place] = self._step(at, view.ranked[r, :, at], float(gap[r, at])) * self._component_scale[place]
+            out[:, pixels] = (steps @ self.numeric.axes.T)[:, pixels]
+        return out if out.any() else None
+
+    def relocated(self, coordinates: np.ndarray, shift: np.ndarray, numeric: np.ndarray) -> np.ndarray:
+        """Return coordinates (R, n, p) moved back by ``shift`` (R, D) of features; ``numeric`` is moved already."""
+        out = coordinates.copy()
+        places = [place for place, _ in self._number_columns]
+        out[:, :, : len(places)] -= shift[:, None, places]
+        for column in np.flatnonzero(self._atoms[: len(places)] & shift[:, places].any(axis=0)):
+            out[:, :, column] = _snapped(out[:, :, column], self.own.ranked[0, :, column])
+        if self._images:
+            out[:, :, len(places):] = numeric / self._component_scale
+        return out
+
+    @cached_property
+    def _center(self) -> np.ndarray:
+        return self.own.mean(np.nan_to_num(self.own.coordinates))[0]
+
+    @cached_property
+    def _deviation(self) -> np.ndarray:
+        return np.nanstd(self.own.coordinates[0], axis=0)
+
+    @cached_property
+    def _atoms(self) -> np.ndarray:
+        """Return which coordinates have a value that 5 % of the reference share, or few values, (p,)."""
+        found = []
+        for x in self.own.ranked[0].T:
+            count = np.unique(x[~np.isnan(x)], return_counts=True)[1]
+            found.append(len(count) <= BINS or count.max() > LEVEL * count.sum())
+        return np.array(found, dtype=bool)
+
+    def _step(self, place: int, x: np.ndarray, gap: float) -> float:
+        """Return by how much sorted values ``x`` of a coordinate have moved, ``gap`` by their mean; 0.0: in place.
+
+        Candidates are the mean, the median over quantiles, and what most quantiles moved by, whole numbers in whole
+        steps; the best brings the values nearest to the reference, in total variation on the frozen bins.
+        """
+        own = self.own.ranked[0, :, place]
+        own, columns = own[~np.isnan(own)], self._number_columns
+        gaps = np.quantile(x, MIDS, method="inverted_cdf") - np.quantile(own, MIDS, method="inverted_cdf")
+        found = [gap, float(np.median(gaps))]
+        if place < len(columns):
+            at, name = columns[place]
+            if self.schema[name].type in WHOLE:
+                found = [float(np.rint(step * self.numeric.scale[at]) / self.numeric.scale[at]) for step in found]
+            if self._atoms[place]:
+                steps, count = np.unique(np.round(gaps, 9), return_counts=True)
+                found = [float(steps[np.argmax(count)])]
+        apart = [self._apart(place, x - step) for step in (0.0, *found)]
+        best = int(np.argmin(apart))
+        return (0.0, *found)[best]
+
+    def _apart(self, place: int, x: np.ndarray) -> float:
+        """Return the total variation between values of a coordinate and the reference's, on the frozen bins."""
+        if self._atoms[place]:
+            x = _snapped(x, self.own.ranked[0, :, place])
+        share = np.bincount(np.searchsorted(self.edges[place], x, side="right"), minlength=BINS) / len(x)
+        return float(np.abs(share - self.bins[place] / self.bins[place].sum()).sum() / 2)
+
     @cached_property
     def edges(self) -> list[np.ndarray]:
         """Return the inner edges of the quantile bins of each coordinate; ties give fewer than 20 bins."""
@@ -402,9 +514,12 @@ class Frame:
         both = Rows.concat([self.reference, self.real])
         return (*standard, *(Region(c.text, "named", weight, float(c.mask(both).mean())) for c, weight in self.tails))
 
-    def masses(self, rows: Rows) -> np.ndarray:
-        """Return the share of ``rows`` in each of :attr:`regions`, (regions, R)."""
-        view = self.view(rows)
+    def masses(self, rows: Rows, placed: bool = False) -> np.ndarray:
+        """Return the share of ``rows`` in each of :attr:`regions`, (regions, R); ``placed``: of the rows moved back.
+
+        The study's own regions are conditions on values as they are.
+        """
+        view = self.view(rows).placed if placed else self.view(rows)
         standard = self._standard_masses(view, view.near.depth if self.space.axes.shape[1] else np.empty((1, 0)))
         found = [standard[r.family, r.name] for r in self.regions if r.family != "named"]
         return np.array([*found, *(c.mask(rows).mean(axis=1) for c, _ in self.tails)]).reshape(-1, rows.replicates)
@@ -422,6 +537,13 @@ class Frame:
         for name, members in self.rare.items():
             out["rare", f"rare:{name}"] = view.shares(name, len(members))[:, members].sum(axis=1)
         return out
+
+    @cached_property
+    def ranges(self) -> np.ndarray:
+        """Return least and greatest of each coordinate over all real rows at hand, (2, p)."""
+        both = [self.own.coordinates[0], self.view(self.real if self.every is None else self.every).coordinates[0]]
+        return np.stack([np.nanmin([np.nanmin(x, axis=0) for x in both], axis=0),
+                         np.nanmax([np.nanmax(x, axis=0) for x in both], axis=0)])
 
     # ------------------------------------------------------------------------------------------ groups
 
@@ -458,6 +580,13 @@ class Frame:
         members = self.rare[name] & (self.shares[name] > 0)
         found = np.bincount(self.real[name][0], minlength=len(members))[members]
         return float(presence(found, self.real.n, n).sum())
+
+
+def _snapped(x: np.ndarray, ranked: np.ndarray) -> np.ndarray:
+    """Return ``x`` with what is a value of ``ranked`` but for rounding made equal to it."""
+    ranked = ranked[~np.isnan(ranked)]
+    place = np.clip(np.searchsorted(ranked, x - SAME), 0, len(ranked) - 1)
+    return np.where(np.abs(ranked[place] - x) <= SAME, ranked[place], x)
 
 
 def across(parts: Iterable[np.ndarray], weights: np.ndarray | None = None) -> np.ndarray:

@@ -31,6 +31,7 @@ class Groups(Metric):
             "a group's share of the sample over its share of real rows; 1.0: kept, 0.0: gone, 2.0: doubled; the whole "
             "is the smallest",
             "Wyllie et al. 2024, FAccT (arXiv 2403.07857)",
+            below="tails lost", above="moved",
         ),
         "group_recall": Fact(
             "groups", 1.0, "below",
@@ -41,14 +42,16 @@ class Groups(Metric):
         "group_tails": Fact(
             "groups", 1.0, "below",
             "share of a group's rows beyond the 10 % and 90 % quantiles of that group, mean over coordinates, over "
-            "that of real rows; 1.0: as wide within as it was, 0.0: no tails or no rows; the whole is the worst group",
+            "that of real rows (the sample moved back like tail_kept); 1.0: as wide within as it was, 0.0: no tails or no rows; the whole is the worst group",
             "Shumailov et al. 2024, Nature 631, group by group",
+            below="tails lost",
         ),
         "group_alive": Fact(
             "groups", 1.0, "below",
             "groups that the sample still has, over what as many fresh real rows have; 1.0: as many, 0.0: none; of a "
             "group too small to measure, 1.0: there, 0.0: gone",
             "after Good & Toulmin 1956, Biometrika 43:45",
+            below="tails lost",
         ),
         "group_support": Fact(
             "groups", 1.0, "either",
@@ -78,7 +81,7 @@ class Groups(Metric):
                 found["group_support"][name] = np.full(replicates, partition.rows[g] / LEAST_ROWS)
             expected = presence(partition.found, partition.real, sample.n).sum()
             alive.append((count[:, partition.found > 0] > 0).sum(axis=1) / expected)
-            found["group_tails"] |= _tails(place, codes, frame.view(sample).coordinates, frame)
+            found["group_tails"] |= _tails(place, codes, frame.view(sample).placed.coordinates, frame)
         if frame.space.axes.shape[1]:
             found["group_recall"] = _recall(sample, frame)
         for metric, parts in found.items():

@@ -33,22 +33,26 @@ class Labels(Metric):
             "whole is the smallest",
             "Shumailov et al. 2024, Nature 631",
         ),
-        "label_entropy_ratio": Fact(
+        "effective_classes": Fact(
             "modes", 1.0, "below",
-            "Shannon entropy of the sample's own labels over the reference's; 1.0: as even, 0.0: one class",
-            "Shannon 1948",
+            "effective number of classes exp(H) by the sample's own labels over the reference's (Hill number of order "
+            "1); 1.0: as even, 0.1: one of ten is left",
+            "Hill 1973, Ecology 54:427",
+            below="modes lost", above="gained",
         ),
         "modes_alive": Fact(
             "modes", 1.0, "below",
             "share of the reference classes that the sample still shows, at a tenth of their reference share or "
-            "more, by each row's nearest reference row; 1.0: all, 0.0: none",
+            "more, by each row's nearest reference row, the sample moved back like tail_kept; 1.0: all, 0.0: none",
             "after Srivastava et al. 2017, NeurIPS (VEEGAN)",
+            below="modes lost",
         ),
         "label_agreement": Fact(
             "labels", 1.0, "below",
-            "share of sample rows whose label is that of the nearest reference row; 1.0: labels mean what they "
-            "did",
+            "share of sample rows whose label is that of the nearest reference row, the sample moved back like "
+            "tail_kept; 1.0: labels mean what they did",
             "after Shmelkov et al. 2018, ECCV (GAN-train, GAN-test)",
+            below="changed",
         ),
         "tstr_accuracy": Fact(
             "labels", 1.0, "below",
@@ -75,7 +79,7 @@ class Labels(Metric):
         own = frame.view(sample).shares(column.name, len(share))  # (R, C)
         yield from _worst_and_parts("class_share", own[:, present] / share[present], column.categories, present)
         if share.max() < 1:
-            yield Measurement("label_entropy_ratio", "", entropy(own) / entropy(share))
+            yield Measurement("effective_classes", "", np.exp(entropy(own) - entropy(share)))
         shown = own
         if frame.space.axes.shape[1]:
             shown = yield from self._by_neighbour(sample, frame, present)
@@ -89,7 +93,7 @@ class Labels(Metric):
         assert column is not None and view.label is not None and frame.own.label is not None
         real = frame.own.label[0, frame.own.pairs]  # (N,)
         said = view.label[:, view.pairs]  # (R, m)
-        looks = real[view.near.to_reference]  # (R, m)
+        looks = real[view.placed.near.to_reference]  # (R, m)
         yield Measurement("label_agreement", "", (looks == said).mean(axis=1))
         right = np.take_along_axis(said, view.near.to_sample, axis=1) == real  # (R, N)
         yield Measurement("tstr_accuracy", "", right.mean(axis=1))

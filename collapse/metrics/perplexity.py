@@ -30,12 +30,12 @@ class Perplexity(Metric):
             "fidelity", 1.0, "either",
             "median perplexity of sampled blocks under a trigram model of real text over that of held-out real blocks; "
             "1.0: as likely as real text, below: dull, above: unlikely",
-            _SOURCE),
+            _SOURCE, below="tails lost", above="moved"),
         "perplexity_tail": Fact(
             "tails", 1.0, "either",
             "share of sampled blocks beyond the 5 % quantile (low: very likely) or the 95 % quantile (high: very "
             "unlikely) of held-out real blocks, over 5 %; 1.0: as many as in real text, 0.0: none",
-            _SOURCE),
+            _SOURCE, parts={"low": ("", "tails lost"), "high": ("tails lost", "moved")}),
         "perplexity_share": Fact(
             "fidelity", 0.0, "either",
             "share of sampled blocks with a perplexity from the named value to the next, under the same trigram model; "

@@ -27,17 +27,17 @@ class Repetition(Metric):
             "spread", 0.0, "above",
             "share of the groups of 4 tokens of a block that stood in it before, mean over blocks; 0.0: none, 1.0: the "
             "block is one loop",
-            "Welleck et al. 2020, ICLR (seq-rep-4)"),
+            "Welleck et al. 2020, ICLR (seq-rep-4)", below="gained", above="spread lost"),
         "self_bleu": Fact(
             "spread", 0.0, "above",
             f"BLEU of a block against the others, mean over {PAIRS} blocks, words split at white space; 0.0: no block "
             "is like another, 1.0: all are alike",
-            "Zhu et al. 2018, SIGIR (Texygen); Post 2018 (sacrebleu)"),
+            "Zhu et al. 2018, SIGIR (Texygen); Post 2018 (sacrebleu)", below="gained", above="spread lost"),
         "compression_ratio": Fact(
             "spread", 1.0, "below",
             f"compressed over plain bytes (zlib, the first {COMPRESSED} blocks) over the same of real text; 1.0: as "
             "dense as real text, 0.0: one phrase over and over",
-            "after Shaib et al. 2024, arXiv 2403.00553"),
+            "after Shaib et al. 2024, arXiv 2403.00553", below="spread lost", above="gained"),
     }
 
     def applies(self, schema: Schema) -> bool:

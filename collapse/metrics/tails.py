@@ -9,7 +9,7 @@ import numpy as np
 
 from collapse.data import Rows
 from collapse.metrics.base import Fact, Measurement, Metric
-from collapse.metrics.frame import Frame, across
+from collapse.metrics.frame import SAME, Frame, across
 
 _FAMILIES = {"side": "tail_sides", "stratum": "tail_stratum", "rare": "tail_rare"}
 _RATIO = "P_sample / P_reference, unclipped; 1.0: the mass is kept, 0.0: it is gone, 2.0: it has doubled"
@@ -18,7 +18,7 @@ _RATIO = "P_sample / P_reference, unclipped; 1.0: the mass is kept, 0.0: it is g
 class Tails(Metric):
     """Mass of the frozen tail regions, and coverage of what is rare.
 
-    ``tail_ratio`` has one row per region: ``COLUMN:low`` and ``:high`` (5 % of the reference each),
+    ``tail_ratio`` (and ``tail_kept``) has one row per region: ``COLUMN:low`` and ``:high`` (5 % of the reference each),
     ``stratum`` (the 10 % of lowest density), ``rare:COLUMN`` (the rarest categories, together at most 5 %) and the
     study's own regions by their text. The whole is their weighted mean: sides, stratum and rare
     categories weigh 1 together as a family, each own region what the study says.
@@ -36,6 +36,20 @@ class Tails(Metric):
             "tails", 1.0, "below",
             f"weighted mean over frozen tail regions of {_RATIO}",
             "Shumailov et al. 2024, Nature 631; Bohacek & Farid 2023",
+        ),
+        "tail_kept": Fact(
+            "tails", 1.0, "below",
+            "tail_ratio of the sample moved back to where the reference lies, where it has clearly moved: tails of the "
+            "shape alone; 1.0: kept, 0.0: gone, 2.0: doubled",
+            "Shumailov et al. 2024, Nature 631; Bohacek & Farid 2023",
+            below="tails lost", above="gained",
+        ),
+        "tail_beyond": Fact(
+            "tails", 0.0, "above",
+            "share of rows with a coordinate beyond the least and greatest of all real rows, the sample moved back like "
+            "tail_kept; 0.0: none, 1.0: all",
+            "Wilks 1941, Ann Math Stat 12:91",
+            above="gained",
         ),
         "tail_sides": Fact(
             "tails", 1.0, "below",
@@ -64,6 +78,7 @@ class Tails(Metric):
             "rare categories of the reference that the sample still has, over what as many fresh real rows have; "
             "1.0: as many as in real rows, 0.0: none",
             "after Good & Toulmin 1956, Biometrika 43:45",
+            below="tails lost",
         ),
     }
 
@@ -82,6 +97,16 @@ class Tails(Metric):
                     chosen = [f == family for f in families]
                     yield Measurement(metric, "", across(ratios[chosen]))
         view = frame.view(sample)
+        if regions:
+            if view.placed is not view:
+                ratios = frame.masses(sample, placed=True) / np.array([region.mass for region in regions])[:, None]
+            yield Measurement("tail_kept", "", across(ratios, weights))
+            for region, ratio in zip(regions, ratios, strict=True):
+                yield Measurement("tail_kept", region.name, ratio)
+        if frame.names:
+            placed = view.placed.coordinates
+            beyond = (placed < frame.ranges[0] - SAME) | (placed > frame.ranges[1] + SAME)  # NaN is on neither side
+            yield Measurement("tail_beyond", "", beyond.any(axis=2).mean(axis=1))
         if frame.space.axes.shape[1] and len(frame.balls.rare):
             covered = view.near.rare.mean(axis=1)
             expected = frame.expected_coverage(view.near.depth.shape[1])

@@ -40,6 +40,7 @@ class Validity(Metric):
             f"share of rows with a pair of categories that no real row has, where {EXPECTED} or more would be expected "
             f"of independent columns; 0.0: none, 1.0: all",
             "structural zeros: Bishop, Fienberg & Holland 1975, Discrete Multivariate Analysis, ch. 5",
+            above="changed",
         ),
     }
 

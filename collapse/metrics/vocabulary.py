@@ -22,17 +22,18 @@ class Vocabulary(Metric):
             "tails", 1.0, "below",
             "mass of the rarest tokens (5 % of the reference together) over theirs in real text, unclipped; 1.0: kept, "
             "0.0: gone, 2.0: doubled",
-            "Shumailov et al. 2024, Nature 631"),
+            "Shumailov et al. 2024, Nature 631", below="tails lost", above="gained", anchored=True),
         "token_alive": Fact(
             "tails", 1.0, "below",
             "tokens of a band that the sample still has, over what as many fresh real blocks have; c=5: those expected "
             "about 5 times, common: 50 times or more; the whole is all below that. 1.0: as many as in real text, 0.0: "
             "none",
-            "after Good & Toulmin 1956, Biometrika 43:45"),
+            "after Good & Toulmin 1956, Biometrika 43:45", below="tails lost", above="gained", anchored=True),
         "vocabulary_coverage": Fact(
             "spread", 1.0, "below",
             "different tokens of the sample over those of as many fresh real blocks; 1.0: as many, 0.0: none",
-            "after Guo et al. 2024, NAACL Findings (linguistic diversity under recursive training)"),
+            "after Guo et al. 2024, NAACL Findings (linguistic diversity under recursive training)",
+            below="spread lost", above="gained", anchored=True),
     }
 
     def applies(self, schema: Schema) -> bool:

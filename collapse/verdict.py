@@ -1,0 +1,269 @@
+"""What left its band, in one word: healthy, early or late collapse, distorted, drifted. For nodes and for snapshots.
+
+Each metric says in its :class:`~collapse.metrics.base.Fact` what a value below and above its band is a sign of. From all
+signs of the whole the stage is the first of these that holds:
+
+1. ``late``, material loss: a measure of spread, or of modes, lies below its band and below ``late`` (a half) of what
+   control keeps. Modes count only where no measure of spread is above: what is spread wider thins out everywhere.
+2. ``distorted``, gain: more tails or more spread than control. Where modes are gone, what is left counts for more: a
+   gain that twice the lost share explains (value · (1 − 2 lost) inside the band, the factor at least a half) is none.
+3. ``early``, loss beyond chance while the bulk stands: tails, rare categories, small groups, a small mode, or a little
+   spread.
+4. ``distorted``, change: associations or labels no longer mean what they did, or the shape is another.
+5. ``drifted``: location or shares moved, shape kept.
+6. ``healthy``: none of these.
+
+Loss of the bulk is asked first because it drags all else with it; gain before loss at the edge, because a mean over
+regions hides neither; change after loss, because a loop that loses its tails also blurs its labels, and the loss is what
+to act on. What else holds stands ``beside``. Where the whole shows nothing its parts (a column, a group, a region) are
+asked in the same order; a part is never late. What is no number is below its band, and nothing of it is left.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from collapse.metrics.base import Fact, Role
+
+#: Every stage, the gravest first.
+STAGES = ("late", "distorted", "early", "drifted", "healthy")
+#: How each is shown to people.
+SHOWN = {"healthy": "healthy", "early": "early collapse", "late": "late collapse", "distorted": "distorted",
+         "drifted": "drifted", "halted": "halted", "real": "real"}
+#: What each means, in a few words.
+MEANINGS = {
+    "healthy": "inside the bands of real data",
+    "early": "tails, something rare or a little spread is lost beyond chance; the bulk stands",
+    "late": "spread or modes are below half of what is kept without recursion",
+    "distorted": "more tails or spread than real, or associations and labels that mean something else",
+    "drifted": "moved, shape kept",
+}
+#: Share of what control keeps below which loss of spread or modes is material.
+LATE = 0.5
+#: The metrics that decide the stage of a node, as a whole; of a snapshot all that are signs do, and their parts.
+STAGED = ("variance_ratio", "total_variance_ratio", "entropy_power", "effective_categories", "simpson_ratio",
+          "effective_tokens", "regions_alive", "modes_alive", "effective_classes", "tail_kept", "tail_beyond",
+          "rare_alive", "token_alive", "group_share", "group_alive", "association_ratio", "correlation_shift",
+          "cramer_shift", "ratio_shift", "label_agreement", "mean_shift", "category_tv", "missing_shift")
+#: What stands for a role in a sentence.
+_NOUNS = {"spread lost": "spread", "modes lost": "modes", "tails lost": "tails"}
+_RARE = {"rare_alive": "rare categories", "token_alive": "rare tokens", "rare_token_ratio": "rare tokens",
+         "group_share": "the smallest group", "group_alive": "groups", "group_tails": "a group's tails"}
+_LOSSES = ("spread lost", "modes lost", "tails lost")
+
+
+@dataclass(frozen=True)
+class Sign:
+    """A value that left its band: what it was held against, and what it speaks of."""
+
+    metric: str
+    feature: str
+    value: float
+    low: float
+    high: float
+    center: float
+    role: Role
+    score: float = 0.0
+
+    @property
+    def side(self) -> str:
+        """Return 'above' or 'below'; what is no number is below."""
+        return "above" if self.value > self.high else "below"
+
+    @property
+    def kept(self) -> float | None:
+        """Return the share of what control keeps; None where the metric is no such share (or control keeps nothing)."""
+        ratio = self.metric in _facts() and _facts()[self.metric].ideal == 1 and self.center > 0
+        if not ratio:
+            return None
+        return self.value / self.center if np.isfinite(self.value) else 0.0 if not self.value > 0 else np.inf
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """A stage, how much of it, what it rests on, and what else holds.
+
+    Attributes
+    ----------
+    stage
+        One of :data:`STAGES`.
+    kept
+        The least share of control's spread, modes or tails that is left, where something is lost; of a gain the
+        greatest multiple of control's; None otherwise. 1.0: as much as control keeps, 0.0: nothing.
+    signs
+        What carries the stage, the most telling first.
+    beside
+        What else holds, in the order of the rule.
+    """
+
+    stage: str
+    kept: float | None
+    signs: tuple[Sign, ...]
+    beside: tuple[str, ...]
+
+    @property
+    def sentence(self) -> str:
+        """Return it in words, such as 'late collapse: 2 % of control's spread'."""
+        return f"{SHOWN[self.stage]}{': ' if self.amount else ''}{self.amount}"
+
+    @property
+    def amount(self) -> str:
+        """Return how much of it, in words; '' where there is nothing to say."""
+        if not self.signs:
+            return ""
+        sign = self.signs[0]
+        where = f" in {sign.feature}" if sign.feature else ""
+        if sign.role in _NOUNS and sign.kept is not None:
+            return f"{percent(sign.kept)} of control's {_RARE.get(sign.metric, _NOUNS[sign.role])}{where}"
+        if sign.role == "gained" and sign.kept is not None and np.isfinite(sign.kept):
+            return f"{sign.kept:.3g} × control's {'tails' if sign.metric.startswith('tail') else 'spread'}{where}"
+        words = {"gained": "rows beyond anything real", "changed": "associations or labels changed",
+                 "moved": "moved"}
+        if sign.metric == "shape_distance":
+            return "another shape"
+        return words.get(sign.role, f"{_RARE.get(sign.metric, 'something')} lost") + where
+
+
+def percent(share: float) -> str:
+    """Return a share in per cent with no false precision: 81 %, 2 %, 0.3 %, 0 %."""
+    value = 100 * max(share, 0.0)
+    return f"{value:.0f} %" if value >= 1 or value < 0.005 else f"{value:.1g} %"
+
+
+@cache
+def _facts() -> Mapping[str, Fact]:
+    from collapse.metrics import facts
+
+    return facts()
+
+
+def role(metric: str, feature: str, side: str) -> Role:
+    """Return what a value on ``side`` of its band ('below', 'above') is a sign of; '' if of nothing."""
+    fact = _facts().get(metric)
+    if fact is None:
+        return ""
+    below, above = fact.parts.get(feature, (fact.below, fact.above))
+    return below if side == "below" else above
+
+
+def staged(names: Collection[str]) -> tuple[str, ...]:
+    """Return those of ``names`` that decide the stage of a node."""
+    return tuple(name for name in STAGED if name in names)
+
+
+# ---------------------------------------------------------------------------------------- the rule
+
+
+def decide(names: Sequence[str], values: np.ndarray, low: np.ndarray, high: np.ndarray, center: np.ndarray,
+           late: float = LATE) -> np.ndarray:
+    """Return the stage of each of many cells by the metrics of the whole.
+
+    Parameters
+    ----------
+    names
+        Of M metrics.
+    values
+        (M, …).
+    low, high, center
+        Of their bands, (M,): the center is what control keeps.
+    late
+        Share of that below which a loss of the bulk is material.
+
+    Returns
+    -------
+    numpy.ndarray
+        Places in :data:`STAGES`, (…).
+    """
+    held = _holds(names, np.asarray(values, dtype=float), low, high, center, late)
+    return np.select([held["late"], held["gained"], held["lost"], held["changed"], held["moved"]],
+                     [STAGES.index(s) for s in ("late", "distorted", "early", "distorted", "drifted")],
+                     STAGES.index("healthy"))
+
+
+def losses(names: Sequence[str], values: np.ndarray, low: np.ndarray, high: np.ndarray,
+           center: np.ndarray) -> np.ndarray:
+    """Return where anything is lost beyond chance, whatever the stage: values (M, …) -> (…)."""
+    return _holds(names, np.asarray(values, dtype=float), low, high, center, LATE)["lost"]
+
+
+def _holds(names: Sequence[str], values: np.ndarray, low: np.ndarray, high: np.ndarray, center: np.ndarray,
+           late: float) -> dict[str, np.ndarray]:
+    shape = values.shape[1:]
+    column = (slice(None),) + (None,) * len(shape)
+    low, high, center = (np.asarray(x, dtype=float)[column] for x in (low, high, center))
+    below, above = ~(values >= low), values > high
+    sides = [(role(name, "", "below"), role(name, "", "above")) for name in names]
+
+    def any_of(*roles: str) -> np.ndarray:
+        found = np.zeros(shape, dtype=bool)
+        for place, (under, over) in enumerate(sides):
+            found |= (below[place] if under in roles else False) | (above[place] if over in roles else False)
+        return found
+
+    def left(wanted: str) -> np.ndarray:
+        """The least share of what control keeps, among what is lost."""
+        found = np.ones(shape)
+        for place, (under, _) in enumerate(sides):
+            if under == wanted and _facts()[names[place]].ideal == 1:
+                with np.errstate(invalid="ignore", divide="ignore"):
+                    kept = np.where(center[place] > 0, values[place] / center[place], 1.0)
+                kept = np.where(np.isfinite(kept), np.clip(kept, 0.0, 1.0), 0.0)
+                found = np.minimum(found, np.where(below[place], kept, 1.0))
+        return found
+
+    modes = left("modes lost")
+    explained = np.clip(1 - 2 * (1 - modes), 0.5, 1.0)
+    gains = {place: above[place] & (values[place] * explained > high[place])
+             for place, (_, over) in enumerate(sides) if over == "gained"}
+    nothing = np.zeros(shape, dtype=bool)
+    wider = np.logical_or.reduce([nothing, *(g for p, g in gains.items() if sides[p][0] == "spread lost")])
+    return {"late": (left("spread lost") < late) | ((modes < late) & ~wider),
+            "gained": np.logical_or.reduce([nothing, *gains.values()]), "lost": any_of(*_LOSSES),
+            "changed": any_of("changed"), "moved": any_of("moved")}
+
+
+def verdict(signs: Sequence[Sign], late: float = LATE) -> Verdict:
+    """Return the verdict on what left its bands: of one node, or of one snapshot with its parts."""
+    whole = [sign for sign in signs if not sign.feature]
+    found = _verdict(whole, late)
+    if found.stage == "healthy" and len(whole) < len(signs):
+        # a part is never late
+        found = _verdict([sign for sign in signs if sign.feature], 0.0)
+    return found
+
+
+def _verdict(signs: Sequence[Sign], late: float) -> Verdict:
+    if not signs:
+        return Verdict("healthy", None, (), ())
+    names = [sign.metric for sign in signs]
+    low, high, center = (np.array([getattr(sign, name) for sign in signs]) for name in ("low", "high", "center"))
+    values = np.array([sign.value for sign in signs])
+    held = _holds(names, values, low, high, center, late) if not any(s.feature for s in signs) else \
+        _parts(signs)
+    order = [("late", "late"), ("gained", "distorted"), ("lost", "early"), ("changed", "distorted"), ("moved", "drifted")]
+    holding = [(key, stage) for key, stage in order if held[key]]
+    if not holding:
+        return Verdict("healthy", None, (), ())
+    key, stage = holding[0]
+    roles = {"late": ("spread lost", "modes lost"), "gained": ("gained",), "lost": _LOSSES, "changed": ("changed",),
+             "moved": ("moved",)}[key]
+    carried = [sign for sign in signs if sign.role in roles]
+    if key in ("late", "lost"):
+        carried.sort(key=lambda sign: np.inf if sign.kept is None else sign.kept)
+    elif key == "gained":
+        carried.sort(key=lambda sign: -(sign.kept or 0.0))
+    others = [s for k, s in holding[1:] if s != stage and not (k == "lost" and stage == "late")]
+    return Verdict(stage, carried[0].kept if key in ("late", "lost", "gained") else None, tuple(carried),
+                   tuple(dict.fromkeys(others)))
+
+
+def _parts(signs: Sequence[Sign]) -> dict[str, bool]:
+    roles = {sign.role for sign in signs}
+    return {"late": False, "gained": "gained" in roles, "lost": bool(roles & set(_LOSSES)),
+            "changed": "changed" in roles, "moved": "moved" in roles}
