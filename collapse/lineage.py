@@ -114,6 +114,7 @@ def build(studies: Mapping[str, Study]) -> dict[str, Any]:
             "study": node.study, "floor": study.floor(node.branch), "rows": budget("rows", study.keys),
             **_own(branch, {"own_gates": "gates", "own_rows": "rows", "own_generations": "generations"}),
             "withdrawn": f"withdrawn.{node.name}" if node.name in study.withdrawn else WATCHED,
+            "stages": "stages" if "stages" in study.keys else WATCHED,
             # DVC does not see that a key is watched no longer, but sees that a command is another.
             "word": " withdrawn" if node.name in study.withdrawn else "",
         }

@@ -1,7 +1,7 @@
 """When a branch collapses, and which metric warns first: onsets, lead times and their ranking.
 
-**Onset.** *Early* begins at the first generation at which tails are below their calibrated band, *late* at the first at
-which spread or modes are (:data:`collapse.calibration.STAGED`), each whatever the other does. A node is judged by the
+**Onset.** *Early* begins at the first generation at which anything is lost beyond chance (tails, spread, modes), *late* at
+the first at which spread or modes are below half of what control keeps (:mod:`collapse.verdict`). A node is judged by the
 median over replicates, as its stage is; each replicate alone by the band of one replicate. A replicate that never
 leaves is censored at the last generation: it counts as later than that, which the median and its exact order-statistic
 interval can bear.
@@ -30,8 +30,9 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
-from collapse.calibration import STAGED, Band, interval
+from collapse.calibration import Band, interval, middle
 from collapse.claims import median_interval
+from collapse.verdict import LATE, SHOWN, STAGES, Sign, decide, losses, role, staged, verdict
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -78,9 +79,10 @@ class Onset:
     def sentence(self) -> str:
         """Return it in words."""
         if self.generation is None:
-            text = f"{self.branch} is not {self.stage} up to generation {self.last}"
+            text = f"{self.branch} shows no {SHOWN[self.stage]} up to generation {self.last}"
         else:
-            text = f"{self.branch} is {self.stage} from generation {self.generation} ({', '.join(self.by)})"
+            text = (f"{self.branch} shows {SHOWN[self.stage]} from generation {self.generation} "
+                    f"({', '.join(self.by)})")
         if self.replicates == 1:
             return f"{text}."
         own = f"later than {self.last}" if self.median is None else f"{self.median:g}"
@@ -172,7 +174,7 @@ class Standing:
 
 
 def survey(table: pd.DataFrame, floors: Mapping[str, Any], branches: Mapping[str, Span], facts: Mapping[str, Fact],
-           controls: Collection[str] = (), *, alpha: float = ALPHA, rate: float = RATE) -> Survey:
+           controls: Collection[str] = (), *, alpha: float = ALPHA, rate: float = RATE, late: float = LATE) -> Survey:
     """Return when each branch of a study collapses, and which metric warns first.
 
     Parameters
@@ -187,16 +189,18 @@ def survey(table: pd.DataFrame, floors: Mapping[str, Any], branches: Mapping[str
         What each metric means; its ``collapse`` is the side that warns.
     controls
         Those of the branches whose regime is control: false alarms are counted there.
+    late
+        Share of what control keeps below which a loss is material.
     """
     runs = {run.branch: run for run in _runs(table, floors, branches, facts)}
-    onsets, exits, late = [], {}, {}
+    onsets, exits, fell = [], {}, {}
     for name, run in runs.items():
-        found, late[name] = _onsets(run, branches[name].last, alpha)
+        found, fell[name] = _onsets(run, branches[name].last, alpha, late)
         onsets += found
         exits[name] = _exits(run, facts, rate)
     alarms = _alarms([exits[name] for name in controls if name in exits])
-    looked = {name: {m: _Looked.of(e, late[name], runs[name].last) for m, e in exits[name].items()}
-              for name in runs if name not in controls and _warnable(runs[name], late[name])}
+    looked = {name: {m: _Looked.of(e, fell[name], runs[name].last) for m, e in exits[name].items()}
+              for name in runs if name not in controls and _warnable(runs[name], fell[name])}
     each = {name: _rank(name, found, facts, alarms, rate) for name, found in looked.items()}
     return Survey(tuple(onsets), each, _rank("", _over(looked, runs), facts, alarms, rate), rate)
 
@@ -247,7 +251,7 @@ class _Run:
         """Return where the median over replicates is outside, (T,)."""
         place = self.names.index(metric)
         seen = self.seen[place].all(axis=1)
-        return seen & _outside(np.median(self.values[place], axis=1), side, band)
+        return seen & _outside(middle(self.values[place], axis=1), side, band)
 
 
 def _outside(values: np.ndarray, side: str, band: Band) -> np.ndarray:
@@ -299,26 +303,48 @@ def _floor(table: Any) -> dict[str, np.ndarray]:
 # ----------------------------------------------------------------------------------------- onsets, exits
 
 
-def _onsets(run: _Run, last: int, alpha: float) -> tuple[list[Onset], np.ndarray]:
+def _onsets(run: _Run, last: int, alpha: float, share: float) -> tuple[list[Onset], np.ndarray]:
     """Return early and late onset, and when each replicate is late, (R,)."""
-    judged = [name for names in STAGED.values() for name in names if name in run.names]
-    level = alpha / max(1, len(judged) * last)  # as a node is judged, whose branch ends at ``last``
+    names = staged(run.names)
+    never = np.full(len(run.replicates), np.inf)
+    if not names:
+        return [], never
+    level = alpha / max(1, len(names) * last)  # as a node is judged, whose branch ends at ``last``
+    places = [run.names.index(name) for name in names]
     count = len(run.replicates)
-    found, own = [], np.full(count, np.inf)
-    for stage, groups in (("early", ("tails",)), ("late", ("spread", "modes"))):
-        names = [name for group in groups for name in STAGED[group] if name in run.names]
-        if not names:
-            continue
-        whole = {n: run.median_out(n, "below", interval(run.floor[n], count, level)) for n in names}
-        alone = [run.out(n, "below", interval(run.floor[n], 1, level)) for n in names]
-        any_out = np.logical_or.reduce(list(whole.values()))
-        place = int(any_out.argmax()) if any_out.any() else None
-        by = () if place is None else tuple(n for n in names if whole[n][place])
-        own = _first(np.logical_or.reduce(alone), run.first)
+    whole, alone = ([interval(run.floor[name], size, level) for name in names] for size in (count, 1))
+    # what was not measured is no sign of anything
+    center = np.array([band.center for band in whole])[:, None, None]
+    values = np.where(run.seen[places], run.values[places], center)  # (M, T, R)
+    seen = run.seen[places].all(axis=2)
+    medians = np.where(seen, middle(values, axis=2), center[:, :, 0])  # (M, T)
+    found, own = [], never
+    for stage in ("early", "late"):
+        hit, each = (_reached(stage, names, x, bands, share) for x, bands in ((medians, whole), (values, alone)))
+        place = int(hit.argmax()) if hit.any() else None
+        by = () if place is None else _by(stage, names, medians[:, place], whole, share)
+        own = _first(each, run.first)
         median, low, high = (_known(x) for x in median_interval(own))
         found.append(Onset(run.branch, stage, None if place is None else run.first + place, by, run.first, run.last,
                            count, median, low, high, float(np.isinf(own).mean())))
-    return found, own if any(onset.stage == "late" for onset in found) else np.full(count, np.inf)
+    return found, own
+
+
+def _reached(stage: str, names: Sequence[str], values: np.ndarray, bands: Sequence[Band], share: float) -> np.ndarray:
+    """Return where a stage has begun: early where anything is lost, late where the loss is material; (M, …) -> (…)."""
+    low, high, center = (np.array([getattr(band, end) for band in bands]) for end in ("low", "high", "center"))
+    if stage == "early":
+        return losses(names, values, low, high, center)
+    return decide(names, values, low, high, center, share) == STAGES.index("late")
+
+
+def _by(stage: str, names: Sequence[str], values: np.ndarray, bands: Sequence[Band], share: float) -> tuple[str, ...]:
+    """Return the metrics that speak of a stage where it begins."""
+    signs = [Sign(name, "", float(value), band.low, band.high, band.center, role(name, "", band.side(value)))
+             for name, value, band in zip(names, values, bands, strict=True) if band.side(value) != "inside"]
+    if stage == "late":
+        return tuple(sign.metric for sign in verdict(signs, share).signs if sign.kept is None or sign.kept < share)
+    return tuple(sign.metric for sign in signs if sign.role in ("spread lost", "modes lost", "tails lost"))
 
 
 @dataclass(frozen=True, eq=False)

@@ -29,6 +29,7 @@ from collapse.sentences import parse_claims
 from collapse.sources.base import Source
 from collapse.spec import Spec
 from collapse.sweep import Sweep
+from collapse.verdict import LATE
 
 #: Not names: generation 0, and what one reader or another of YAML takes for a boolean or nothing.
 RESERVED = frozenset({"real", "true", "false", "yes", "no", "on", "off", "y", "n", "null", "none"})
@@ -45,11 +46,11 @@ MANDATORY = {
     "gates": "gates: {}",
 }
 OPTIONAL = ("tokens", "calibration", "tails", "groups", "claims", "measure", "factors", "ladder", "grid",
-            "published", "withdrawn")
+            "published", "withdrawn", "stages")
 OVERRIDES = ("model", "rows", "tokens", "generations", "gates", "seed")
 #: Shared by all branches, which start from one real node and are judged by one frame.
 SHARED = ("source", "replicates", "tails", "groups", "calibration", "measure", "factors", "ladder", "grid", "published",
-          "title", "claims", "branches", "withdrawn")
+          "title", "claims", "branches", "withdrawn", "stages")
 
 Action = Literal["record", "halt", "quarantine"]
 
@@ -158,6 +159,8 @@ class Study:
     published: tuple[Published, ...]
     #: Nodes whose samples are left out of training, and why.
     withdrawn: Mapping[str, str]
+    #: Share of what control keeps below which a loss of spread or modes is material: the stage ``late``.
+    late: float
     keys: frozenset[str]
     #: What templates became, by their names.
     sweeps: Mapping[str, Sweep] = field(default_factory=dict)
@@ -327,7 +330,8 @@ def parse_study(data: Mapping[str, Any], name: str, path: Path) -> Study:
     study = Study(name, path, data["title"], data["seed"], source, model, data["rows"], data["generations"],
                   data["replicates"], branches, gates, tails, groups, parsed, calibration,
                   *_measure(path, data.get("measure", {}), data["replicates"]), factors, ladder,
-                  grid, published, _withdrawn(path, data.get("withdrawn", {})), frozenset(data), sweeps)
+                  grid, published, _withdrawn(path, data.get("withdrawn", {})), _late(path, data.get("stages", {})),
+                  frozenset(data), sweeps)
     made = {study.node(b.name, g) for b in branches.values() for g in range(b.first, b.last + 1)}
     for node in study.withdrawn:
         if node == study.real:
@@ -379,6 +383,17 @@ def _withdrawn(path: Path, raw: Any) -> dict[str, str]:
         if not isinstance(why, str) or not why.strip():
             raise InputError(f"{path}: withdrawn.{node} must say why, in words (it is {why!r})")
     return {str(node): why for node, why in raw.items()}
+
+
+def _late(path: Path, raw: Any) -> float:
+    """Return the share below which a loss is material."""
+    if not isinstance(raw, dict):
+        raise InputError(f"{path}: stages must be a mapping, such as {{late: {LATE:g}}}")
+    _known(path, "stages.", raw, ("late",))
+    share = raw.get("late", LATE)
+    if isinstance(share, bool) or not isinstance(share, (int, float)) or not 0 < share < 1:
+        raise InputError(f"{path}: stages.late must be a share between 0 and 1, such as {LATE:g} (it is {share!r})")
+    return float(share)
 
 
 def _measure(path: Path, raw: Any, replicates: int) -> tuple[tuple[str, ...] | None, int]:

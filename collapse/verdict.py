@@ -51,6 +51,9 @@ STAGED = ("variance_ratio", "total_variance_ratio", "entropy_power", "effective_
           "effective_tokens", "regions_alive", "modes_alive", "effective_classes", "tail_kept", "tail_beyond",
           "rare_alive", "token_alive", "group_share", "group_alive", "association_ratio", "correlation_shift",
           "cramer_shift", "ratio_shift", "label_agreement", "mean_shift", "category_tv", "missing_shift")
+#: The metrics that stand for a study's tails and for its bulk, the first that was measured.
+TAILS = ("tail_kept", "token_alive", "rare_alive")
+BULK = ("variance_ratio", "entropy_power", "effective_categories", "simpson_ratio", "effective_tokens", "modes_alive")
 #: What stands for a role in a sentence.
 _NOUNS = {"spread lost": "spread", "modes lost": "modes", "tails lost": "tails"}
 _RARE = {"rare_alive": "rare categories", "token_alive": "rare tokens", "rare_token_ratio": "rare tokens",

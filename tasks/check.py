@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from collapse.errors import InputError
 from collapse.layout import DATA, Files
 from collapse.params import Gate, Study
 from collapse.pool import file_hash, part_note, put, staging, write_text
+from collapse.verdict import Verdict
 from tasks import io
 from tasks.turn import find
 
@@ -73,16 +75,23 @@ def judge(study: Study, branch: str | None, files: Files) -> tuple[dict[str, Any
     validation = expectations.judge(gates, measured, files.sample_part, limits, schema=schema, rows=rows,
                        replicates=study.replicates)
     values = {name: measured[name].to_numpy() for name in measured}
-    node_stage, replicates = stage(values, bands, generations, kind)
+    found, replicates = stage(values, bands, generations, kind, study.late)
     verdict = expectations.outcome(validation["gates"])
     why = study.withdrawn.get(files.node)
     if why is not None and verdict["outcome"] != "halt":  # as if a gate had found it
         verdict = {"outcome": "quarantine", "gates": sorted({*verdict["gates"], WITHDRAWN})}
     verdict["node"] = None if verdict["outcome"] == "pass" else files.node
     validation = {**validation, "node": files.node, "outcome": verdict["outcome"],
-                  "stage": {"node": node_stage, "replicates": replicates},
+                  "stage": told(found) | {"replicates": replicates},
                   **({} if why is None else {"withdrawn": why})}
     return validation, verdict
+
+
+def told(found: Verdict) -> dict[str, Any]:
+    """Return a stage as plain data: what it is called, how much of it, what it rests on and what else holds."""
+    kept = found.kept if found.kept is not None and math.isfinite(found.kept) else None
+    return {"node": found.stage, "amount": found.amount, "kept": None if kept is None else round(kept, 4),
+            "by": [sign.metric for sign in found.signs], "beside": list(found.beside)}
 
 
 @cache

@@ -150,18 +150,14 @@ class Collected:
     @cached_property
     def headline(self) -> tuple[str, ...]:
         """Return the metric of the tails and the metric of the spread that stand for the study."""
-        staged, whole = calibration.STAGED, _whole(self.table)
-        return tuple(next(name for name in names if name in whole)
-                     for names in (staged["tails"], (*staged["spread"], *staged["modes"])) if whole & set(names))
+        whole = _whole(self.table)
+        return tuple(next(name for name in names if name in whole) for names in (TAILS, BULK) if whole & set(names))
 
     @cached_property
     def blind(self) -> dict[str, tuple[str, ...]]:
-        """Return by metric the branches in which it cannot leave its band below, which reaches down to 0.
-
-        All metrics that decide the stage are 0 or more.
-        """
-        names, found = calibration.judged(_whole(self.table)), {}
-        for name in names:
+        """Return by metric of loss the branches in which it cannot leave its band below, which reaches down to 0."""
+        names, found = staged(_whole(self.table)), {}
+        for name in (n for n in names if role(n, "", "below")):
             bands = {b.name: band_of(self.bands, b.name, name, "", self.study.measured, len(names) * b.last)
                      for b in self.branches}
             found[name] = tuple(branch for branch, band in bands.items() if band is not None and band.low <= 0)
@@ -180,7 +176,7 @@ class Collected:
 
     def tails_left(self, branch: BranchView) -> int | None:
         """Return the first generation at which the median of the tails is below its band, whatever else is."""
-        metric = next((name for name in self.headline if name in calibration.STAGED["tails"]), None)
+        metric = next((name for name in self.headline if name in TAILS), None)
         band = metric and self.band(branch.name, metric)
         if not band:
             return branch.reached("early")
@@ -254,7 +250,7 @@ def collect(study: Any, nodes: Mapping[str, Place], records: Path, bands: Mappin
     controls = [name for name in study.branches if regimes[name]["kind"] == "control"]
     return Collected(study, facts, table, curves(table, branches), real, branches, samples, floors, bands, cells,
                      closed_forms.curves(study) if laws is None else laws, claims,
-                     survey(table, known, study.branches, facts, controls),
+                     survey(table, known, study.branches, facts, controls, late=study.late),
                      *(of(study, table) if key is not None else None for of, key in
                        ((attribution.factorial_of, study.factors), (attribution.ladder_of, study.ladder))),
                      None if study.grid is None else study.grid.judge(read),
