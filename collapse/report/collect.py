@@ -14,6 +14,7 @@ import numpy as np
 from collapse import attribution, calibration
 from collapse import laws as closed_forms
 from collapse.claims import Bands, Records, band_of, evaluate
+from collapse.definitions import Profile, profile
 from collapse.errors import InputError
 from collapse.grid import Judged
 from collapse.metrics.base import Fact
@@ -137,6 +138,7 @@ class Collected:
     laws: Mapping[tuple[str, str, str], Mapping[int, float]]
     claims: list[dict[str, Any]]
     survey: Survey
+    definitions: Profile
     factors: attribution.Attribution | None = None
     ladder: tuple[tuple[attribution.Rung, ...], int] | None = None
     grid: Judged | None = None
@@ -255,6 +257,7 @@ def collect(study: Any, nodes: Mapping[str, Place], records: Path, bands: Mappin
     return Collected(study, facts, table, curves(table, branches), real, branches, samples, floors, bands, cells,
                      closed_forms.curves(study) if laws is None else laws, claims,
                      survey(table, known, study.branches, facts, controls),
+                     profile(study, table, floors, _coordinates(samples)),
                      *(of(study, table) if key is not None else None for of, key in
                        ((attribution.factorial_of, study.factors), (attribution.ladder_of, study.ladder))),
                      None if study.grid is None else study.grid.judge(read),
@@ -347,6 +350,11 @@ def _floors(records: Path) -> dict[str, pd.DataFrame]:
     import pandas as pd
 
     return {path.stem: pd.read_parquet(path) for path in sorted(records.glob("calibration*.parquet"))}
+
+
+def _coordinates(samples: Mapping[str, Part]) -> int:
+    """Return how many numbers a row has, at least one; of studies without samples nothing is known."""
+    return max(1, next((part.schema.width for part in samples.values()), 1))
 
 
 def _whole(table: pd.DataFrame) -> set[str]:
