@@ -5,10 +5,10 @@ Whether "accumulating avoids collapse" hangs on what collapse is called: Schaeff
 in place of one word. They give them in words; the numbers that decide here are this project's own and stated below.
 
 **Population risk** is the held-out loss of the fitted model where it has one, else its distance (or its sample's) to
-the truth: the first of :data:`RISKS` that is recorded. Risks are means over replicates, because the definitions speak of
-expected risk, and are compared as factors: a loss −log p as perplexity (for rows of numbers per coordinate), a distance
-as it is. **What is kept** (variance, modes, tails, plausible rows) is compared replicate by replicate, and the median
-decides: under recursion a few lineages inflate while most collapse, and their mean stays where it was.
+the truth: the first of :data:`RISKS` that is recorded. Risks are means over replicates, because the definitions speak
+of expected risk, and are compared as factors: a loss −log p as perplexity (for rows of numbers per coordinate), a
+distance as it is. **What is kept** (variance, modes, tails, plausible rows) is compared replicate by replicate, and the
+median decides: under recursion a few lineages inflate while most collapse, and their mean stays where it was.
 
 Everything is held against the control branch of the same model and rows at the same generation, paired by replicate;
 without one against the lineage's own generation 1, the fit to real data; where replicates are too few for an interval
@@ -199,6 +199,11 @@ class Profile:
     def count(self, branch: str, verdict: Verdict) -> int:
         """Return how many definitions have ``verdict`` on a branch."""
         return sum(answer.verdict == verdict for answer in self.answers[branch].values())
+
+    def tally(self, key: str) -> dict[str, int]:
+        """Return on how many branches a definition has each verdict."""
+        found = [answers[key].verdict for answers in self.answers.values()]
+        return {verdict: found.count(verdict) for verdict in VERDICTS}
 
     def sentence(self, branch: str) -> str:
         """Return what a branch's answers come to, in plain words."""
@@ -537,8 +542,8 @@ class _Case:
                       self.last)
 
     def _few(self, reading: Reading, count: int) -> Answer:
-        return self._undecided(reading, f"At generation {self.last} the {reading.words} has {_replicates(count)}: too few "
-                               f"for an interval, and there is no calibration of it.")
+        return self._undecided(reading, f"At generation {self.last} the {reading.words} has {_replicates(count)}: too "
+                               f"few for an interval, and there is no calibration of it.")
 
     def _undecided(self, reading: Reading, why: str) -> Answer:
         return Answer("undecided", why, reading.metric, last=self.last)

@@ -11,3 +11,8 @@ SHOWN: dict[str, str] = {
     "drifted": "drifted",
     "halted": "halted",
 }
+
+
+def within(stage: str) -> str:
+    """Return what follows 'is': in late collapse, distorted, healthy."""
+    return f"in {SHOWN[stage]}" if stage in ("early", "late") else SHOWN.get(stage, stage)

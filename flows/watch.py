@@ -12,11 +12,12 @@ from collapse import snapshots
 from collapse.errors import InputError
 from collapse.pool import put, staging, write_text
 from collapse.survey import Seen, Series, survey
+from collapse.verdict import SHOWN
 
 #: The page, unless told otherwise, and what stands beside it: the series as data.
 PAGE = Path("reports/watch/index.html")
 #: Signs that one line of the terminal names.
-SHOWN = 3
+NAMED = 3
 
 
 def look(reference: Path, words: Sequence[str], *, rate: float = 0.01, groups: Sequence[str] = (),
@@ -70,10 +71,10 @@ def _write(path: Path, text: str) -> None:
 def words(series: Series) -> str:
     """Return a series in words: a line for each snapshot, then what the newest one says."""
     names = [Path(one.name).name for one in series.seen]
-    width = max(map(len, names))
-    lines = [f"{name:{width}}  {one.rows:>12,}  {one.judged.verdict:9}  {carried(one)}"
+    width, room = max(map(len, names)), max(map(len, SHOWN.values()))
+    lines = [f"{name:{width}}  {one.rows:>12,}  {SHOWN[one.judged.verdict]:{room}}  {carried(one)}"
              for name, one in zip(names, series.seen, strict=True)]
-    head = f"{'snapshot':{width}}  {series.unit.split()[0]:>12}  {'verdict':9}  carried by"
+    head = f"{'snapshot':{width}}  {series.unit.split()[0]:>12}  {'verdict':{room}}  carried by"
     tail = []
     newest = series.seen[-1]
     if newest.step and newest.step[0]["unusual"]:
@@ -84,7 +85,7 @@ def words(series: Series) -> str:
              f"[{min(abs(t['low']), abs(t['high'])):.2g}, {max(abs(t['low']), abs(t['high'])):.2g}]"
              for t in series.trends if t["falls"] or t["rises"]]
     since = f" since {Path(series.since).name}" if series.since else ""
-    return "\n".join([head, *lines, "", *tail, *([""] if tail else []), f"{series.verdict}{since}"])
+    return "\n".join([head, *lines, "", *tail, *([""] if tail else []), f"{SHOWN[series.verdict]}{since}"])
 
 
 def name(metric: str, feature: str) -> str:
@@ -97,6 +98,6 @@ def carried(one: Seen) -> str:
     new = [f"{s.column} has {s.what} ({s.rows:,} rows)" for s in one.judged.support]
     signs = [f"{name(s.metric, s.feature)} {s.value:.3g} ({'under' if s.side == 'below' else 'over'} "
              f"{s.low if s.side == 'below' else s.high:.3g})" for s in one.judged.signs]
-    shown = [*new[:1], *signs][:SHOWN] if one.judged.verdict == "drifted" else [*signs, *new][:SHOWN]
+    shown = [*new[:1], *signs][:NAMED] if one.judged.verdict == "drifted" else [*signs, *new][:NAMED]
     more = len(new) + len(signs) - len(shown)
     return ", ".join(shown) + (f" and {more} more" if more else "")

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from html import escape
 
 from collapse.report.collect import BranchView, Collected, NodeView
+from collapse.verdict import SHOWN
 
 TOP, LEFT = 34, 150
 #: Width of a step from which a node's facts fit beneath it: its share of real rows; its rows and hash too.
@@ -130,5 +131,5 @@ def describe(node: NodeView) -> str:
     share_ = "" if node.real_share is None else f", {100 * node.real_share:.3g} % real"
     outcome = "" if node.outcome == "pass" else f"; withdrawn: {node.withdrawn}" if node.withdrawn else \
         f"; {node.outcome}"
-    return f"{node.name}: {node.stage or 'real data'}{outcome}; pool of {node.rows} rows{share_}; " \
+    return f"{node.name}: {SHOWN.get(node.stage, 'real data')}{outcome}; pool of {node.rows} rows{share_}; " \
            f"manifest {node.manifest_sha256[:12]}"
