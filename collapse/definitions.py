@@ -26,7 +26,8 @@ divergence     risk rises over the last half of the        it rises by less than
 scaling        the exponent of risk in rows loses more     it keeps more than that
                than the margin, over 3 numbers of rows
 variance       less than half is kept; or more than the    all but the margin is kept; or it has levelled off above
-               margin is lost and it goes on falling       half
+               margin is lost and it goes on falling, at   half
+               more than a third of its first pace
 modes          more than the margin is lost (modes still   all but the margin is kept
                alive; rows clearly of one mode)
 tails          more than the margin of tail mass is lost   all but the margin is kept
@@ -72,7 +73,7 @@ DEFINITIONS: dict[str, str] = {
 }
 #: Two-sided level of an interval, and what is less than kept.
 LEVEL, HALF = 0.90, 0.5
-#: Of a first half's pace, what is left at most of a trend that levels off, and at least of one that goes on.
+#: Of a first half's pace, what is left at most of a trend that levels off, and at least of one that has no end.
 OFF, ON = 1 / 3, 2 / 3
 #: Generations that two halves need, and numbers of rows that a scaling law needs.
 GENERATIONS, RUNGS = 6, 3
@@ -216,8 +217,9 @@ class Profile:
             if count:
                 named = [SHORT[key] for key, answer in self.answers[branch].items() if answer.verdict == verdict]
                 listed = f" ({', '.join(named)})" if verdict in ("holds", "undecided") else ""
-                parts.append(f"{count} {one if count == 1 else many}{listed}")
-        return f"Under {branch}, of {len(DEFINITIONS)} definitions of collapse {', '.join(parts)}."
+                of = f" of {len(DEFINITIONS)} definitions of collapse" if not parts else ""
+                parts.append(f"{count}{of} {one if count == 1 else many}{listed}")
+        return f"Under {branch}, {', '.join(parts)}."
 
     def plain(self) -> dict[str, Any]:
         """Return plain data for JSON."""
@@ -486,8 +488,8 @@ class _Case:
         halves = _halves(np.log(rows.clip(lower=np.finfo(float).tiny)))
         if halves is not None:
             before, after, _ = halves
-            falls, on, off = (mean_interval(x, LEVEL) for x in (before, after - ON * before, after - OFF * before))
-            if share.high < limit and mean_interval(after, LEVEL)[2] < 0 and on[2] < 0:
+            falls, goes_on, off = (mean_interval(x, LEVEL) for x in (before, after, after - OFF * before))
+            if share.high < limit and goes_on[2] < 0 and off[2] < 0:
                 return self._answer("holds", reading, share, f"below {limit:g}, and it goes on falling")
             if share.low > HALF and falls[2] < 0 < off[1]:
                 return self._answer("does not hold", reading, share, "it has levelled off above half")
