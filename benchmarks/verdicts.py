@@ -104,7 +104,8 @@ def table(rng: np.random.Generator, n: int, scale: float = 1.0, shift: float = 0
     k = rng.choice(6, n, p=_shares(keep))
     fare = np.round(np.exp(1.5 + 0.5 * rng.normal(size=n) * scale + 0.15 * k) * 2) / 2
     tip = np.where(rng.random(n) < 0.5, 0.0, np.round(0.2 * fare, 2))
-    return {"x": np.stack([fare + shift, tip, rng.normal(size=n) * scale], axis=1), "c": rng.permutation(k) if shuffled else k}
+    x = np.stack([fare + shift, tip, rng.normal(size=n) * scale], axis=1)
+    return {"x": x, "c": rng.permutation(k) if shuffled else k}
 
 
 def _shares(keep: float) -> np.ndarray:
@@ -170,7 +171,8 @@ def rows(make: Maker, rng: np.random.Generator, n: int, replicates: int = 1) -> 
     for name, label in (("y", True), ("c", False)):
         if name in made[0]:
             size = 8 if name == "y" else 6
-            columns.append(Column(name, "category", tuple(str(i) for i in range(size)), role="label" if label else "feature"))
+            role = "label" if label else "feature"
+            columns.append(Column(name, "category", tuple(str(i) for i in range(size)), role=role))
             values[name] = np.stack([one[name] for one in made]).astype(np.int32)
     return Rows(Schema(tuple(columns)), values)
 
@@ -220,5 +222,5 @@ def main() -> None:
                 first = next((v for v in found if v.stage not in right), found[0])
                 flag = "" if share >= 0.95 else "  <<<"
                 print(f"{d:3d} {n:5d} {case.name:32s} {share:6.1%} {dict(counted)} {first.sentence} "
-                      f"[{', '.join(f'{s.metric} {s.value:.3g} ({s.low:.3g}..{s.high:.3g})' for s in first.signs[:3])}] "
+                      f"[{', '.join(f'{s.metric} {s.value:.3g}' for s in first.signs[:3])}] "
                       f"beside {first.beside}{flag}", flush=True)

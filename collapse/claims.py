@@ -48,6 +48,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 import numpy as np
 
 from collapse.gain import loop_gain
+from collapse.verdict import within
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -373,12 +374,12 @@ class Reaches(Statement):
         if hits:
             cell = cells[hits[0]]
             alone = _share([s in BEYOND[self.stage] for s in cell["replicates"]])
-            text = (f"{self.branch} is {cell['node']} first at generation {hits[0]}, as are {alone} replicates judged "
-                    f"alone; it is so at {len(hits)} of {len(cells)} generations.")
+            text = (f"{self.branch} is {within(cell['node'])} first at generation {hits[0]}, as are {alone} replicates "
+                    f"judged alone; it is so at {len(hits)} of {len(cells)} generations.")
             return Finding("fails" if self.avoids else "holds", text, hits[0])
         if not cells:
             return Finding("undecided", f"{self.branch} has no judged generation up to {self.by}.")
-        text = f"{self.branch} is not {self.stage} at any of {len(cells)} generations up to {max(cells)}."
+        text = f"{self.branch} is not {within(self.stage)} at any of {len(cells)} generations up to {max(cells)}."
         verdict, text = _unless_cut(np.array(list(cells)), self.by, "holds" if self.avoids else "fails", text)
         return Finding(verdict, text, max(cells))
 
@@ -395,13 +396,16 @@ class Warns(Statement):
         first = {stage: next((g for g, c in cells.items() if c["node"] == stage), None) for stage in ("early", "late")}
         early, late = first["early"], first["late"]
         if late is None:
-            warned = f"; it is early from generation {early}" if early is not None else " nor early"
-            return Finding("undecided", f"{self.branch} is never late{warned}: there was nothing to warn of.", early)
+            warned = f" nor {within('early')}" if early is None else f"; {within('early')} from generation {early}"
+            return Finding("undecided", f"{self.branch} is never {within('late')}{warned}: there was nothing to warn "
+                           f"of.", early)
         if early is not None and early < late:
             ahead = f"{late - early} generation{'s' if late - early > 1 else ''}"
-            text = f"{self.branch} is early at generation {early}, {ahead} before it is late, at generation {late}."
+            text = (f"{self.branch} is {within('early')} at generation {early}, {ahead} before it is {within('late')}, "
+                    f"at generation {late}.")
             return Finding("holds", text, early)
-        return Finding("fails", f"{self.branch} is late at generation {late} without having been early before.", late)
+        return Finding("fails", f"{self.branch} is {within('late')} at generation {late} without having been "
+                       f"{within('early')} before.", late)
 
 
 @dataclass(frozen=True)
@@ -418,7 +422,7 @@ class Share(Statement):
         if not hits:
             return Finding("undecided", f"{self.branch} has no judged cell.")
         share = 100 * sum(hits) / len(hits)
-        text = (f"{_share(hits)} cells of {self.branch} ({share:.1f} %) are {self.stage}; the claim asks for "
+        text = (f"{_share(hits)} cells of {self.branch} ({share:.1f} %) are {within(self.stage)}; the claim asks for "
                 f"{self.percent:g} %.")
         return Finding("holds" if share >= self.percent else "fails", text, None, _r(share / 100))
 

@@ -16,6 +16,7 @@ from collapse.data import Column, Rows, Schema
 from collapse.errors import InputError
 from collapse.rng import Rng
 from collapse.snapshots import Snapshot, unreadable
+from collapse.verdict import LATE
 from collapse.watching import BLOCKS, COUNT, FRAME, Support, Watch, enough, share
 
 if TYPE_CHECKING:
@@ -114,11 +115,11 @@ class Text:
         """Return the schema of a block."""
         return self.bank.schema
 
-    def watch(self, rate: float, snapshots: int, groups: tuple[tuple[str, ...], ...]) -> Watch:
+    def watch(self, rate: float, snapshots: int, groups: tuple[tuple[str, ...], ...], late: float = LATE) -> Watch:
         """Return the watch over this reference."""
         level = share(rate, snapshots)
         enough(self.n, level, 1, rate, snapshots, f"blocks of {BLOCK} tokens")
-        return Watch.held(self.reference, self.real, self.bank, level)
+        return Watch.held(self.reference, self.real, self.bank, level, late=late)
 
     def admit(self, snapshot: Snapshot) -> None:
         """Refuse nothing: any text is text."""

@@ -91,14 +91,14 @@ def loop_gain(values: np.ndarray, truth: float = 0.0, generations: np.ndarray | 
                 high)
 
 
-def ratio(above: np.ndarray, below: np.ndarray) -> tuple[float, float, float]:
-    """Return mean(above) / mean(below) of paired values (R,), and Fieller's 95 % interval.
+def ratio(above: np.ndarray, below: np.ndarray, level: float = 0.95) -> tuple[float, float, float]:
+    """Return mean(above) / mean(below) of paired values (R,), and Fieller's interval, by default of 95 %.
 
     The interval is (−∞, ∞) where the mean of ``below`` is not told apart from 0, and the ratio NaN where it is 0.
     """
     count = len(above)
     u, v = float(np.mean(above)), float(np.mean(below))
-    spread = np.cov(above, below) * _t(count) ** 2 / count
+    spread = np.cov(above, below) * _t(count, level) ** 2 / count
     a, b, c = v * v - spread[1, 1], u * v - spread[0, 1], u * u - spread[0, 0]  # ρ is in if a ρ² − 2 b ρ + c ≤ 0
     if a <= 0:
         return (u / v if v else np.nan), -np.inf, np.inf
@@ -113,10 +113,10 @@ def _root(found: tuple[float, float, float], turns: int) -> tuple[float, float, 
     return value, low if np.isfinite(found[1]) else -np.inf, high
 
 
-def _t(count: int) -> float:
+def _t(count: int, level: float = 0.95) -> float:
     from scipy.special import stdtrit
 
-    return float(stdtrit(count - 1, 0.975))
+    return float(stdtrit(count - 1, (1 + level) / 2))
 
 
 def _plain(value: float) -> float | None:

@@ -18,6 +18,7 @@ from collapse import laws, registry, sweep
 from collapse.attribution import Factors, Ladder
 from collapse.claims import DESIGNS, Claim, Design
 from collapse.condition import Condition
+from collapse.definitions import Settings
 from collapse.errors import InputError, nearest
 from collapse.grid import Grid
 from collapse.metrics import facts
@@ -46,11 +47,11 @@ MANDATORY = {
     "gates": "gates: {}",
 }
 OPTIONAL = ("tokens", "calibration", "tails", "groups", "claims", "measure", "factors", "ladder", "grid",
-            "published", "withdrawn", "stages")
+            "published", "withdrawn", "stages", "definitions")
 OVERRIDES = ("model", "rows", "tokens", "generations", "gates", "seed")
 #: Shared by all branches, which start from one real node and are judged by one frame.
 SHARED = ("source", "replicates", "tails", "groups", "calibration", "measure", "factors", "ladder", "grid", "published",
-          "title", "claims", "branches", "withdrawn", "stages")
+          "title", "claims", "branches", "withdrawn", "stages", "definitions")
 
 Action = Literal["record", "halt", "quarantine"]
 
@@ -161,6 +162,8 @@ class Study:
     withdrawn: Mapping[str, str]
     #: Share of what control keeps below which a loss of spread or modes is material: the stage ``late``.
     late: float
+    #: What the definitions of collapse are held to.
+    definitions: Settings
     keys: frozenset[str]
     #: What templates became, by their names.
     sweeps: Mapping[str, Sweep] = field(default_factory=dict)
@@ -331,7 +334,7 @@ def parse_study(data: Mapping[str, Any], name: str, path: Path) -> Study:
                   data["replicates"], branches, gates, tails, groups, parsed, calibration,
                   *_measure(path, data.get("measure", {}), data["replicates"]), factors, ladder,
                   grid, published, _withdrawn(path, data.get("withdrawn", {})), _late(path, data.get("stages", {})),
-                  frozenset(data), sweeps)
+                  Settings.parse(data.get("definitions", {}), f"{path}: definitions"), frozenset(data), sweeps)
     made = {study.node(b.name, g) for b in branches.values() for g in range(b.first, b.last + 1)}
     for node in study.withdrawn:
         if node == study.real:

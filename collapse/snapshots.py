@@ -19,6 +19,7 @@ import numpy as np
 from collapse.data import NOTHING, WHOLE, Column, Rows, Schema
 from collapse.errors import InputError, nearest
 from collapse.rng import Rng
+from collapse.verdict import LATE
 from collapse.watching import NEW, Support, Watch, support
 
 if TYPE_CHECKING:
@@ -161,9 +162,9 @@ class Table:
         singles = {name: sum(count == 1 for count in seen.values()) for name, seen in scan.seen.items()}
         return Table(schema, _rows(frame, schema)[0], scan.n, left_out, scan.ranges, singles, tuple(drop))
 
-    def watch(self, rate: float, snapshots: int, groups: tuple[tuple[str, ...], ...]) -> Watch:
+    def watch(self, rate: float, snapshots: int, groups: tuple[tuple[str, ...], ...], late: float = LATE) -> Watch:
         """Return the watch over this reference."""
-        return Watch.of(self.rows, rate, snapshots, groups)
+        return Watch.of(self.rows, rate, snapshots, groups, late)
 
     def admit(self, snapshot: Snapshot) -> None:
         """Refuse a snapshot that has other columns, by what its files say of themselves.

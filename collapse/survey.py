@@ -12,7 +12,8 @@ import numpy as np
 from collapse.documents import BLOCK, Text
 from collapse.errors import InputError
 from collapse.snapshots import SAMPLE, Snapshot, Table
-from collapse.watching import VERDICTS, Judged, Sign, Watch, step, trends
+from collapse.verdict import LATE, Sign
+from collapse.watching import VERDICTS, Judged, Watch, step, trends
 
 #: Rows of which anything can be said.
 FEWEST = 30
@@ -44,9 +45,9 @@ class Seen:
         whole = {metric: {"value": _plain(value), **_band(judged.bands.get((metric, "")))}
                  for (metric, feature), value in judged.values.items() if not feature}
         return {"snapshot": self.name, "rows": self.rows, "measured": judged.measured, "verdict": judged.verdict,
-                "signs": [_sign(sign) for sign in judged.signs],
+                "amount": judged.amount, "beside": list(judged.beside), "signs": [_sign(sign) for sign in judged.signs],
                 "new": [{"column": s.column, "what": s.what, "rows": s.rows, "p": _plain(s.p)} for s in judged.support],
-                "moved_back": None if judged.shape is None else [_sign(sign) for sign in judged.shape],
+                "without_new": None if judged.shape is None else [_sign(sign) for sign in judged.shape],
                 "step": [{key: _plain(value) for key, value in item.items()} for item in self.step[:10]],
                 "metrics": whole}
 
@@ -115,7 +116,7 @@ def _sign(sign: Sign) -> dict[str, Any]:
 
 def survey(reference: Snapshot, snapshots: Sequence[Snapshot], rate: float = 0.01,
            groups: tuple[tuple[str, ...], ...] = (), drop: Sequence[str] = (), planned: int = 0,
-           progress: Callable[[str], None] | None = None) -> Series:
+           progress: Callable[[str], None] | None = None, late: float = LATE) -> Series:
     """Judge a series of snapshots against a reference. All are read, and refused if need be, before one is measured.
 
     Parameters
@@ -128,6 +129,8 @@ def survey(reference: Snapshot, snapshots: Sequence[Snapshot], rate: float = 0.0
         Snapshots that the rate covers, where more are to come; at least those that are there.
     progress
         Told what is being done.
+    late
+        Share of what real rows show below which a loss of spread or modes is material.
 
     Raises
     ------
@@ -143,7 +146,7 @@ def survey(reference: Snapshot, snapshots: Sequence[Snapshot], rate: float = 0.0
     for one in snapshots:
         real.admit(one)
     planned = max(planned, len(snapshots))
-    watch = real.watch(rate, planned, groups)
+    watch = real.watch(rate, planned, groups, late)
     held = []
     for one in snapshots:
         said(f"reading {one.name}")
@@ -155,7 +158,7 @@ def survey(reference: Snapshot, snapshots: Sequence[Snapshot], rate: float = 0.0
     seen: list[Seen] = []
     for (name, rows, n, new), m in zip(held, watch.sizes([rows.n for _, rows, _, _ in held]), strict=True):
         said(f"measuring {name} at {m:,} rows")
-        judged = watch.judge(rows, m, new, real.ranges)
+        judged = watch.judge(rows, m, new)
         seen.append(Seen(name, n, judged, step(judged, seen[-1].judged) if seen else []))
     unit = f"blocks of {BLOCK} tokens" if reference.kind == "text" else "rows"
     return Series(reference.name, real.n, unit, rate, planned, real.left_out, watch, tuple(seen))

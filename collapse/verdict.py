@@ -1,7 +1,7 @@
 """What left its band, in one word: healthy, early or late collapse, distorted, drifted. For nodes and for snapshots.
 
-Each metric says in its :class:`~collapse.metrics.base.Fact` what a value below and above its band is a sign of. From all
-signs of the whole the stage is the first of these that holds:
+Each metric says in its :class:`~collapse.metrics.base.Fact` what a value below and above its band is a sign of. From
+all signs of the whole the stage is the first of these that holds:
 
 1. ``late``, material loss: a measure of spread, or of modes, lies below its band and below ``late`` (a half) of what
    control keeps. Modes count only where no measure of spread is above: what is spread wider thins out everywhere.
@@ -14,8 +14,8 @@ signs of the whole the stage is the first of these that holds:
 6. ``healthy``: none of these.
 
 Loss of the bulk is asked first because it drags all else with it; gain before loss at the edge, because a mean over
-regions hides neither; change after loss, because a loop that loses its tails also blurs its labels, and the loss is what
-to act on. What else holds stands ``beside``. Where the whole shows nothing its parts (a column, a group, a region) are
+regions hides neither; change after loss, because a loop that loses its tails also blurs its labels, and the loss is
+what to act on. What else holds stands ``beside``. Where the whole shows nothing its parts (a column, a group, a region) are
 asked in the same order; a part is never late. What is no number is below its band, and nothing of it is left.
 """
 
@@ -50,7 +50,7 @@ LATE = 0.5
 STAGED = ("variance_ratio", "total_variance_ratio", "entropy_power", "effective_categories", "simpson_ratio",
           "effective_tokens", "regions_alive", "modes_alive", "effective_classes", "tail_kept", "tail_beyond",
           "rare_alive", "token_alive", "group_share", "group_alive", "association_ratio", "correlation_shift",
-          "cramer_shift", "ratio_shift", "label_agreement", "mean_shift", "category_tv", "missing_shift")
+          "cramer_shift", "ratio_shift", "label_agreement", "mean_shift", "rank_shift", "category_tv", "missing_shift")
 #: The metrics that stand for a study's tails and for its bulk, the first that was measured.
 TAILS = ("tail_kept", "token_alive", "rare_alive")
 BULK = ("variance_ratio", "entropy_power", "effective_categories", "simpson_ratio", "effective_tokens", "modes_alive")
@@ -137,6 +137,11 @@ def percent(share: float) -> str:
     """Return a share in per cent with no false precision: 81 %, 2 %, 0.3 %, 0 %."""
     value = 100 * max(share, 0.0)
     return f"{value:.0f} %" if value >= 1 or value < 0.005 else f"{value:.1g} %"
+
+
+def within(stage: str) -> str:
+    """Return what follows 'is': in late collapse, distorted, healthy."""
+    return f"in {SHOWN[stage]}" if stage in ("early", "late") else SHOWN.get(stage, stage)
 
 
 @cache
@@ -249,7 +254,8 @@ def _verdict(signs: Sequence[Sign], late: float) -> Verdict:
     values = np.array([sign.value for sign in signs])
     held = _holds(names, values, low, high, center, late) if not any(s.feature for s in signs) else \
         _parts(signs)
-    order = [("late", "late"), ("gained", "distorted"), ("lost", "early"), ("changed", "distorted"), ("moved", "drifted")]
+    order = [("late", "late"), ("gained", "distorted"), ("lost", "early"), ("changed", "distorted"),
+             ("moved", "drifted")]
     holding = [(key, stage) for key, stage in order if held[key]]
     if not holding:
         return Verdict("healthy", None, (), ())

@@ -15,28 +15,31 @@ level by the exact prediction interval of an exponential (F on 2 and 2k degrees 
 support*: rows beyond the least and greatest of all N reference rows, where P(k of n beyond) = (n/(N+n))^k whatever the
 distribution (Wilks 1941, Ann Math Stat 12:91), and categories that the reference lacks (Good 1953, Biometrika 40:237).
 
-**Drifted or collapsing.** Whatever left its band, the alarm is given. Where location moved or new support appeared the
-snapshot is moved back (each continuous column that has clearly moved to the reference's mean, in whole steps where it
-is whole), new values are set aside, and tails and spread are judged again: what is healthy then has drifted.
+**The verdict** is that of :mod:`collapse.verdict`, by what each cell that left its band is a sign of; what a cell is held
+against as kept is the center of its band. Rows with new categories are set aside, and the rest is judged again: what is
+healthy then has drifted. Of a text, what only the words of the reference would explain is no loss where others have
+come in their place.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cache, cached_property
 from typing import Any, Protocol
 
 import numpy as np
 
 from collapse.calibration import bent
-from collapse.data import WHOLE, Rows
+from collapse.data import Rows
 from collapse.errors import InputError
-from collapse.metrics.frame import BINS, LEVEL, Frame
+from collapse.metrics import facts
+from collapse.metrics.frame import LEVEL, Frame
 from collapse.metrics.partition import check_grouping
+from collapse.metrics.regions import EXPECTED
 from collapse.rng import Rng
+from collapse.verdict import LATE, Sign, role, verdict
 
-#: The verdicts, from the gravest, and the exit code of each.
+#: The verdicts (:data:`collapse.verdict.STAGES`) and the exit code of each.
 VERDICTS = {"late": 4, "distorted": 5, "early": 3, "drifted": 6, "healthy": 0}
 #: Chance that any of all healthy snapshots is called anything else.
 RATE = 0.01
@@ -55,20 +58,19 @@ SUPPORT = 0.1
 #: The name of every category that the reference lacks.
 NEW = "(new)"
 #: What is measured. Copies are left out: a snapshot may hold rows of the reference; so is what only one model can tell.
-TABLES = ("association", "drift", "fidelity", "groups", "spread", "tails")
+TABLES = ("association", "drift", "groups", "regions", "spread", "tails")
 TEXTS = ("diversity", "perplexity", "repetition", "vocabulary")
 #: Share of the draws that must differ from the most frequent value of a cell, for it to have a band.
 SELDOM = 0.05
-#: Metrics that say where the data is, and nothing of its shape.
-HIDDEN = {"perplexity_share", "reference_share", "group_support"}
-#: Standard errors beyond which a column has clearly moved.
-CLEAR = 4.0
+#: Times a neighbourhood's share of the rows that chance may desert though no draw showed it.
+DESERTED = 1 / 3
 #: A score beyond all normal ones.
 BEYOND = 37.0
 #: Snapshots that a trend takes, the confidence of its interval, and the metrics that get one.
 LEAST_TREND, CONFIDENCE = 4, 0.95
-TRENDS = ("tail_ratio", "variance_ratio", "entropy_ratio", "simpson_ratio", "association_ratio", "w1", "category_tv",
-          "effective_tokens", "token_alive", "rare_token_ratio", "sample_perplexity")
+TRENDS = ("tail_kept", "variance_ratio", "entropy_power", "regions_alive", "effective_categories", "simpson_ratio",
+          "association_ratio", "mean_shift", "category_tv", "effective_tokens", "token_alive", "rare_token_ratio",
+          "sample_perplexity")
 
 Key = tuple[str, str]
 
@@ -99,44 +101,6 @@ class RowBank:
         return self.rows.take(rng.generator().permutation(self.n)[None, :m])
 
 
-# ---------------------------------------------------------------------------------------------- roles
-
-
-def role(metric: str, feature: str, side: str) -> str:
-    """Return what a cell that left its band on ``side`` speaks of; '' where that side is no sign.
-
-    'tails lost', 'spread lost', 'tails above', 'spread above' or 'moved'.
-    """
-    fact = _facts().get(metric)
-    if fact is None or metric in HIDDEN:
-        return ""
-    lost = side == fact.collapse
-    if fact.family in ("spread", "modes"):
-        return "spread lost" if lost else "spread above"
-    if metric == "perplexity_tail":  # low: very likely text, high: very unlikely text
-        return "tails lost" if (feature, side) in {("low", "above"), ("high", "below")} else \
-            "moved" if (feature, side) == ("high", "above") else ""
-    if fact.family == "tails":
-        return "tails lost" if lost else "tails above"
-    if fact.family == "drift":
-        return "moved" if lost else ""
-    if metric == "group_share":
-        return "tails lost" if lost else "moved"
-    if fact.family == "groups" or metric in ("recall", "coverage"):
-        return "tails lost" if lost else ""
-    if metric == "sample_perplexity":
-        return "tails lost" if side == "below" else "moved"
-    # a precision or density above is a snapshot of the reference's own rows as often as one of its modes
-    return "moved" if metric in ("precision", "density") and side == "below" else ""
-
-
-@cache
-def _facts() -> dict[str, Any]:
-    from collapse.metrics import facts
-
-    return facts()
-
-
 # ---------------------------------------------------------------------------------------------- bands
 
 
@@ -164,14 +128,18 @@ class Bands:
     judged: np.ndarray
 
     @staticmethod
-    def of(found: Sequence[dict[Key, float]], widen: float) -> Bands:
-        """Return the bands from what K draws showed; a cell that hardly varied, or was not always there, has none."""
+    def of(found: Sequence[dict[Key, float]], widen: float, grain: Mapping[Key, float] | None = None) -> Bands:
+        """Return the bands from what K draws showed; a cell that hardly varied, or was not always there, has none.
+
+        ``grain``: by cell the least spread that it is known to have, whatever the draws showed.
+        """
         keys = [key for key in found[0] if all(key in one for one in found) and any(_sides(key))]
         values = np.array([[one[key] for key in keys] for one in found])  # (K, C)
-        spread = values.std(axis=0, ddof=1)
+        least = np.array([(grain or {}).get(key, 0.0) for key in keys])
+        spread = np.maximum(values.std(axis=0, ddof=1), least)
         varies = np.isfinite(values).all(axis=0) & (spread > 1e-9 * np.maximum(1, np.abs(values).max(axis=0)))
         # of what is nearly always the same, nobody knows how often it is not
-        varies &= np.array([_usual(column) for column in values.T]) <= 1 - SELDOM
+        varies &= (np.array([_usual(column) for column in values.T]) <= 1 - SELDOM) | (least > 0)
         keys = [key for key, kept in zip(keys, varies, strict=True) if kept]
         values, spread, k = values[:, varies], spread[varies], len(values)
         center = values.mean(axis=0)
@@ -255,24 +223,6 @@ def _scores(x: np.ndarray, skews: np.ndarray) -> np.ndarray:
 
 
 @dataclass(frozen=True)
-class Sign:
-    """A cell that left its band: its value, the band, the score, and what it speaks of."""
-
-    metric: str
-    feature: str
-    value: float
-    low: float
-    high: float
-    score: float
-    role: str
-
-    @property
-    def side(self) -> str:
-        """Return 'below' or 'above'."""
-        return "below" if self.score < 0 else "above"
-
-
-@dataclass(frozen=True)
 class Support:
     """New values of one column in a whole snapshot: ``rows`` of them, which chance gives with probability ``p``."""
 
@@ -288,15 +238,19 @@ class Judged:
 
     Attributes
     ----------
+    verdict, amount, beside
+        The stage, how much of it in words, and what else holds.
     signs
-        What left its band, the largest exceedance first; those that decided the verdict before the rest.
+        What left its band: what carries the verdict, then the rest, the largest exceedance first.
     shape
-        The same of the snapshot moved back and without new values; None where that was not asked for.
+        The same of the snapshot without its rows of new categories; None where there are none.
     values, scores
         Of every cell, with its band at the level of this watch.
     """
 
     verdict: str
+    amount: str
+    beside: tuple[str, ...]
     measured: int
     signs: tuple[Sign, ...]
     support: tuple[Support, ...]
@@ -319,16 +273,20 @@ class Watch:
         Chance that one healthy snapshot is called anything else.
     draws
         K.
+    late
+        Share of what real rows show below which a loss of spread or modes is material.
     """
 
     frame: Frame
     bank: Bank
     level: float
     draws: int
+    late: float = LATE
     _kept: dict[int, Bands] = field(default_factory=dict, repr=False)
 
     @staticmethod
-    def of(rows: Rows, rate: float = RATE, snapshots: int = 1, groups: tuple[tuple[str, ...], ...] = ()) -> Watch:
+    def of(rows: Rows, rate: float = RATE, snapshots: int = 1, groups: tuple[tuple[str, ...], ...] = (),
+           late: float = LATE) -> Watch:
         """Return the watch over independent reference ``rows`` (R = 1), for ``snapshots`` at one false-alarm ``rate``.
 
         Raises
@@ -347,14 +305,15 @@ class Watch:
                 check_grouping(names, parts[0])
             except InputError as error:
                 raise InputError(f"--groups: {error}") from None
-        return Watch.held(parts[0], parts[1], RowBank(parts[2]), level, groups)
+        return Watch.held(parts[0], parts[1], RowBank(parts[2]), level, groups, late)
 
     @staticmethod
-    def held(reference: Rows, real: Rows, bank: Bank, level: float, groups: tuple[tuple[str, ...], ...] = ()) -> Watch:
+    def held(reference: Rows, real: Rows, bank: Bank, level: float, groups: tuple[tuple[str, ...], ...] = (),
+             late: float = LATE) -> Watch:
         """Return the watch over a reference that is divided already."""
         chosen = TEXTS if reference.schema.texts else TABLES
         frame = Frame.freeze(reference, real, (), 0, chosen, groups)
-        return Watch(frame, bank, level, max(DRAWS, int(np.ceil(1 / (FURTHEST * level)))))
+        return Watch(frame, bank, level, max(DRAWS, int(np.ceil(1 / (FURTHEST * level)))), late)
 
     @property
     def most(self) -> int:
@@ -377,7 +336,7 @@ class Watch:
         if m not in self._kept:
             found = [self.measure(self.bank.draw(m, Rng("watch", "draw", m, k))) for k in range(self.draws)]
             widen = float(np.sqrt((self.bank.n + TWICE * m) / (self.bank.n - m)))
-            self._kept[m] = Bands.of(found, widen)
+            self._kept[m] = Bands.of(found, widen, {("regions_alive", ""): DESERTED * EXPECTED / m})
         return self._kept[m]
 
     def measure(self, rows: Rows) -> dict[Key, float]:
@@ -387,34 +346,9 @@ class Watch:
         found = measure_all(rows, None, self.frame)
         return {(m.metric, m.feature): float(np.asarray(m.values)[0]) + 0.0 for m in found}  # no −0
 
-    @cached_property
-    def continuous(self) -> tuple[str, ...]:
-        """Return the number columns without atoms, which can be moved: no value holds 5 % of the reference."""
-        found = []
-        for column in self.frame.schema.columns:
-            if column.kind == "number":
-                values = self.frame.reference[column.name][0]
-                values, count = np.unique(values[~np.isnan(values)], return_counts=True)
-                if len(values) > BINS and count.max() <= LEVEL * count.sum():
-                    found.append(column.name)
-        return tuple(found)
-
-    def moved_back(self, rows: Rows) -> Rows:
-        """Return rows (R = 1) with every continuous column that has clearly moved at the reference's mean."""
-        values = dict(rows.values)
-        for name in self.continuous:
-            real, own = (x[~np.isnan(x)] for x in (self.frame.reference[name][0], values[name][0]))
-            if not len(own):
-                continue
-            gap = real.mean() - own.mean()
-            if abs(gap) > CLEAR * real.std() * np.sqrt(1 / len(real) + 1 / len(own)):
-                values[name] = values[name] + (np.rint(gap) if rows.schema[name].type in WHOLE else gap)
-        return Rows(rows.schema, values)
-
     # ------------------------------------------------------------------------------------------ verdict
 
-    def judge(self, rows: Rows, m: int, support: Sequence[Support] = (),
-              ranges: dict[str, tuple[float, float]] | None = None) -> Judged:
+    def judge(self, rows: Rows, m: int, support: Sequence[Support] = ()) -> Judged:
         """Return the verdict on a snapshot.
 
         Parameters
@@ -423,8 +357,6 @@ class Watch:
             Rows of it at random, R = 1: at least ``m``, more where there are more.
         support
             What whole columns show that the reference lacks; only what chance gives too seldom counts.
-        ranges
-            Least and greatest of all reference rows by number column: values beyond are set aside with new support.
         """
         sample = rows.head(min(m, rows.n))
         bands = self.bands(m)
@@ -433,41 +365,35 @@ class Watch:
         scores = bands.scores(values)
         signs = _left(bands, values, scores, limit)
         fresh = tuple(sorted((s for s in support if s.p < self.level * SUPPORT), key=lambda s: s.p))
-        verdict, shape = _stage(signs), None
-        if fresh or any(sign.role == "moved" for sign in signs):
-            shape = self._reshaped(rows, m, bool(fresh), ranges or {})
-            stage = _stage(shape)
-            verdict = "drifted" if stage == "healthy" else stage
-        if verdict != "healthy":
-            signs = tuple(sorted(signs, key=lambda s: s.role not in CARRIES[verdict]))
+        shape = self._known(rows, m) if fresh else None
+        told = signs if shape is None else shape
+        found = verdict(_without_exchange(told) if self.frame.schema.texts else told, self.late)
+        stage, beside = found.stage, found.beside
+        if fresh and stage == "healthy":
+            stage, beside = "drifted", ()
+        elif fresh and stage != "drifted":
+            beside = tuple(dict.fromkeys((*beside, "drifted")))
+        carries = set(found.signs)
+        signs = tuple(sorted(signs, key=lambda sign: sign not in carries))
         named = dict(zip(bands.keys, map(float, scores), strict=True))
         own = {key: bands.band(place, limit) for place, key in enumerate(bands.keys)}
-        return Judged(verdict, sample.n, signs, fresh, shape, values, named, own, limit)
+        return Judged(stage, found.amount, beside, sample.n, signs, fresh, shape, values, named, own, limit)
 
-    def _reshaped(self, rows: Rows, m: int, fresh: bool, ranges: dict[str, tuple[float, float]]) -> tuple[Sign, ...]:
-        """Return the signs of shape in a snapshot that is moved back and, where new values are many, without them."""
-        back = self.moved_back(rows)
-        if fresh:
-            kept = np.ones(back.n, dtype=bool)
-            for column in back.schema.columns:
-                if column.kind == "category" and column.categories[-1] == NEW:
-                    kept &= back[column.name][0] != len(column.categories) - 1
-                elif column.name in ranges:
-                    low, high = ranges[column.name]
-                    kept &= ~((back[column.name][0] < low) | (back[column.name][0] > high))  # NaN is on neither side
-            if kept.sum() < m // 2:  # what is left says nothing of the rest
-                return ()
-            back = back.take(np.flatnonzero(kept)[None])
-        size = min(m, back.n)
+    def _known(self, rows: Rows, m: int) -> tuple[Sign, ...] | None:
+        """Return the signs of a snapshot without its rows of new categories; None where there are none of them."""
+        kept = np.ones(rows.n, dtype=bool)
+        for column in rows.schema.columns:
+            if column.kind == "category" and column.categories[-1] == NEW:
+                kept &= rows[column.name][0] != len(column.categories) - 1
+        if kept.all():
+            return None
+        if kept.sum() < m // 2:  # what is left says nothing of the rest
+            return ()
+        rest = rows.take(np.flatnonzero(kept)[None])
+        size = min(m, rest.n)
         bands = self.bands(size)
-        values = self.measure(back.head(size))
-        signs = _left(bands, values, bands.scores(values), bands.limit(self.level * (1 - SUPPORT)))
-        return _without_exchange(signs) if self.frame.schema.texts else tuple(s for s in signs if s.role != "moved")
-
-
-#: What each verdict is carried by.
-CARRIES = {"late": ("spread lost",), "distorted": ("tails above", "spread above"), "early": ("tails lost",),
-           "drifted": ("moved",)}
+        values = self.measure(rest.head(size))
+        return _left(bands, values, bands.scores(values), bands.limit(self.level * (1 - SUPPORT)))
 
 
 def _left(bands: Bands, values: dict[Key, float], scores: np.ndarray, limit: float) -> tuple[Sign, ...]:
@@ -479,22 +405,9 @@ def _left(bands: Bands, values: dict[Key, float], scores: np.ndarray, limit: flo
             break
         key = bands.keys[place]
         side = "below" if scores[place] < 0 else "above"
-        found.append(Sign(*key, values.get(key, float("nan")), *bands.band(int(place), limit), float(scores[place]),
-                          role(*key, side)))
+        found.append(Sign(*key, values.get(key, float("nan")), *bands.band(int(place), limit),
+                          float(bands.center[place]), role(*key, side), float(scores[place])))
     return tuple(found)
-
-
-def _stage(signs: Sequence[Sign]) -> str:
-    """Return the stage that signs show, 'drifted' where they speak of the place alone: the whole first, then parts."""
-    # what is wider than the reference crowds the outer ones of the frozen bins: their entropy falls, and is no loss
-    wide = any(s.metric in ("variance_ratio", "total_variance_ratio") and s.side == "above" for s in signs)
-    signs = [s for s in signs if not (wide and s.metric == "entropy_ratio" and s.side == "below")]
-    for chosen in ([s for s in signs if not s.feature], signs):
-        roles = {sign.role for sign in chosen}
-        for verdict in ("late", "distorted", "early"):
-            if roles & set(CARRIES[verdict]):
-                return verdict
-    return "drifted" if signs else "healthy"
 
 
 def _without_exchange(signs: tuple[Sign, ...]) -> tuple[Sign, ...]:
@@ -503,11 +416,10 @@ def _without_exchange(signs: tuple[Sign, ...]) -> tuple[Sign, ...]:
     Words of the reference are missing, and rare ones are used more, where others have come in their place: the text is
     less likely than real text, and as varied by its own measure. A text that has collapsed is dull, or poor.
     """
-    anchored = {"token_alive", "rare_token_ratio", "vocabulary_coverage"}
-    own = [sign for sign in signs if sign.metric not in anchored]
+    known = facts()
+    own = [sign for sign in signs if not known[sign.metric].anchored]
     unlikely = any(sign.role == "moved" for sign in own)
-    rest = [sign for sign in own if sign.role != "moved"]
-    return tuple(rest) if unlikely and not rest else tuple(s for s in signs if s.role != "moved")
+    return tuple(own) if unlikely and all(sign.role == "moved" for sign in own) else signs
 
 
 # --------------------------------------------------------------------------------------- rate and rows

@@ -101,13 +101,15 @@ def status(
     from rich.console import Console
     from rich.table import Table
 
+    from collapse.verdict import SHOWN
     from flows.progress import COLOURS
 
     table = Table("node", "state", "stage", "gate", box=None, header_style="bold", padding=(0, 2))
     for state in states:
-        colour = {"whole": "green", "stale": "yellow", "missing": "bright_black", "failed": "red"}[state.state]
-        shown = COLOURS.get(state.stage, "default")
-        table.add_row(state.node, f"[{colour}]{state.state}[/]", f"[{shown}]{state.stage}[/]", state.outcome)
+        here = {"whole": "green", "stale": "yellow", "missing": "bright_black", "failed": "red"}[state.state]
+        colour = COLOURS.get(state.stage, "default")
+        stage = SHOWN.get(state.stage, "")
+        table.add_row(state.node, f"[{here}]{state.state}[/]", f"[{colour}]{stage}[/]", state.outcome)
     Console(highlight=False).print(table)
     for state in states:
         if state.state == "failed":
@@ -229,6 +231,8 @@ def watch(
                                                    metavar="COLUMN")] = None,
     planned: Annotated[int, typer.Option("--snapshots", min=0, help="Snapshots that the rate is to cover, where more "
                                                                     "are to come.", metavar="N")] = 0,
+    late: Annotated[float, typer.Option("--late", help="Late collapse: less than this share of the reference's spread "
+                                                       "or modes is left.")] = 0.5,
     page: Annotated[Path, typer.Option("--page", help="Where the page goes.", metavar="FILE")] =
         Path("reports/watch/index.html"),
     suite: Annotated[Path | None, typer.Option("--suite", help="Write a Great Expectations suite that runs without "
@@ -238,13 +242,13 @@ def watch(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON for machines.")] = False,
     debug: Debug = False,
 ) -> None:
-    """Judge existing data sets against real data: healthy (exit 0), early (3), late (4), distorted (5), drifted (6).
+    """Judge existing data sets against real data.
 
-    The exit code is that of the newest snapshot.
+    The exit code is that of the newest snapshot: 0 healthy, 3 early collapse, 4 late collapse, 5 distorted, 6 drifted.
     """
     from flows import watch as watching
 
-    options = {"rate": rate, "groups": groups or [], "drop": drop or [], "planned": planned}
+    options = {"rate": rate, "groups": groups or [], "drop": drop or [], "planned": planned, "late": late}
     if every:
         from flows import patrol
 

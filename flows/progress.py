@@ -15,6 +15,7 @@ from rich.text import Text
 from collapse import lineage
 from collapse.layout import Files
 from collapse.params import Study
+from collapse.verdict import SHOWN
 
 if TYPE_CHECKING:
     from flows.repro import Unit
@@ -73,8 +74,7 @@ class Progress:
         if stage is not None:
             self.stages[key] = stage
         if self.live is None and self.count:
-            about = stage or kind
-            self.say(f"[{self.done}/{self.count}] {key}  {about or ''}  {self._left()}".rstrip())
+            self.say(f"[{self.done}/{self.count}] {key}  {SHOWN[stage] if stage else kind}  {self._left()}")
         self.tick()
 
     def failed(self, name: str, error: str) -> None:
@@ -109,7 +109,7 @@ class Progress:
                     bar.append("╸" if running else MARK, style="bold cyan" if running else style)
                 whole = sum(name in self.stages for name in names)
                 table.add_row(Text(f"{study.name} {branch.name}"), bar, Text(f"{whole}/{len(names)}"),
-                              Text(last or "", style=COLOURS.get(last or "", "")))
+                              Text(SHOWN.get(last or "", ""), style=COLOURS.get(last or "", "")))
         active = ", ".join(sorted(set(self.active.values())))
         return Group(table, Text(f"{self.done}/{self.count} · {self._left()}" + (f" · {active}" if active else ""),
                                  style="dim"))

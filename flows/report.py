@@ -55,7 +55,7 @@ def ranking() -> str:
     Raises
     ------
     InputError
-        If no study has a report in which anything was late.
+        If no study has a report in which anything was in late collapse.
     """
     surveys = {}
     for name in read_params(Path()).studies:
@@ -64,7 +64,7 @@ def ranking() -> str:
             surveys[name] = Survey.parse(json.loads(path.read_text(encoding="utf-8"))["survey"])
     standings = onset.ranking(surveys)
     if not standings:
-        raise InputError(f"{REPORTS}: no report yet in which a branch was late; run 'collapse repro'")
+        raise InputError(f"{REPORTS}: no report yet in which a branch was in late collapse; run 'collapse repro'")
     lines = [f"{'metric':22} {'score':>5}  {'studies':>7}  first, or not told apart from the first, in"]
     lines += [f"{s.metric:22} {s.score:5.2f}  {len(s.studies):7}  {', '.join(s.first) or '–'}" for s in standings]
     note = ("Lead times: generations between leaving the control band and late collapse, at one false-alarm rate.\n"

@@ -12,16 +12,17 @@ from collapse import snapshots
 from collapse.errors import InputError
 from collapse.pool import put, staging, write_text
 from collapse.survey import Seen, Series, survey
+from collapse.verdict import LATE, SHOWN, within
 
 #: The page, unless told otherwise, and what stands beside it: the series as data.
 PAGE = Path("reports/watch/index.html")
 #: Signs that one line of the terminal names.
-SHOWN = 3
+NAMED = 3
 
 
 def look(reference: Path, words: Sequence[str], *, rate: float = 0.01, groups: Sequence[str] = (),
          drop: Sequence[str] = (), planned: int = 0, page: Path | None = PAGE, suite: Path | None = None,
-         aloud: bool = False) -> Series:
+         aloud: bool = False, late: float = LATE) -> Series:
     """Judge the snapshots that ``words`` name, and write the page and the suite that are asked for.
 
     ``groups`` are groupings, the columns that one crosses joined by ``,``.
@@ -33,12 +34,14 @@ def look(reference: Path, words: Sequence[str], *, rate: float = 0.01, groups: S
     """
     if not 0 < rate < 1:
         raise InputError(f"--rate: {rate:g} is no chance; give a number between 0 and 1, such as 0.01")
+    if not 0 < late < 1:
+        raise InputError(f"--late: {late:g} is no share between 0 and 1, such as {LATE:g}")
     crossed = tuple(tuple(name.strip() for name in grouping.split(",")) for grouping in groups)
     real = snapshots.whole(reference)
     if suite is not None and real.kind == "text":
         raise InputError("--suite: expectations are of columns, and text has none; leave it out")
     found = snapshots.find(words)
-    series = survey(real, found, rate, crossed, drop, planned, _say if aloud else None)
+    series = survey(real, found, rate, crossed, drop, planned, _say if aloud else None, late)
     if aloud:
         _say("")
     if page is not None:
@@ -70,10 +73,10 @@ def _write(path: Path, text: str) -> None:
 def words(series: Series) -> str:
     """Return a series in words: a line for each snapshot, then what the newest one says."""
     names = [Path(one.name).name for one in series.seen]
-    width = max(map(len, names))
-    lines = [f"{name:{width}}  {one.rows:>12,}  {one.judged.verdict:9}  {carried(one)}"
+    width, room = max(map(len, names)), max(map(len, SHOWN.values()))
+    lines = [f"{name:{width}}  {one.rows:>12,}  {SHOWN[one.judged.verdict]:{room}}  {told(one)}"
              for name, one in zip(names, series.seen, strict=True)]
-    head = f"{'snapshot':{width}}  {series.unit.split()[0]:>12}  {'verdict':9}  carried by"
+    head = f"{'snapshot':{width}}  {series.unit.split()[0]:>12}  {'verdict':{room}}  carried by"
     tail = []
     newest = series.seen[-1]
     if newest.step and newest.step[0]["unusual"]:
@@ -84,7 +87,7 @@ def words(series: Series) -> str:
              f"[{min(abs(t['low']), abs(t['high'])):.2g}, {max(abs(t['low']), abs(t['high'])):.2g}]"
              for t in series.trends if t["falls"] or t["rises"]]
     since = f" since {Path(series.since).name}" if series.since else ""
-    return "\n".join([head, *lines, "", *tail, *([""] if tail else []), f"{series.verdict}{since}"])
+    return "\n".join([head, *lines, "", *tail, *([""] if tail else []), f"{SHOWN[series.verdict]}{since}"])
 
 
 def name(metric: str, feature: str) -> str:
@@ -92,11 +95,18 @@ def name(metric: str, feature: str) -> str:
     return f"{metric}[{feature}]" if feature else metric
 
 
+def told(one: Seen) -> str:
+    """Return how much of its verdict a snapshot shows, what carries it, and what else holds."""
+    beside = f"; beside it {' and '.join(within(stage) for stage in one.judged.beside)}" if one.judged.beside else ""
+    amount = f"{one.judged.amount}; " if one.judged.amount else ""
+    return f"{amount}{carried(one)}{beside}"
+
+
 def carried(one: Seen) -> str:
     """Return what carries a verdict, in one line."""
     new = [f"{s.column} has {s.what} ({s.rows:,} rows)" for s in one.judged.support]
     signs = [f"{name(s.metric, s.feature)} {s.value:.3g} ({'under' if s.side == 'below' else 'over'} "
              f"{s.low if s.side == 'below' else s.high:.3g})" for s in one.judged.signs]
-    shown = [*new[:1], *signs][:SHOWN] if one.judged.verdict == "drifted" else [*signs, *new][:SHOWN]
+    shown = [*new[:1], *signs][:NAMED] if one.judged.verdict == "drifted" else [*signs, *new][:NAMED]
     more = len(new) + len(signs) - len(shown)
     return ", ".join(shown) + (f" and {more} more" if more else "")

@@ -18,6 +18,7 @@ import pytest
 from scipy import stats
 
 from collapse.data import Column, Rows, Schema
+from collapse.definitions import Settings
 from collapse.errors import InputError
 from collapse.grid import Grid
 from collapse.metrics.base import Fact
@@ -86,9 +87,11 @@ PUBLISHED = [{"series": "replace.energy", "values": {1: 0.2, 5: 0.1, 99: 0.05}, 
 
 
 def study_of(title: str, claims=CLAIMS) -> SimpleNamespace:
+    model = SimpleNamespace(kind="vae", spec=lambda: {"kind": "vae"})
+
     def branch(first=1, from_=None, at=0, **spec):
         regime = SimpleNamespace(kind=spec["kind"], spec=lambda: spec)
-        return SimpleNamespace(regime=regime, from_=from_, at=at, first=first, last=GENERATIONS)
+        return SimpleNamespace(regime=regime, from_=from_, at=at, first=first, last=GENERATIONS, model=model, rows=400)
 
     branches = {
         "control": branch(kind="control"), "replace": branch(kind="replace"), "accumulate": branch(kind="accumulate"),
@@ -97,9 +100,10 @@ def study_of(title: str, claims=CLAIMS) -> SimpleNamespace:
     return SimpleNamespace(
         name="digits", title=title, seed=7, rows=400, generations=GENERATIONS, replicates=REPLICATES,
         measured=REPLICATES,
-        source=SimpleNamespace(kind="digits"), model=SimpleNamespace(kind="vae"), branches=branches,
+        source=SimpleNamespace(kind="digits"), model=model, branches=branches,
         claims=parse_claims(claims, "studies/digits.yaml", branches, FACTS), factors=None, ladder=None,
-        groups=(), sweeps={}, published=Published.parse(PUBLISHED, "studies/digits.yaml: published", branches, FACTS),
+        groups=(), sweeps={}, definitions=Settings(),
+        published=Published.parse(PUBLISHED, "studies/digits.yaml: published", branches, FACTS),
         grid=Grid.parse(GRID, "studies/digits.yaml: grid", branches, FACTS),
         floor=lambda branch: "calibration")
 
@@ -425,7 +429,7 @@ def test_text_summary_is_a_table(collected):
     assert lines[0] == "Handwritten digits, learned from copies of copies"
     assert lines[3].split()[:4] == ["branch", "regime", "stage", "tails"]
     row = next(text for text in lines if text.startswith("replace  "))
-    assert row.split()[:5] == ["replace", "replace", "late", "1", "5"]  # 0.98·exp(−0.24) < 0.89 at once
+    assert row.split()[:6] == ["replace", "replace", "late", "collapse", "1", "5"]  # 0.98·exp(−0.24) < 0.89 at once
     assert sum(text.startswith(("holds", "fails", "undecided")) for text in lines) == len(CLAIMS)
 
 

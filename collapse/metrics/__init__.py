@@ -47,7 +47,8 @@ def facts() -> dict[str, Fact]:
             found[name] = fact
             if fact.step:
                 meaning = f"{fact.meaning}; here from the previous generation's sample"
-                found[f"{name}_step"] = replace(fact, meaning=meaning, collapse="either", step=False, below="", above="")
+                found[f"{name}_step"] = replace(fact, meaning=meaning, collapse="either", step=False, below="",
+                                                above="")
     for kind in registry.names("models"):
         found |= registry.find("models", kind).facts
     return found

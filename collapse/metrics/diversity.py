@@ -39,7 +39,8 @@ class Diversity(Metric):
         **{f"distinct_{k}": Fact(
             "spread", 1.0, "below",
             f"different {name} of the sample over those of as much real text; 1.0: as many, 0.0: none but one",
-            "Li et al. 2016, NAACL (distinct-n)", below="spread lost", above="gained") for k, name in ((1, "tokens"), (2, "pairs of tokens"),
+            "Li et al. 2016, NAACL (distinct-n)",
+            below="spread lost", above="gained") for k, name in ((1, "tokens"), (2, "pairs of tokens"),
                                                                 (3, "triples of tokens"))},
         "zipf_exponent": Fact(
             "spread", 1.0, "above",

@@ -29,6 +29,13 @@ class Drift(Metric):
             "Shumailov et al. 2024, Nature 631",
             step=True, above="moved",
         ),
+        "rank_shift": Fact(
+            "drift", 0.0, "above",
+            "|2 P(sample above reference) − 1|, ties half, root mean square over the coordinates, and column by column: "
+            "a shift that heavy tails do not hide; 0.0: in place, 1.0: no value in common",
+            "Mann & Whitney 1947, Ann Math Stat 18:50; Vargha & Delaney 2000, J Educ Behav Stat 25:101",
+            above="moved",
+        ),
         "shape_distance": Fact(
             "drift", 0.0, "above",
             "energy_distance of the sample moved back to where the reference lies, where it has clearly moved: what of "
@@ -90,6 +97,11 @@ class Drift(Metric):
     def measure(self, sample: Rows, frame: Frame) -> Iterator[Measurement]:
         view = frame.view(sample)
         yield from _distances(view, frame.own, frame, frame.names)
+        if frame.names:
+            above = np.abs(frame.superiority(view))  # (R, p)
+            yield Measurement("rank_shift", "", np.sqrt(np.square(above).mean(axis=1)))
+            if len(frame.names) > 1:
+                yield from (Measurement("rank_shift", name, above[:, i]) for i, name in enumerate(frame.names))
         if frame.space.axes.shape[1]:
             yield Measurement("shape_distance", "", _discrepancies(view.placed, frame.own, frame)[0])
 

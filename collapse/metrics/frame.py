@@ -366,7 +366,8 @@ class Frame:
             return None
         error = self._deviation * np.sqrt(1 / self.own.present + 1 / np.maximum(view.present, 1))  # (R, p)
         gap = view.mean(np.nan_to_num(view.coordinates)) - self._center  # (R, p)
-        clear = np.abs(gap) > CLEAR * error
+        noise = np.sqrt((1 / self.own.present + 1 / np.maximum(view.present, 1)) / 3)
+        clear = (np.abs(gap) > CLEAR * error) | (np.abs(self.superiority(view)) > CLEAR * noise)
         if not clear.any():
             return None
         out = np.zeros((view.replicates, len(self.numeric.mean)))
@@ -380,9 +381,23 @@ class Frame:
             steps = np.zeros((view.replicates, len(self.numeric.axes.T)))
             for r, place in np.argwhere(clear[:, len(columns) :]):
                 at = len(columns) + place
-                steps[r, place] = self._step(at, view.ranked[r, :, at], float(gap[r, at])) * self._component_scale[place]
+                step = self._step(at, view.ranked[r, :, at], float(gap[r, at]))
+                steps[r, place] = step * self._component_scale[place]
             out[:, pixels] = (steps @ self.numeric.axes.T)[:, pixels]
         return out if out.any() else None
+
+    def superiority(self, view: View) -> np.ndarray:
+        """Return 2 P(value of ``view`` above the reference's) − 1, ties half, by coordinate: (R, p)."""
+        out = np.zeros((view.replicates, len(self.names)))
+        for place in range(len(self.names)):
+            own, x = self.own.ranked[0, :, place], view.ranked[:, :, place]
+            own = own[~np.isnan(own)]
+            if self._atoms[place]:  # equal but for rounding
+                x = _snapped(x, own)
+            share = (np.searchsorted(own, x, "left") + np.searchsorted(own, x, "right")) / len(own) - 1
+            present = ~np.isnan(x)
+            out[:, place] = np.where(present, share, 0.0).sum(axis=1) / np.maximum(present.sum(axis=1), 1)
+        return out
 
     def relocated(self, coordinates: np.ndarray, shift: np.ndarray, numeric: np.ndarray) -> np.ndarray:
         """Return coordinates (R, n, p) moved back by ``shift`` (R, D) of features; ``numeric`` is moved already."""

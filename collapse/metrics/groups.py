@@ -42,7 +42,8 @@ class Groups(Metric):
         "group_tails": Fact(
             "groups", 1.0, "below",
             "share of a group's rows beyond the 10 % and 90 % quantiles of that group, mean over coordinates, over "
-            "that of real rows (the sample moved back like tail_kept); 1.0: as wide within as it was, 0.0: no tails or no rows; the whole is the worst group",
+            "that of real rows (the sample moved back like tail_kept); 1.0: as wide within as it was, 0.0: no tails or "
+            "no rows; the whole is the worst group",
             "Shumailov et al. 2024, Nature 631, group by group",
             below="tails lost",
         ),

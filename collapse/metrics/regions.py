@@ -28,8 +28,8 @@ class Regions(Metric):
     Around each reference row lies the ball that holds so many other reference rows that a sample of real rows would
     have twelve in it (the chance of a fresh real row is k/N there, whatever the distribution and the dimensions). A
     neighbourhood with a tenth of that, or less, is deserted. Twelve is the fewest at which chance hardly ever deserts
-    one (Poisson: 10⁻⁴), so that modes down to 12/m of reality are seen. Rows that lie where no reality is (in no ball) do
-    not count among the m: a sample that has spread thinly over much else deserts nothing for that.
+    one (Poisson: 10⁻⁴), so that modes down to 12/m of reality are seen. Rows that lie where no reality is (in no ball)
+    do not count among the m: a sample that has spread thinly over much else deserts nothing for that.
 
     Columns that are mere noise blur the modes of others. So the columns whose distribution is far from normal (0.1 nats
     of negentropy; Comon 1994, Signal Process 36:287) are also looked at by themselves, and the smaller share counts.
@@ -41,8 +41,8 @@ class Regions(Metric):
     facts: ClassVar[dict[str, Fact]] = {
         "regions_alive": Fact(
             "modes", 1.0, "below",
-            "share of the reference rows in whose neighbourhood the sample still has a tenth of the rows that real data "
-            "has; 1.0: all of reality is visited, 0.97: a mode of 3 % is gone, 0.0: nothing is",
+            "share of the reference rows in whose neighbourhood the sample still has a tenth of the rows that real "
+            "data has; 1.0: all of reality is visited, 0.97: a mode of 3 % is gone, 0.0: nothing is",
             "after Naeem et al. 2020, ICML (coverage); Srivastava et al. 2017, NeurIPS (VEEGAN)",
             below="modes lost",
         ),

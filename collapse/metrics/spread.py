@@ -13,8 +13,8 @@ from collapse.metrics.base import Fact, Measurement, Metric
 from collapse.metrics.frame import Frame, View, across
 from collapse.metrics.neighbours import radii, thin
 
-#: Reference standard deviations that two rows are taken to be apart at least, equal ones too: values that repeat have no
-#: density.
+#: Reference standard deviations that two rows are taken to be apart at least, equal ones too: values that repeat have
+#: no density.
 GRAIN = 1e-3
 #: Draws of real rows that say what as many of them show, and the rows that all of them may hold.
 DRAWS, ROWS = 16, 40_000
@@ -25,9 +25,9 @@ class Spread(Metric):
 
     ``entropy_power`` is exp(2 (h − h_real) / k) with the differential entropy h of the k components: by nearest
     neighbours (K = 5, at most 1,000 rows; Kozachenko & Leonenko 1987), on a line and column by column by m-spacings
-    (m = √n; Vasicek 1976, J R Stat Soc B 38:54). What the estimates err by cancels, for h_real is theirs on as many real
-    rows. It is in units of a variance: a normal sample with half of the variance has 0.5, and it falls with the share of
-    modes that is left. Entropy on bins of equal reference mass would fall whatever changes.
+    (m = √n; Vasicek 1976, J R Stat Soc B 38:54). What the estimates err by cancels, for h_real is theirs on as many
+    real rows. It is in units of a variance: a normal sample with half of the variance has 0.5, and it falls with the
+    share of modes that is left. Entropy on bins of equal reference mass would fall whatever changes.
     """
 
     kind = "spread"

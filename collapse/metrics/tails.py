@@ -46,8 +46,8 @@ class Tails(Metric):
         ),
         "tail_beyond": Fact(
             "tails", 0.0, "above",
-            "share of rows with a coordinate beyond the least and greatest of all real rows, the sample moved back like "
-            "tail_kept; 0.0: none, 1.0: all",
+            "share of rows with a coordinate beyond the least and greatest of all real rows, the sample moved back "
+            "like tail_kept; 0.0: none, 1.0: all",
             "Wilks 1941, Ann Math Stat 12:91",
             above="gained",
         ),

@@ -14,12 +14,14 @@ import numpy as np
 from collapse import attribution, calibration
 from collapse import laws as closed_forms
 from collapse.claims import Bands, Records, band_of, evaluate
+from collapse.definitions import Profile, profile
 from collapse.errors import InputError
 from collapse.grid import Judged
 from collapse.metrics.base import Fact
 from collapse.onset import Survey, survey
 from collapse.pool import Part, read_part
 from collapse.published import Beside
+from collapse.verdict import BULK, TAILS, role, staged
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -61,6 +63,9 @@ class NodeView:
     manifest_sha256: str
     #: Why its sample was withdrawn; '' if it was not.
     withdrawn: str = ""
+    #: How much of its stage, in words, and what else holds.
+    amount: str = ""
+    beside: tuple[str, ...] = ()
 
     @property
     def left_out(self) -> bool:
@@ -101,7 +106,7 @@ class BranchView:
     @property
     def ill(self) -> int | None:
         """Return the first generation that is not healthy."""
-        return self.reached("early", "late", "distorted")
+        return self.reached("early", "late", "distorted", "drifted")
 
     @property
     def well_again(self) -> int | None:
@@ -137,6 +142,7 @@ class Collected:
     laws: Mapping[tuple[str, str, str], Mapping[int, float]]
     claims: list[dict[str, Any]]
     survey: Survey
+    definitions: Profile
     factors: attribution.Attribution | None = None
     ladder: tuple[tuple[attribution.Rung, ...], int] | None = None
     grid: Judged | None = None
@@ -241,7 +247,7 @@ def collect(study: Any, nodes: Mapping[str, Place], records: Path, bands: Mappin
     if bands is None:
         bands = {name: calibration.Bands(floors[study.floor(name)]) for name in study.branches}
     if cells is None:
-        cells = max(1, len(calibration.judged(_whole(table))) * study.generations)
+        cells = max(1, len(staged(_whole(table))) * study.generations)
     judges = closed_forms.judges(study) | attribution.judges(study)
     claims = evaluate(study.claims, table, stages, bands, cells, judges)
     read = Records(table, stages, bands, cells)
@@ -251,6 +257,7 @@ def collect(study: Any, nodes: Mapping[str, Place], records: Path, bands: Mappin
     return Collected(study, facts, table, curves(table, branches), real, branches, samples, floors, bands, cells,
                      closed_forms.curves(study) if laws is None else laws, claims,
                      survey(table, known, study.branches, facts, controls, late=study.late),
+                     profile(study, table, floors, _coordinates(samples)),
                      *(of(study, table) if key is not None else None for of, key in
                        ((attribution.factorial_of, study.factors), (attribution.ladder_of, study.ladder))),
                      None if study.grid is None else study.grid.judge(read),
@@ -282,7 +289,8 @@ def _node(place: Place, records: Path) -> tuple[NodeView, pa.Table]:
         place.name, place.branch, place.generation, place.parent, stage.get("node", ""),
         tuple(stage.get("replicates", ())), verdict["outcome"], verdict.get("node") or "",
         f"{halted['gate']} at {halted['node']}" if halted else "", tuple(validation.get("gates", ())), rows,
-        real / rows if rows else None, manifest, note["manifest_sha256"], validation.get("withdrawn", ""))
+        real / rows if rows else None, manifest, note["manifest_sha256"], validation.get("withdrawn", ""),
+        stage.get("amount", ""), tuple(stage.get("beside", ())))
     return view, record
 
 
@@ -343,6 +351,11 @@ def _floors(records: Path) -> dict[str, pd.DataFrame]:
     import pandas as pd
 
     return {path.stem: pd.read_parquet(path) for path in sorted(records.glob("calibration*.parquet"))}
+
+
+def _coordinates(samples: Mapping[str, Part]) -> int:
+    """Return how many numbers a row has, at least one; of studies without samples nothing is known."""
+    return max(1, next((part.schema.width for part in samples.values()), 1))
 
 
 def _whole(table: pd.DataFrame) -> set[str]:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from html import escape
 
 from collapse.report.collect import BranchView, Collected, NodeView
+from collapse.verdict import SHOWN, within
 
 TOP, LEFT = 34, 150
 #: Width of a step from which a node's facts fit beneath it: its share of real rows; its rows and hash too.
@@ -13,7 +14,7 @@ SHARES, FACTS = 40.0, 64.0
 #: Where a node lies in its row, from the top; above it there is room for a word.
 DOWN = 30
 #: What stands in a node: its stage in a letter, so that colour is not needed.
-LETTERS = {"healthy": "H", "early": "E", "late": "L", "distorted": "D", "real": "R"}
+LETTERS = {"healthy": "H", "early": "E", "late": "L", "distorted": "D", "drifted": "M", "real": "R"}
 
 
 @dataclass(frozen=True)
@@ -123,6 +124,12 @@ def _thousands(count: int) -> str:
     return f"{count / 1e3:.3g}k" if count < 1e6 else f"{count / 1e6:.3g}M"
 
 
+def _how(node: NodeView) -> str:
+    """Return how much of its stage a node shows, and what else holds, in words."""
+    beside = f"; beside it {' and '.join(within(stage) for stage in node.beside)}" if node.beside else ""
+    return (f" ({node.amount})" if node.amount else "") + beside
+
+
 def describe(node: NodeView) -> str:
     """Return one node in one line, for a tooltip."""
     if node.halted:
@@ -130,5 +137,5 @@ def describe(node: NodeView) -> str:
     share_ = "" if node.real_share is None else f", {100 * node.real_share:.3g} % real"
     outcome = "" if node.outcome == "pass" else f"; withdrawn: {node.withdrawn}" if node.withdrawn else \
         f"; {node.outcome}"
-    return f"{node.name}: {node.stage or 'real data'}{outcome}; pool of {node.rows} rows{share_}; " \
-           f"manifest {node.manifest_sha256[:12]}"
+    return f"{node.name}: {SHOWN.get(node.stage, 'real data')}{_how(node)}{outcome}; pool of {node.rows} rows{share_}" \
+           f"; manifest {node.manifest_sha256[:12]}"

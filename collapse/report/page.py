@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import asdict
 from importlib.resources import files
 from pathlib import Path
@@ -10,21 +11,21 @@ from typing import Any
 
 import numpy as np
 
-from collapse.calibration import judged
+from collapse.definitions import DEFINITIONS, Answer
 from collapse.pool import write_text
 from collapse.published import Published
 from collapse.report import drawing, phase, pictures, tables, texts
 from collapse.report.collect import COLUMNS, FAMILIES, BranchView, Collected, NodeView
+from collapse.verdict import MEANINGS, SHOWN, staged, within
 
 #: Metrics that get a chart of their own, and series that the explorer offers.
 CHARTS, EXPLORED = 6, 150
 
-STAGES = {
-    "healthy": "everything inside the control band",
-    "early": "tails below the band, bulk inside",
-    "late": "spread or modes below the band",
-    "distorted": "tails or spread above the band",
-}
+#: What each stage means, the healthy first.
+STAGES = {name: MEANINGS[name] for name in ("healthy", "early", "late", "distorted", "drifted")}
+#: An answer to a definition of collapse, as a mark; and branches up to which their answers stand side by side.
+MARKS = {"holds": "●", "does not hold": "○", "undecided": "?", "not measurable here": "–"}
+FEW = 7
 #: What each word of a gate's action does.
 ACTIONS = {"record": "recorded", "halt": "halts the branch", "quarantine": "leaves the sample out"}
 
@@ -36,19 +37,21 @@ def render(collected: Collected) -> str:
     from plotly.offline import get_plotlyjs
 
     environment = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
-    environment.filters.update(number=number, span=span, percent=percent)
+    environment.filters.update(number=number, span=span, percent=percent, shown=SHOWN.get)
     template = environment.from_string(_asset("page.html"))
     phases = phase.diagrams(collected) if collected.study.sweeps else []
+    drawn = {"phases": phases, "stages": [SHOWN[name] for name in phase.STAGES]} if phases else {}
     return template.render(
         c=collected, study=collected.study, question=question(collected), finding=finding(collected),
         summary=[_summary(collected, branch) for branch in collected.branches], headline=collected.headline,
+        definitions=DEFINITIONS, measures=_measures(collected), marks=MARKS, few=FEW,
         stages=STAGES, strips=_strips(collected), columns=_columns(collected), albums=pictures.albums(collected),
         marginals=tables.marginals(collected), groups=tables.group_maps(collected), least=tables.LEAST_ROWS,
         texts=texts.figures(collected), tokens=texts.budget(collected),
         gates=_gates(collected), lines=_lines(collected), drawing=Markup(drawing.lineage(collected)),
         about=_about(collected),
         legend=collected.branches, safe=Markup, tally=_tally(collected),
-        data=Markup(_script({**_curves(collected), **({"phases": phases} if phases else {})})), phases=phases,
+        data=Markup(_script({**_curves(collected), **drawn})), phases=phases,
         css=Markup(_asset("page.css")),
         js=Markup(_asset("page.js") + (_asset("phase.js") if phases else "")), plotly=Markup(get_plotlyjs()))
 
@@ -145,21 +148,24 @@ def _tallied(collected: Collected, sweep: Any) -> str:
     """Return how many branches of a sweep ended at which stage, in one sentence."""
     ends = [branch.final.stage if branch.final else "halted" for branch in collected.branches
             if branch.name in sweep.cells]
-    counts = [f"{ends.count(stage)} {'is' if ends.count(stage) == 1 else 'are'} {stage}"
+    counts = [f"{ends.count(stage)} {'is' if ends.count(stage) == 1 else 'are'} {within(stage)}"
               for stage in (*STAGES, "halted") if stage in ends]
     return f"of the {len(ends)} branches of {sweep.template}, {_and(counts)} at the end."
 
 
 def _course(branch: BranchView) -> str:
     """Return how a branch that did not stay healthy went, in one sentence."""
-    early, late, distorted = branch.reached("early"), branch.reached("late"), branch.reached("distorted")
+    reached = {stage: branch.reached(stage) for stage in ("early", "late", "distorted", "drifted")}
+    early, late = reached["early"], reached["late"]
     steps = []
     if early is not None and (late is None or early < late):
-        steps.append((early, f"lost its tails at generation {early}"))
+        steps.append((early, f"lost some of its tails or spread at generation {early}"))
     if late is not None:
-        steps.append((late, f"lost its spread at generation {late}"))
-    if distorted is not None:
-        steps.append((distorted, f"was distorted, above the band, at generation {distorted}"))
+        steps.append((late, f"lost most of its spread or modes at generation {late}"))
+    if reached["distorted"] is not None:
+        steps.append((reached["distorted"], f"was distorted at generation {reached['distorted']}"))
+    if reached["drifted"] is not None and early is None and late is None:
+        steps.append((reached["drifted"], f"had drifted at generation {reached['drifted']}"))
     steps.sort()
     if branch.well_again is not None:
         steps.append((branch.last, f"was healthy again from generation {branch.well_again}"))
@@ -203,7 +209,8 @@ def _summary(collected: Collected, branch: BranchView) -> dict[str, Any]:
         "branch": branch, "stage": final.stage if final else "halted",
         "generation": final.generation if final else None,
         "tails": collected.tails_left(branch), "late": branch.reached("late"),
-        "distorted": branch.reached("distorted"),
+        "distorted": branch.reached("distorted"), "drifted": branch.reached("drifted"),
+        "amount": final.amount if final else "", "beside": final.beside if final else (),
         "back": branch.well_again,
         "ends": [collected.final(branch, metric) for metric in collected.headline],
         "real_share": None if final is None or final.real_share is None else 100 * final.real_share,
@@ -230,12 +237,48 @@ def summary(collected: Collected) -> dict[str, Any]:
     return {"study": study.name, "title": study.title, "seed": study.seed, "rows": study.rows,
             "generations": study.generations, "replicates": study.replicates, "finding": finding(collected),
             "branches": branches, "blind": {name: list(where) for name, where in collected.blind.items()},
-            "claims": _tally(collected), "survey": collected.survey.plain(),
+            "claims": _tally(collected), "definitions": collected.definitions.plain(),
+            "survey": collected.survey.plain(),
             "factors": None if collected.factors is None else collected.factors.plain(),
             "ladder": None if collected.ladder is None else [_rounded(rung) for rung in collected.ladder[0]],
             "grid": None if collected.grid is None else collected.grid.plain(),
             "published": [{"series": item.series, "source": item.source, "points": [_rounded(p) for p in item.points]}
                           for item in collected.published]}
+
+
+def _measures(collected: Collected) -> dict[str, str]:
+    """Return which metrics each definition rests on."""
+    answers = collected.definitions.answers.values()
+    return {key: ", ".join(dict.fromkeys(a[key].metric or "" for a in answers if a[key].metric)) for key in DEFINITIONS}
+
+
+def _profile(collected: Collected) -> list[str]:
+    """Return the answers to the definitions of collapse as lines for a terminal: of many branches, how many of each."""
+    found = collected.definitions
+    if len(collected.branches) <= FEW:
+        rows = [("definition of collapse", *found.answers)]
+        rows += [(name, *(_answered(answers[key]) for answers in found.answers.values()))
+                 for key, name in DEFINITIONS.items()]
+    else:
+        rows = [("definition of collapse, branches", *MARKS)]
+        rows += [(name, *(str(found.tally(key)[verdict] or "–") for verdict in MARKS))
+                 for key, name in DEFINITIONS.items()]
+    return _table(rows)
+
+
+def _answered(answer: Answer) -> str:
+    if answer.estimate is None:
+        return f"{MARKS[answer.verdict]} {answer.verdict}" if answer.verdict == "undecided" else MARKS[answer.verdict]
+    low = "−∞" if answer.low is None else number(answer.low)
+    high = "∞" if answer.high is None else number(answer.high)
+    return f"{MARKS[answer.verdict]} {number(answer.estimate)} [{low}, {high}]"
+
+
+def _table(rows: Sequence[Sequence[str]]) -> list[str]:
+    """Return rows, the first the head, in columns as wide as they need."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+    return [lines[0], "  ".join("─" * width for width in widths), *lines[1:]]
 
 
 def _rounded(item: Any) -> dict[str, Any]:
@@ -253,11 +296,11 @@ def text_summary(collected: Collected) -> str:
     rows = [head]
     for branch in collected.branches:
         s = _summary(collected, branch)
-        rows.append((branch.name, branch.rule, s["stage"], *(str(s[k]) if s[k] else "–" for k in ("tails", "late")),
-                     *map(span, s["ends"])))
-    widths = [max(len(row[i]) for row in rows) for i in range(len(head))]
-    lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
-    lines.insert(1, "  ".join("─" * width for width in widths))
+        rows.append((branch.name, branch.rule, SHOWN[s["stage"]],
+                     *(str(s[k]) if s[k] else "–" for k in ("tails", "late")), *map(span, s["ends"])))
+    profile = [*_profile(collected), f"({', '.join(f'{mark} {verdict}' for verdict, mark in MARKS.items())}; 90 % "
+               "intervals of what real data alone gives)"]
+    told = [collected.definitions.sentence(b.name) for b in collected.branches if len(collected.branches) <= FEW]
     claims = [f"{claim['verdict']:9}  {claim['claim']}" for claim in collected.claims]
     grid, notes = [], []
     if collected.grid is not None:
@@ -271,7 +314,8 @@ def text_summary(collected: Collected) -> str:
         notes.append(f"{item.series} at generation {last.generation}: {number(last.measured)}, published "
                      f"{number(last.published)}")
     title = [collected.study.title, "At the last generation: median over replicates (mean [95 % interval])."]
-    return "\n\n".join("\n".join(block) for block in (title, lines, claims, grid, notes) if block) + "\n"
+    return "\n\n".join("\n".join(block) for block in (title, _table(rows), profile, told, claims, grid, notes)
+                       if block) + "\n"
 
 
 def _columns(collected: Collected) -> list[int]:
@@ -292,10 +336,10 @@ def _cell(node: NodeView) -> dict[str, Any]:
     stage = node.stage or "halted"
     counts = [(name, node.replicates.count(name)) for name in STAGES]
     shares = [{"stage": name, "percent": round(100 * n / len(node.replicates), 2)} for name, n in counts if n]
-    words = ", ".join(f"{n} {name}" for name, n in counts if n)
+    words = ", ".join(f"{n} {within(name)}" for name, n in counts if n)
     title = drawing.describe(node) + (f". Replicates: {words}" if words else "")
     return {"stage": stage, "letter": {"healthy": "", "halted": "×"}.get(stage, stage[0].upper()), "title": title,
-            "shares": shares, "words": f"{stage}" + (f" ({words})" if words else "")}
+            "shares": shares, "words": SHOWN[stage] + (f" ({words})" if words else "")}
 
 
 def _gates(collected: Collected) -> list[dict[str, Any]]:
@@ -355,7 +399,7 @@ def _ordered(collected: Collected) -> list[tuple[str, str]]:
     table = collected.table[["metric", "feature"]].drop_duplicates()
     table = table[~table.metric.isin([texts.SHARE, texts.REFERENCE])]  # bins are no curves
     pairs = sorted((str(m), str(f)) for m, f in table.itertuples(index=False))
-    first = [*collected.headline, *judged(m for m, _ in pairs), *collected.gates]
+    first = [*collected.headline, *staged({m for m, _ in pairs}), *collected.gates]
     seen: dict[str, list[str]] = {}
     for metric, _ in pairs:
         kin = seen.setdefault(_family(collected, metric), [])

@@ -1,9 +1,9 @@
 
 // Draws the phase diagrams of sweeps. Colours come from the style sheet.
 (() => {
-  const phases = JSON.parse(document.getElementById("data").textContent).phases;
+  const {phases, stages: words} = JSON.parse(document.getElementById("data").textContent);
   const dark = matchMedia("(prefers-color-scheme: dark)");
-  const stages = ["healthy", "early", "late", "distorted", "halted"];
+  const stages = ["healthy", "early", "late", "distorted", "drifted", "halted"];
   const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue("--" + name).trim();
   const short = (value) => value === null ? "" : String(Number(value.toPrecision(2)));
 
@@ -20,17 +20,17 @@
   function draw(figure, phase, chosen, generation) {
     const m = chosen < 0 ? null : phase.metrics[chosen];
     const z = (m ? m.z : phase.stages)[generation - 1];
-    const text = z.map((row) => row.map((v) => m ? short(v) : v === null ? "" : stages[v]));
+    const text = z.map((row) => row.map((v) => m ? short(v) : v === null ? "" : words[v].replace(" ", "<br>")));
     const all = m ? m.z.flat(2).filter((v) => v !== null) : [];
     const ideal = m && m.ideal !== null ? [m.ideal] : [];
     const low = Math.min(...all, ...ideal), high = Math.max(...all, ...ideal);
-    const steps = stages.flatMap((name, i) => [[i / 5, colour(name)], [(i + 1) / 5, colour(name)]]);
+    const steps = stages.flatMap((name, i) => [[i / stages.length, colour(name)], [(i + 1) / stages.length, colour(name)]]);
     const hover = z.map((row, r) => row.map((v, c) => `<b>${phase.branches[r][c]}</b><br>` +
-      (m ? `${m.metric} ${v === null ? "–" : short(v)}` : v === null ? "–" : stages[v])));
+      (m ? `${m.metric} ${v === null ? "–" : short(v)}` : v === null ? "–" : words[v])));
     const traces = [{
       type: "heatmap", z, text, texttemplate: "%{text}", hovertext: hover, hovertemplate: "%{hovertext}<extra></extra>",
       textfont: {color: colour("on"), size: 12}, xgap: 3, ygap: 3, showscale: Boolean(m),
-      zmin: m ? low : -0.5, zmax: m ? Math.max(high, low + 1e-9) : 4.5, colorscale: m ? scale(m, low, high) : steps,
+      zmin: m ? low : -0.5, zmax: m ? Math.max(high, low + 1e-9) : stages.length - 0.5, colorscale: m ? scale(m, low, high) : steps,
       colorbar: {thickness: 10, outlinewidth: 0, tickfont: {color: colour("soft"), size: 11}},
     }];
     if (phase.law && (!m || m.lawful)) for (const level of phase.levels) {

@@ -8,16 +8,16 @@ from typing import Any
 
 import numpy as np
 
-from collapse.calibration import judged
 from collapse.laws.gaussian import replace_variance
 from collapse.laws.real import FORMS
 from collapse.report.collect import Collected
 from collapse.sweep import Sweep
+from collapse.verdict import staged
 
 #: Metrics that a diagram offers, diagrams of one sweep, and points of a law between two swept values.
 METRICS, DIAGRAMS, FINE = 24, 6, 6
 #: Stages by their number in the data; None: not judged, or not there.
-STAGES = ("healthy", "early", "late", "distorted", "halted")
+STAGES = ("healthy", "early", "late", "distorted", "drifted", "halted")
 #: Expected variances, over the true one, at which a law's boundaries are drawn.
 LEVELS = (0.5, 0.9)
 #: Metrics beside which the law of the fitted variance is drawn; the stage has no name.
@@ -57,7 +57,7 @@ def _diagram(collected: Collected, sweep: Sweep, keys: Sequence[str], fixed: dic
     curves = collected.curves
     curves = curves[(curves.feature == "") & (curves.generation > 0) & curves.branch.isin(list(branches.values()))]
     names = [str(name) for name in curves.metric.unique() if not name.endswith("_step")]
-    first = [*collected.headline, *judged(names), *(n for n in names if n.startswith("fit_"))]
+    first = [*collected.headline, *staged(names), *(n for n in names if n.startswith("fit_"))]
     names = [*dict.fromkeys(n for n in first if n in names), *(n for n in sorted(names) if n not in first)][:METRICS]
     places = {name: place for place, name in branches.items()}
     metrics = []

@@ -10,15 +10,9 @@ import numpy as np
 from collapse.metrics import facts
 from collapse.report.page import _asset, number
 from collapse.survey import Seen, Series
-from collapse.watching import TRENDS, VERDICTS, Sign
+from collapse.verdict import MEANINGS, SHOWN, Sign, within
+from collapse.watching import TRENDS, VERDICTS
 
-MEANINGS = {
-    "healthy": "nothing left its band",
-    "early": "tails below the band, bulk inside",
-    "late": "spread below the band",
-    "distorted": "tails or spread above the band",
-    "drifted": "moved, or new values; tails and spread kept",
-}
 #: Size of a chart, cells of the map, signs of a snapshot that are listed, and charts.
 WIDTH, HEIGHT, PAD = 420, 170, 14
 MAPPED, LISTED, CHARTS = 24, 12, 6
@@ -30,7 +24,7 @@ def render(series: Series) -> str:
     from markupsafe import Markup
 
     environment = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
-    environment.filters.update(number=number, short=short)
+    environment.filters.update(number=number, short=short, shown=SHOWN.get)
     template = environment.from_string(_asset("watch.html"))
     newest = series.seen[-1]
     known = facts()
@@ -58,8 +52,9 @@ def finding(series: Series) -> str:
     what = [f"{_called(sign)} is {number(sign.value)}, {sign.side} its band [{number(sign.low)}, {number(sign.high)}]"
             for sign in newest.judged.signs[:2]]
     since = f" No snapshot has been healthy since {short(series.since)}." if series.since != newest.name else ""
+    amount = f" ({newest.judged.amount})" if newest.judged.amount else ""
     shown = "; ".join((new + what if newest.judged.verdict == "drifted" else what + new)[:3])
-    return f"The newest snapshot, {short(newest.name)}, is {newest.judged.verdict}: {shown}.{since}"
+    return f"The newest snapshot, {short(newest.name)}, is {within(newest.judged.verdict)}{amount}: {shown}.{since}"
 
 
 def _called(sign: Sign) -> str:
@@ -105,7 +100,7 @@ def _chart(series: Series, key: tuple[str, str]) -> str:
     line = " ".join(f"{a:.1f},{y(v):.1f}" for a, v in zip(x, values, strict=True) if np.isfinite(v))
     dots = "".join(
         f'<circle class="node {one.judged.verdict}" cx="{a:.1f}" cy="{y(v):.1f}" r="5.5"><title>'
-        f'{escape(short(one.name))}: {number(float(v))} ({one.judged.verdict})</title></circle>'
+        f'{escape(short(one.name))}: {number(float(v))} ({SHOWN[one.judged.verdict]})</title></circle>'
         for one, a, v in zip(series.seen, x, values, strict=True) if np.isfinite(v))
     ticks = "".join(f'<text x="42" y="{y(v) + 4:.1f}">{number(float(v))}</text>'
                     f'<path class="rule" d="M46 {y(v):.1f}H{WIDTH}"/>' for v in _ticks(low, high))

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from collapse.verdict import SHOWN
 from tasks.export import Told
 
 #: Sizes as the hub names them: below how many rows.
@@ -87,7 +88,7 @@ def _node(one: Told) -> str:
             ["generation", one.node.generation], ["branch, regime", _safe(f"{one.node.branch or '–'}, {one.regime}")],
             ["model", _spec(one.model)], ["source of generation 0", _spec(manifest["source"])],
             ["parent", _safe(one.node.parent or "–")], ["seed", _safe(" / ".join(manifest["seed"]))]]),
-        f"Stage of collapse of its newest sample: **{one.stage}**.",
+        f"Stage of collapse of its newest sample: **{SHOWN[one.stage]}**.",
         "## Gates", _gates(one),
         _verify(name, f"Its manifest has the SHA-256 `{one.sha256}`."),
     ]) + "\n"
@@ -97,7 +98,7 @@ def _study(whole: Sequence[Told], target: str) -> str:
     study = whole[0].study
     rows = [[_safe(one.node.name), one.node.generation, _safe(one.regime), f"{one.rows:,}",
              _share(one.makeup.real_share if one.makeup else None),
-             f"{one.makeup.depth[0]:.2g}" if one.makeup else "–", one.stage] for one in whole]
+             f"{one.makeup.depth[0]:.2g}" if one.makeup else "–", SHOWN[one.stage]] for one in whole]
     return "\n\n".join([
         f"# {_safe(target)}\n\n{_safe(study.title)}.",
         _warning(None),
