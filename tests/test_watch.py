@@ -20,7 +20,8 @@ from benchmarks.project import ROOT
 from collapse import documents, snapshots, survey, watching
 from collapse.errors import InputError
 from collapse.rng import Rng
-from collapse.watching import Bands, Judged, Watch, needed, role, share
+from collapse.verdict import role
+from collapse.watching import Bands, Judged, Watch, needed, share
 
 N, M = 4_000, 500
 
@@ -107,12 +108,18 @@ def test_the_rate_is_shared_by_snapshots_and_takes_rows():
 
 def test_roles_follow_the_facts():
     assert role("variance_ratio", "", "below") == "spread lost"
+    assert role("variance_ratio", "", "above") == "gained"
     assert role("zipf_exponent", "", "above") == "spread lost"
-    assert role("tail_ratio", "x:low", "above") == "tails above"
-    assert role("w1", "", "below") == ""
-    assert role("w1", "", "above") == "moved"
+    assert role("tail_kept", "x:low", "above") == "gained"
+    assert role("regions_alive", "", "below") == "modes lost"
+    assert role("mean_shift", "", "below") == ""
+    assert role("mean_shift", "", "above") == "moved"
     assert role("group_share", "region=west", "below") == "tails lost"
-    assert role("density", "", "above") == ""  # the reference's own rows are dense
+    assert role("perplexity_tail", "low", "above") == role("perplexity_tail", "high", "below") == "tails lost"
+    assert role("perplexity_tail", "high", "above") == "moved"
+    # where the sample lies is no loss of anything
+    assert not any(role(name, "", side) for name in ("tail_ratio", "recall", "density", "w1", "energy_distance")
+                   for side in ("below", "above"))
 
 
 def test_clean_snapshots_are_healthy(watch):
@@ -179,7 +186,7 @@ def test_verdicts_of_a_folder(series):
     late = series.seen[2]
     assert late.judged.signs[0].role == "spread lost"
     assert late.step[0]["unusual"]
-    assert {trend["metric"] for trend in series.trends} >= {"tail_ratio", "variance_ratio"}
+    assert {trend["metric"] for trend in series.trends} >= {"tail_kept", "variance_ratio"}
     json.dumps(series.plain(), allow_nan=False)
 
 
