@@ -15,8 +15,8 @@ all signs of the whole the stage is the first of these that holds:
 
 Loss of the bulk is asked first because it drags all else with it; gain before loss at the edge, because a mean over
 regions hides neither; change after loss, because a loop that loses its tails also blurs its labels, and the loss is
-what to act on. What else holds stands ``beside``. Where the whole shows nothing its parts (a column, a group, a region) are
-asked in the same order; a part is never late. What is no number is below its band, and nothing of it is left.
+what to act on. What else holds stands ``beside``. Where the whole shows nothing its parts (a column, a group, a region)
+are asked in the same order; a part is never late. What is no number is below its band, and nothing of it is left.
 """
 
 from __future__ import annotations

@@ -31,8 +31,8 @@ class Drift(Metric):
         ),
         "rank_shift": Fact(
             "drift", 0.0, "above",
-            "|2 P(sample above reference) − 1|, ties half, root mean square over the coordinates, and column by column: "
-            "a shift that heavy tails do not hide; 0.0: in place, 1.0: no value in common",
+            "|2 P(sample above reference) − 1|, ties half, root mean square over the coordinates, and column by "
+            "column: a shift that heavy tails do not hide; 0.0: in place, 1.0: no value in common",
             "Mann & Whitney 1947, Ann Math Stat 18:50; Vargha & Delaney 2000, J Educ Behav Stat 25:101",
             above="moved",
         ),
