@@ -62,12 +62,12 @@ class Announcer:
                 name = item.kind, item.key
                 if name in self._taken:
                     continue
-                run = create(client, find(item.kind), item.key, parameters(item.kind, item.key))
+                run = create(client, find(item.kind), item.key, parameters(item.kind, item.key), waits=True)
                 with self._lock:
-                    late = name in self._taken
-                    if not late:
+                    begun = name in self._taken
+                    if not begun:
                         self._made[name] = run
-                if late:  # it began while this was made
+                if begun:  # it began while this was made
                     client.delete_flow_run(run.id)
 
     def end(self) -> None:

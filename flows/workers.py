@@ -75,24 +75,27 @@ def _work(kind: str, key: str, run: FlowRun | None, parent: str | None) -> Outco
     from prefect.flow_engine import run_flow
 
     from collapse.errors import InputError, NodeError, storage
-    from flows.run import create, find
+    from flows.run import begin, create, find
     from tasks import events
 
     events.belong(parent)
-    begin = time.perf_counter()
+    start = time.perf_counter()
     flow, words = find(kind), parameters(kind, key)
     try:
+        client = get_client(sync_client=True)  # the one that is held
         if run is None:
-            run = create(get_client(sync_client=True), flow, key, words)  # the client that is held
+            run = create(client, flow, key, words)
+        else:
+            begin(client, run)
         run_flow(flow, flow_run=run, parameters=words)
     except (InputError, NodeError) as error:
         _send_logs()
-        return Outcome(str(error), traceback.format_exc(), time.perf_counter() - begin)
+        return Outcome(str(error), traceback.format_exc(), time.perf_counter() - start)
     except Exception as error:  # a worker reports whatever ended a node; the parent goes on with other branches
         fault = storage(error)
         text = fault or " ".join(f"{type(error).__name__}: {error}".split())[:300]
-        return Outcome(text, traceback.format_exc(), time.perf_counter() - begin, ends=fault is not None)
-    return Outcome(None, "", time.perf_counter() - begin)
+        return Outcome(text, traceback.format_exc(), time.perf_counter() - start, ends=fault is not None)
+    return Outcome(None, "", time.perf_counter() - start)
 
 
 def _send_logs() -> None:

@@ -110,6 +110,48 @@ def test_the_server_refuses_no_writer(prefect_api):
         list(pool.map(write, range(8)))
 
 
+def test_a_run_that_waits_is_not_called_late(prefect_api, monkeypatch):
+    """Prefect counts from when a run was created; of one that waits it does not, before and after it began."""
+    from prefect import flow
+    from prefect.client.orchestration import get_client
+    from prefect.exceptions import ObjectNotFound
+    from prefect.flow_engine import run_flow
+    from prefect.settings import PREFECT_API_URL, temporary_settings
+    from prefect.states import Pending
+
+    from flows import announcer
+    from flows.run import begin, create
+
+    @flow(name="report", persist_result=False)
+    def report(study: str) -> str:
+        """Stand for a report."""
+        return study
+
+    monkeypatch.setattr(announcer, "find", lambda kind: report)
+    with temporary_settings({PREFECT_API_URL: prefect_api}), get_client(sync_client=True) as client:
+        plain = create(client, report, "plain", {"study": "plain"})
+        ahead = announcer.Announcer([announcer.Coming("report", key) for key in ("first", "second")])
+        ahead.start()
+        until(lambda: len(ahead._made) == 2)
+        runs = {key: ahead.take("report", key) if key == "first" else ahead._made["report", key]
+                for key in ("first", "second")}
+        time.sleep(1.5)  # Prefect's pages show what is above a minute, its API everything
+
+        def late(run) -> float:
+            return client.read_flow_run(run.id).estimated_start_time_delta.total_seconds()
+
+        assert late(plain) > 1 and {client.read_flow_run(run.id).state_name for run in runs.values()} == {"Waiting"}
+        assert late(runs["first"]) == late(runs["second"]) == 0
+        begin(client, runs["first"])
+        assert runs["first"].state.type == Pending().type
+        assert run_flow(report, flow_run=runs["first"], parameters={"study": "first"}) == "first"
+        done = client.read_flow_run(runs["first"].id)
+        assert (done.state_name, late(done), done.run_count) == ("Completed", 0, 1)
+        ahead.end()
+        with pytest.raises(ObjectNotFound):
+            client.read_flow_run(runs["second"].id)
+
+
 def test_an_empty_database_is_made_once_and_copied(tmp_path, monkeypatch):
     import sqlite3
 
