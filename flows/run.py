@@ -19,8 +19,7 @@ if TYPE_CHECKING:
 
 #: Kinds of flows whose key is a node.
 NODES = frozenset({"real", "generation", "check"})
-#: For when a flow run that waits is scheduled: longer than any run takes. Prefect expects a run without a time at the
-#: moment of its creation, counts from there for good, and says "1m 16s late" of one that waited for its parents.
+#: For when a flow run that waits is scheduled: longer than a run takes, or Prefect would call it late.
 LATEST = timedelta(days=30)
 
 
@@ -72,7 +71,7 @@ def find(kind: str) -> Flow[Any, Any]:
 
 def create(client: SyncPrefectClient, flow: Flow[Any, Any], key: str, parameters: dict[str, Any],
            waits: bool = False) -> FlowRun:
-    """Create a flow run with the name and the tags that the UI shows; one that ``waits`` runs after :func:`begin`.
+    """Create a flow run with the name and the tags that the UI shows; one that ``waits`` stands for a run to come.
 
     Tags that Prefect's context sets are handed on to the tasks, and each of them then asks the server whether its tags
     have a limit, for which it takes SQLite's only write lock: half a node's time, and up to a minute if it is refused.
@@ -85,13 +84,6 @@ def create(client: SyncPrefectClient, flow: Flow[Any, Any], key: str, parameters
     state = Scheduled(scheduled_time=datetime.now(UTC) + LATEST, name="Waiting") if waits else Pending()
     return client.create_flow_run(flow, name=key if node else f"{flow.name}-{key}", state=state,
                                   tags=labels(key) if node else [key], parameters=parameters)
-
-
-def begin(client: SyncPrefectClient, run: FlowRun) -> None:
-    """End the wait of a flow run: Prefect would hold it until the time that it is scheduled for."""
-    from prefect.states import Pending
-
-    run.state = client.set_flow_run_state(run.id, Pending(), force=True).state
 
 
 def main(flow: Flow[Any, Any]) -> None:

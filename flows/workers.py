@@ -11,12 +11,9 @@ from concurrent.futures import Future, ProcessPoolExecutor, wait
 from contextlib import ExitStack
 from dataclasses import dataclass
 from multiprocessing import forkserver, get_context
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from flows.server import RUN, die_with_parent, until_it_answers
-
-if TYPE_CHECKING:
-    from prefect.client.schemas.objects import FlowRun
 
 _held = ExitStack()
 
@@ -68,34 +65,30 @@ def _warm() -> None:
     """Do nothing: the first call starts the process."""
 
 
-def _work(kind: str, key: str, run: FlowRun | None, parent: str | None) -> Outcome:
+def _work(kind: str, key: str, parent: str | None) -> Outcome:
     import traceback
 
     from prefect.client.orchestration import get_client
     from prefect.flow_engine import run_flow
 
     from collapse.errors import InputError, NodeError, storage
-    from flows.run import begin, create, find
+    from flows.run import create, find
     from tasks import events
 
     events.belong(parent)
-    start = time.perf_counter()
+    begin = time.perf_counter()
     flow, words = find(kind), parameters(kind, key)
     try:
-        client = get_client(sync_client=True)  # the one that is held
-        if run is None:
-            run = create(client, flow, key, words)
-        else:
-            begin(client, run)
+        run = create(get_client(sync_client=True), flow, key, words)  # the client that is held
         run_flow(flow, flow_run=run, parameters=words)
     except (InputError, NodeError) as error:
         _send_logs()
-        return Outcome(str(error), traceback.format_exc(), time.perf_counter() - start)
+        return Outcome(str(error), traceback.format_exc(), time.perf_counter() - begin)
     except Exception as error:  # a worker reports whatever ended a node; the parent goes on with other branches
         fault = storage(error)
         text = fault or " ".join(f"{type(error).__name__}: {error}".split())[:300]
-        return Outcome(text, traceback.format_exc(), time.perf_counter() - start, ends=fault is not None)
-    return Outcome(None, "", time.perf_counter() - start)
+        return Outcome(text, traceback.format_exc(), time.perf_counter() - begin, ends=fault is not None)
+    return Outcome(None, "", time.perf_counter() - begin)
 
 
 def _send_logs() -> None:
@@ -138,9 +131,9 @@ class Workers:
         """Wait until every process has what it needs."""
         wait(self.warm)
 
-    def submit(self, kind: str, key: str, run: FlowRun | None) -> Future[Outcome]:
+    def submit(self, kind: str, key: str) -> Future[Outcome]:
         """Run a flow in the next free process."""
-        return self.pool.submit(_work, kind, key, run, self.parent)
+        return self.pool.submit(_work, kind, key, self.parent)
 
     def __enter__(self) -> Workers:
         return self
