@@ -54,6 +54,7 @@ from collapse.calibration import interval as prediction
 from collapse.claims import mean_interval, median_interval
 from collapse.errors import InputError, nearest
 from collapse.gain import ratio
+from collapse.verdict import LATE
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -71,8 +72,8 @@ DEFINITIONS: dict[str, str] = {
     "tails": "Disappearance of real tail data",
     "hallucination": "Appearance of hallucinated data",
 }
-#: Two-sided level of an interval, and what is less than kept.
-LEVEL, HALF = 0.90, 0.5
+#: Two-sided level of an interval.
+LEVEL = 0.90
 #: Of a first half's pace, what is left at most of a trend that levels off, and at least of one that has no end.
 OFF, ON = 1 / 3, 2 / 3
 #: Generations that two halves need, and numbers of rows that a scaling law needs.
@@ -146,16 +147,22 @@ SPREADS = (
     Reading("fit_variance", "variance of the fit"),
     Reading("variance_ratio", "variance"),
     Reading("total_variance_ratio", "total variance"),
-    Reading("entropy_ratio", "entropy"),
-    Reading("token_entropy_ratio", "entropy of the tokens"),
+    Reading("entropy_power", "entropy power"),
+    Reading("effective_categories", "effective number of categories"),
+    Reading("effective_tokens", "effective number of tokens"),
     Reading("simpson_ratio", "diversity"),
 )
-TAILS = (Reading("tail_ratio", "tail mass"), Reading("token_alive", "share of rare tokens that are alive"))
+TAILS = (
+    Reading("tail_kept", "tail mass"),
+    Reading("tail_ratio", "tail mass"),
+    Reading("token_alive", "share of rare tokens that are alive"),
+    Reading("rare_alive", "share of rare categories that are alive"),
+)
 #: Of each of these the first that is recorded is looked at.
 MODES = (
     (Reading("classes_alive", "share of classes that are alive"),
      Reading("modes_alive", "share of modes that are alive"),
-     Reading("label_entropy_ratio", "entropy of the labels")),
+     Reading("effective_classes", "effective number of classes")),
     (Reading("entanglement", "clearness of modes", _rest),),
 )
 PLAUSIBLE = (
@@ -482,7 +489,7 @@ class _Case:
         limit = 1 - self.settings.margin
         if share.low > limit:
             return self._answer("does not hold", reading, share, f"above {limit:g}")
-        if share.high < HALF:
+        if share.high < LATE:
             return self._answer("holds", reading, share, "less than half is kept")
         rows = self.records.series[self.branch, reading.metric].dropna(axis="columns")
         halves = _halves(np.log(rows.clip(lower=np.finfo(float).tiny)))
@@ -491,7 +498,7 @@ class _Case:
             falls, goes_on, off = (mean_interval(x, LEVEL) for x in (before, after, after - OFF * before))
             if share.high < limit and goes_on[2] < 0 and off[2] < 0:
                 return self._answer("holds", reading, share, f"below {limit:g}, and it goes on falling")
-            if share.low > HALF and falls[2] < 0 < off[1]:
+            if share.low > LATE and falls[2] < 0 < off[1]:
                 return self._answer("does not hold", reading, share, "it has levelled off above half")
         return self._answer("undecided", reading, share, f"neither below half nor above {limit:g}, and no trend that "
                             f"goes on or levels off")

@@ -1,19 +1,26 @@
-"""What comes next, in the Prefect UI: flow runs that wait, made one by one while others run already."""
+"""What comes next, in the Prefect UI: flow runs that wait, made one by one while others run already.
+
+A flow run that waits stands for one to come, and is deleted when that begins as a flow run of its own. Prefect expects
+a run at the moment of its creation, or when it is scheduled for, and counts from there for good: of one that was made
+ahead and then run, it would say "1m 16s late" (its lists) or look for it on another day (its dashboard).
+"""
 
 from __future__ import annotations
 
 import threading
+from collections import deque
 from collections.abc import Iterable
 from contextlib import suppress
 from contextvars import copy_context
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
+from uuid import UUID
 
 from flows.run import create, find
 from flows.workers import parameters
 
 if TYPE_CHECKING:
-    from prefect.client.schemas.objects import FlowRun
+    from prefect.client.orchestration import SyncPrefectClient
 
 #: Seconds between two of them: the server has others to serve.
 PAUSE = 0.05
@@ -30,54 +37,69 @@ class Coming:
 
 
 class Announcer:
-    """Creates flow runs in a thread of its own; one that is needed before it is there is created by its worker."""
+    """Creates flow runs that wait, and deletes those whose units have begun, in a thread of its own."""
 
     def __init__(self, coming: Iterable[Coming]):
         self._coming = list(coming)
-        self._made: dict[tuple[str, str], FlowRun] = {}
-        self._taken: set[tuple[str, str]] = set()
+        self._made: dict[tuple[str, str], UUID] = {}
+        self._begun: set[tuple[str, str]] = set()
+        self._over: deque[UUID] = deque()
         self._lock, self._ended = threading.Lock(), threading.Event()
         # A context is a copy: the settings that hold here hold there.
-        self._thread = threading.Thread(target=copy_context().run, args=(self._create,), daemon=True)
+        self._thread = threading.Thread(target=copy_context().run, args=(self._announce,), daemon=True)
 
     def start(self) -> None:
         """Begin."""
         self._thread.start()
 
-    def take(self, kind: str, key: str) -> FlowRun | None:
-        """Return the flow run that waits for a unit, if it is there yet; it is never made after this."""
+    def begun(self, kind: str, key: str) -> None:
+        """Note that a unit has begun: it waits no longer, and is never announced after this."""
         with self._lock:
-            self._taken.add((kind, key))
-            return self._made.pop((kind, key), None)
+            self._begun.add((kind, key))
+            run = self._made.pop((kind, key), None)
+            if run is not None:
+                self._over.append(run)
 
-    def _create(self) -> None:
+    def _announce(self) -> None:
         from prefect.client.orchestration import get_client
 
         with suppress(Exception), get_client(sync_client=True) as client:  # a dead server is noticed elsewhere
             for item in self._coming:
-                while not self._ended.wait(PAUSE) and len(self._made) >= AHEAD:
-                    pass
+                while not self._ended.wait(PAUSE):
+                    self._clear(client)
+                    if len(self._made) < AHEAD:
+                        break
                 if self._ended.is_set():
                     return
                 name = item.kind, item.key
-                if name in self._taken:
+                if name in self._begun:
                     continue
-                run = create(client, find(item.kind), item.key, parameters(item.kind, item.key))
+                run = create(client, find(item.kind), item.key, parameters(item.kind, item.key), waits=True)
                 with self._lock:
-                    late = name in self._taken
-                    if not late:
-                        self._made[name] = run
-                if late:  # it began while this was made
-                    client.delete_flow_run(run.id)
+                    if name in self._begun:  # it began while this was made
+                        self._over.append(run.id)
+                    else:
+                        self._made[name] = run.id
+            while not self._ended.wait(PAUSE):
+                self._clear(client)
+
+    def _clear(self, client: SyncPrefectClient) -> None:
+        from prefect.exceptions import ObjectNotFound
+
+        while self._over:
+            with suppress(ObjectNotFound):  # somebody has deleted it in the UI
+                client.delete_flow_run(self._over[0])
+            self._over.popleft()
 
     def end(self) -> None:
-        """Stop, and delete the flow runs that were not needed."""
+        """Stop, and delete the flow runs that still wait."""
         from prefect.client.orchestration import get_client
 
         self._ended.set()
         self._thread.join(timeout=5)
         with get_client(sync_client=True) as client:
-            for run in self._made.values():
+            for run in (*self._over, *self._made.values()):
                 with suppress(Exception):  # the server may be gone; its history is not the record
-                    client.delete_flow_run(run.id)
+                    client.delete_flow_run(run)
+        self._over.clear()
         self._made.clear()

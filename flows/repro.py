@@ -215,9 +215,10 @@ class Run:
         unit.state = "running"
         self.progress.started(unit.key, unit.kind)
         name = unit.key if unit.kind == "generation" else unit.stages[0]
-        run = self.announcer.take(flow, unit.key) if self.announcer is not None else None
+        if self.announcer is not None:
+            self.announcer.begun(flow, unit.key)
         self.recorder.reading(name, unit.stages)
-        self.running[workers.submit(flow, unit.key, run)] = name
+        self.running[workers.submit(flow, unit.key)] = name
 
     def _finish(self, name: str, outcome: Outcome) -> None:
         unit = self.units[name]

@@ -7,6 +7,7 @@ import inspect
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from collapse.errors import InputError, NodeError, storage
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
 
 #: Kinds of flows whose key is a node.
 NODES = frozenset({"real", "generation", "check"})
+#: For when a flow run that waits is scheduled: longer than a run takes, or Prefect would call it late.
+LATEST = timedelta(days=30)
 
 
 @contextmanager
@@ -66,18 +69,20 @@ def find(kind: str) -> Flow[Any, Any]:
     return getattr(importlib.import_module(f"flows.{kind}"), kind)  # type: ignore[no-any-return]
 
 
-def create(client: SyncPrefectClient, flow: Flow[Any, Any], key: str, parameters: dict[str, Any]) -> FlowRun:
-    """Create a flow run with the name and the tags that the UI shows.
+def create(client: SyncPrefectClient, flow: Flow[Any, Any], key: str, parameters: dict[str, Any],
+           waits: bool = False) -> FlowRun:
+    """Create a flow run with the name and the tags that the UI shows; one that ``waits`` stands for a run to come.
 
     Tags that Prefect's context sets are handed on to the tasks, and each of them then asks the server whether its tags
     have a limit, for which it takes SQLite's only write lock: half a node's time, and up to a minute if it is refused.
     """
-    from prefect.states import Pending
+    from prefect.states import Pending, Scheduled
 
     from flows.generation import labels
 
     node = flow.name in NODES
-    return client.create_flow_run(flow, name=key if node else f"{flow.name}-{key}", state=Pending(),
+    state = Scheduled(scheduled_time=datetime.now(UTC) + LATEST, name="Waiting") if waits else Pending()
+    return client.create_flow_run(flow, name=key if node else f"{flow.name}-{key}", state=state,
                                   tags=labels(key) if node else [key], parameters=parameters)
 
 

@@ -11,12 +11,9 @@ from concurrent.futures import Future, ProcessPoolExecutor, wait
 from contextlib import ExitStack
 from dataclasses import dataclass
 from multiprocessing import forkserver, get_context
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from flows.server import RUN, die_with_parent, until_it_answers
-
-if TYPE_CHECKING:
-    from prefect.client.schemas.objects import FlowRun
 
 _held = ExitStack()
 
@@ -68,7 +65,7 @@ def _warm() -> None:
     """Do nothing: the first call starts the process."""
 
 
-def _work(kind: str, key: str, run: FlowRun | None, parent: str | None) -> Outcome:
+def _work(kind: str, key: str, parent: str | None) -> Outcome:
     import traceback
 
     from prefect.client.orchestration import get_client
@@ -82,8 +79,7 @@ def _work(kind: str, key: str, run: FlowRun | None, parent: str | None) -> Outco
     begin = time.perf_counter()
     flow, words = find(kind), parameters(kind, key)
     try:
-        if run is None:
-            run = create(get_client(sync_client=True), flow, key, words)  # the client that is held
+        run = create(get_client(sync_client=True), flow, key, words)  # the client that is held
         run_flow(flow, flow_run=run, parameters=words)
     except (InputError, NodeError) as error:
         _send_logs()
@@ -135,9 +131,9 @@ class Workers:
         """Wait until every process has what it needs."""
         wait(self.warm)
 
-    def submit(self, kind: str, key: str, run: FlowRun | None) -> Future[Outcome]:
+    def submit(self, kind: str, key: str) -> Future[Outcome]:
         """Run a flow in the next free process."""
-        return self.pool.submit(_work, kind, key, run, self.parent)
+        return self.pool.submit(_work, kind, key, self.parent)
 
     def __enter__(self) -> Workers:
         return self

@@ -267,7 +267,8 @@ def test_settings_are_read():
     ([1], "must be a mapping, such as"), ({"margins": 0.1}, "margins is not a key; did you mean 'margin'?"),
     ({"margin": 0}, "margin must be a number above 0 and below 1"), ({"margin": "x"}, "margin must be a number"),
     ({"catastrophic": 1}, "catastrophic must be a number above 1 (it is 1)"),
-    ({"catastrophic": True}, "must be a number"), ({"catastrophic": float("nan")}, "must be a number"), ({1: 2}, "1 is not a key"),
+    ({"catastrophic": True}, "must be a number"), ({"catastrophic": float("nan")}, "must be a number"),
+    ({1: 2}, "1 is not a key"),
 ])
 def test_wrong_settings_are_one_line(raw, words):
     with pytest.raises(InputError) as caught:

@@ -13,12 +13,13 @@ from functools import cache
 from pathlib import Path
 from types import SimpleNamespace
 
+import markupsafe
 import numpy as np
 import pytest
 from scipy import stats
 
 from collapse.data import Column, Rows, Schema
-from collapse.definitions import Settings
+from collapse.definitions import DEFINITIONS, Settings
 from collapse.errors import InputError
 from collapse.grid import Grid
 from collapse.metrics.base import Fact
@@ -102,7 +103,7 @@ def study_of(title: str, claims=CLAIMS) -> SimpleNamespace:
         measured=REPLICATES,
         source=SimpleNamespace(kind="digits"), model=model, branches=branches,
         claims=parse_claims(claims, "studies/digits.yaml", branches, FACTS), factors=None, ladder=None,
-        groups=(), sweeps={}, definitions=Settings(),
+        groups=(), sweeps={}, definitions=Settings(), late=0.5,
         published=Published.parse(PUBLISHED, "studies/digits.yaml: published", branches, FACTS),
         grid=Grid.parse(GRID, "studies/digits.yaml: grid", branches, FACTS),
         floor=lambda branch: "calibration")
@@ -256,6 +257,44 @@ def test_every_cell_of_a_grid_is_shown(tmp_path):
     assert "holds in 0 of 2" in table and [f.verdict for f in collected.grid.readings["gained"]] == ["fails", "fails"]
     assert page.summary(collected)["grid"]["readings"]["gained"][1]["cell"] == {"generation": str(GENERATIONS)}
     assert "of 2 cells  gained" in page.text_summary(collected)
+
+
+def section_of(html: str, name: str) -> str:
+    found = own(html)[own(html).index(f'<section id="{name}">'):]
+    return found[: found.index("</section>")]
+
+
+def test_every_definition_is_answered_for_every_branch(collected, html):
+    section, answers = section_of(html, "definitions"), page.summary(collected)["definitions"]["branches"]
+    text = page.text_summary(collected)
+    assert section.count('<th scope="row">') == len(DEFINITIONS) == 8
+    for name, found in answers.items():
+        assert list(found) == list(DEFINITIONS)
+        assert f"Under {name}, " in section and f"Under {name}, " in text
+        for answer in found.values():
+            assert f'title="{markupsafe.escape(answer["sentence"])}"' in section
+    tails = answers["replace"]["tails"]
+    measured = collected.table[(collected.table.metric == "tail_ratio") & (collected.table.generation == 10)]
+    wide = measured.pivot(index="replicate", columns="branch", values="value")
+    kept = np.sort(wide["replace"] / wide["control"])
+    assert tails["verdict"] == "holds" and tails["replicates"] == REPLICATES
+    assert (tails["low"], tails["estimate"], tails["high"]) == pytest.approx(
+        (kept[1], np.median(kept), kept[-2]), rel=1e-5)  # 9 of 256 medians of 8 lie beyond either
+    assert f"● {page.number(tails['estimate'])} [{page.number(tails['low'])}, {page.number(tails['high'])}]" in text
+    assert answers["rescue"]["tails"]["against"] == "control at generation 10"
+    assert answers["control"]["tails"]["against"] == "generation 1"
+
+
+def test_answers_of_many_branches_are_counted_and_folded(collected, monkeypatch):
+    monkeypatch.setattr(page, "FEW", 2)
+    section, text = section_of(page.render(collected), "definitions"), page.text_summary(collected)
+    head, _, folded = section.partition('<details class="fold">')
+    counts = collected.definitions.tally("tails")
+    assert sum(counts.values()) == len(collected.branches) and folded.count('<th scope="row">') == len(counts) + 1
+    for verdict, count in counts.items():
+        assert f'<td class="n">{count or "–"}</td>' in head, verdict
+    row = next(line for line in text.splitlines() if line.startswith(DEFINITIONS["tails"]))
+    assert row.split()[-4:] == [str(count or "–") for count in counts.values()] and "Under replace" not in text
 
 
 def test_published_figures_stand_beside_what_is_measured(collected, html):

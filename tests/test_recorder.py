@@ -110,6 +110,54 @@ def test_the_server_refuses_no_writer(prefect_api):
         list(pool.map(write, range(8)))
 
 
+def test_a_run_that_waits_is_not_called_late(prefect_api, monkeypatch):
+    """Prefect counts from when a run was created; of one that waits it does not, nor of the one that it stood for."""
+    from prefect import flow
+    from prefect.client.orchestration import get_client
+    from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterName
+    from prefect.client.schemas.sorting import FlowRunSort
+    from prefect.flow_engine import run_flow
+    from prefect.settings import PREFECT_API_URL, temporary_settings
+
+    from flows import announcer
+    from flows.run import create
+
+    @flow(name="report", persist_result=False)
+    def report(study: str) -> str:
+        """Stand for a report."""
+        return study
+
+    monkeypatch.setattr(announcer, "find", lambda kind: report)
+    with temporary_settings({PREFECT_API_URL: prefect_api}), get_client(sync_client=True) as client:
+
+        def runs(key: str):
+            named = FlowRunFilter(name=FlowRunFilterName(any_=[f"report-{key}"]))
+            return client.read_flow_runs(flow_run_filter=named, sort=FlowRunSort.ID_DESC, limit=9)
+
+        def late(key: str) -> float:
+            return max(run.estimated_start_time_delta.total_seconds() for run in runs(key))
+
+        create(client, report, "plain", {"study": "plain"})
+        ahead = announcer.Announcer([announcer.Coming("report", key) for key in ("begun", "first", "second")])
+        ahead.begun("report", "begun")
+        ahead.start()
+        until(lambda: runs("second"))
+        time.sleep(1.5)  # Prefect's pages show what is above a minute, its API everything
+        assert late("plain") > 1  # as this test would see it
+        assert [run.state_name for key in ("begun", "first", "second") for run in runs(key)] == ["Waiting"] * 2
+        assert late("first") == late("second") == 0
+
+        ahead.begun("report", "first")
+        made = create(client, report, "first", {"study": "first"})
+        assert run_flow(report, flow_run=made, parameters={"study": "first"}) == "first"
+        until(lambda: len(runs("first")) == 1)
+        assert [(run.id, run.state_name) for run in runs("first")] == [(made.id, "Completed")] and late("first") < 1
+        done = runs("first")[0]
+        assert done.expected_start_time <= done.start_time  # the dashboard looks for a run where it was expected
+        ahead.end()
+        assert not runs("second")
+
+
 def test_an_empty_database_is_made_once_and_copied(tmp_path, monkeypatch):
     import sqlite3
 
