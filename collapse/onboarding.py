@@ -156,7 +156,7 @@ def _stands_for_missing(frame: pd.DataFrame, word: str) -> bool:
 GATES = {
     "tail_ratio": "rare things are still there",
     "variance_ratio": "numbers are as spread out as they were",
-    "entropy_ratio": "so is everything else",
+    "entropy_power": "so is everything else",
     "association_ratio": "columns still go together",
     "group_share": "no group fades",
 }

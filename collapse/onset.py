@@ -3,8 +3,8 @@
 **Onset.** *Early* begins at the first generation at which anything is lost beyond chance (tails, spread, modes), *late*
 at the first at which spread or modes are below half of what control keeps (:mod:`collapse.verdict`). A node is judged
 by the median over replicates, as its stage is; each replicate alone by the band of one replicate. A replicate that
-never leaves is censored at the last generation: it counts as later than that, which the median and its exact order-statistic
-interval can bear.
+never leaves is censored at the last generation: it counts as later than that, which the median and its exact
+order-statistic interval can bear.
 
 **Lead.** How many generations before late onset a metric leaves its own band, replicate by replicate: late − exit.
 Every metric has the same false-alarm rate (1 % over the generations of a branch run, for one replicate), on the side on

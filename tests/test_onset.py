@@ -386,7 +386,8 @@ def test_a_real_loop_is_measured_calibrated_and_ranked() -> None:
     assert when["replace", "late"].generation is not None and when["replace", "late"].never < 0.5
     assert when["replace", "early"].generation <= when["replace", "late"].generation
     leads = {lead.metric: lead for lead in found.leads}
-    assert leads["variance_ratio"].exit is None and leads["variance_ratio"].ahead + leads["variance_ratio"].together > 0.5
+    lead = leads["variance_ratio"]
+    assert lead.exit is None and lead.ahead + lead.together > 0.5
     assert found.branches["replace"][0].branch == "replace"
     assert not any(metric.startswith("fit_") for metric in leads)
     json.dumps(found.plain(), allow_nan=False)

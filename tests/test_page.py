@@ -35,7 +35,7 @@ SECTIONS = ("summary", "stages", "curves", "samples", "gates", "claims", "lineag
 GENERATIONS, REPLICATES = 10, 8
 FEATURES = ("class 0", "class 1", "</script ><script>")
 FACTS = {
-    "tail_ratio": Fact("tails", 1, "below", "1.0: every frozen tail region keeps its mass; 0.0: the tails are gone.",
+    "tail_kept": Fact("tails", 1, "below", "1.0: every frozen tail region keeps its mass; 0.0: the tails are gone.",
                        "Defined here"),
     "variance_ratio": Fact("spread", 1, "below", "1.0: the spread of real data; 0.0: a single point.", "Defined here"),
     "energy": Fact("drift", 0, "above", "0.0: the same distribution; grows with distance.", "Székely and Rizzo 2013",
@@ -44,9 +44,9 @@ FACTS = {
                           "Naeem et al. 2020"),
 }
 CLAIMS = [
-    {"claim": "replace.tail_ratio leaves the control band below by generation 5", "source": "Shumailov et al. 2024"},
+    {"claim": "replace.tail_kept leaves the control band below by generation 5", "source": "Shumailov et al. 2024"},
     "accumulate.variance_ratio stays inside the control band",
-    {"claim": "replace.tail_ratio < accumulate.tail_ratio at generation 10", "source": "Gerstgrasser et al. 2024"},
+    {"claim": "replace.tail_kept < accumulate.tail_kept at generation 10", "source": "Gerstgrasser et al. 2024"},
     "control is healthy in 95 % of cells",
     "replace warns before late",
     "rescue.variance_ratio rises",
@@ -70,7 +70,7 @@ class Bands:
 
 def level(branch: str, generation: int, metric: str) -> float:
     """Return the expected value: replace falls, rescue comes back from its fork, the others stay."""
-    fall = {"tail_ratio": 0.24, "rare_coverage": 0.17, "variance_ratio": 0.07}.get(metric, 0.35)
+    fall = {"tail_kept": 0.24, "rare_coverage": 0.17, "variance_ratio": 0.07}.get(metric, 0.35)
     depth = {"replace": generation, "rescue": max(0, 5 - (generation - 5)), "accumulate": 0.2}.get(branch, 0)
     if generation == 0:
         depth = 0
@@ -81,8 +81,8 @@ def level(branch: str, generation: int, metric: str) -> float:
 
 GRID = {
     "over": {"generation": [2, GENERATIONS]},
-    "readings": {"lost <i>tails</i>": "replace.tail_ratio < accumulate.tail_ratio at generation {generation}",
-                 "gained": "replace.tail_ratio > accumulate.tail_ratio + 0.5 at generation {generation}"},
+    "readings": {"lost <i>tails</i>": "replace.tail_kept < accumulate.tail_kept at generation {generation}",
+                 "gained": "replace.tail_kept > accumulate.tail_kept + 0.5 at generation {generation}"},
 }
 PUBLISHED = [{"series": "replace.energy", "values": {1: 0.2, 5: 0.1, 99: 0.05}, "source": "<b>a paper</b>"}]
 
@@ -185,12 +185,12 @@ def write_records(study, folder: Path, sample=images, halted: str = "") -> dict[
                     "parts": [{"origin": "digits-real", "kind": "real", "rows": 40, "generation": 0},
                               {"origin": name, "kind": "synthetic", "rows": 360, "generation": node.generation}]}
         if dead:
-            manifest |= {"halted": {"gate": "tail_ratio", "node": halted}, "parts": []}
+            manifest |= {"halted": {"gate": "tail_kept", "node": halted}, "parts": []}
         rows = [] if dead else measure(study, node)
         note = canonical({"manifest": manifest, "manifest_sha256": digest(manifest)}).encode()
         columns = [pa.array([row[i] for row in rows], names.field(i).type) for i in range(4)]
         pq.write_table(pa.table(columns, schema=names.with_metadata({b"collapse": note})), folder / f"{name}.parquet")
-        tails, spread = (level(node.branch or "real", node.generation, m) for m in ("tail_ratio", "variance_ratio"))
+        tails, spread = (level(node.branch or "real", node.generation, m) for m in ("tail_kept", "variance_ratio"))
         failed = tails < 0.89
         outcome = "halt" if dead or name == halted else "pass"
         (folder / f"{name}.validation.json").write_text(json.dumps({
@@ -198,19 +198,19 @@ def write_records(study, folder: Path, sample=images, halted: str = "") -> dict[
             "stage": None if dead else {"node": stage_of(tails, spread), "replicates": [
                 stage_of(tails * (1 + 0.03 * (r - 4)), spread * (1 + 0.03 * (r - 4))) for r in range(REPLICATES)]},
             "gates": [] if dead else [
-                {"gate": "tail_ratio", "expectation": "ExpectTailsToSurvive", "description": "Tails keep their mass.",
+                {"gate": "tail_kept", "expectation": "ExpectTailsToSurvive", "description": "Tails keep their mass.",
                  "success": not failed, "action": "record", "observed": tails, "min": 0.89, "max": None,
                  "threshold": "control"},
                 {"gate": "energy", "expectation": "ExpectNoDrift", "description": "The sample stays near reality.",
                  "success": True, "action": "halt", "observed": 0.1, "min": None, "max": 3.5, "threshold": "3.5"}]}))
         (folder / f"{name}.verdict.json").write_text(json.dumps({
-            "outcome": outcome, "gates": ["tail_ratio"] if outcome == "halt" else [], "node": halted or None}))
+            "outcome": outcome, "gates": ["tail_kept"] if outcome == "halt" else [], "node": halted or None}))
         if not dead:
             shrink = np.sqrt(level(node.branch or "real", node.generation, "variance_ratio") / 0.98)
             part = Part.of(sample(node, shrink), name, node.generation, synthetic=node.branch is not None)
             write_part(part, folder / f"{name}.samples.parquet", study.name)
     floor = pa.table({"kind": ["model", "real"] * 50, "replicate": pa.array(np.repeat(np.arange(50), 2), pa.int32()),
-                      "metric": ["tail_ratio"] * 100, "feature": [""] * 100, "value": np.linspace(0.9, 1.1, 100)})
+                      "metric": ["tail_kept"] * 100, "feature": [""] * 100, "value": np.linspace(0.9, 1.1, 100)})
     pq.write_table(floor, folder / "calibration.parquet")
     return nodes
 
@@ -274,7 +274,7 @@ def test_every_definition_is_answered_for_every_branch(collected, html):
         for answer in found.values():
             assert f'title="{markupsafe.escape(answer["sentence"])}"' in section
     tails = answers["replace"]["tails"]
-    measured = collected.table[(collected.table.metric == "tail_ratio") & (collected.table.generation == 10)]
+    measured = collected.table[(collected.table.metric == "tail_kept") & (collected.table.generation == 10)]
     wide = measured.pivot(index="replicate", columns="branch", values="value")
     kept = np.sort(wide["replace"] / wide["control"])
     assert tails["verdict"] == "holds" and tails["replicates"] == REPLICATES
@@ -322,14 +322,14 @@ def test_a_band_that_no_loss_can_leave_is_named(collected, html):
 
     class Wide(Bands):
         def band(self, metric, feature="", kind="model", replicates=1, cells=1):
-            return Band(low=-0.1 if metric == "tail_ratio" else 0.1, high=2, center=1, fits=30, method="wide")
+            return Band(low=-0.1 if metric == "tail_kept" else 0.1, high=2, center=1, fits=30, method="wide")
 
     some = dataclasses.replace(collected, bands={**collected.bands, "replace": Wide(), "keep10": Wide()})
-    assert some.blind == {"tail_ratio": ("replace", "keep10")}
-    assert "no loss of <code>tail_ratio</code> can leave its band, which reaches down to 0 in replace, keep10:" in \
+    assert some.blind == {"tail_kept": ("replace", "keep10")}
+    assert "no loss of <code>tail_kept</code> can leave its band, which reaches down to 0 in replace, keep10:" in \
         page.render(some)
-    assert "blind: no loss of tail_ratio can leave its band in replace, keep10; fits" in page.text_summary(some)
-    assert page.summary(some)["blind"] == {"tail_ratio": ["replace", "keep10"]}
+    assert "blind: no loss of tail_kept can leave its band in replace, keep10; fits" in page.text_summary(some)
+    assert page.summary(some)["blind"] == {"tail_kept": ["replace", "keep10"]}
     every = dataclasses.replace(collected, bands=dict.fromkeys(collected.bands, Wide()))
     assert "can leave its band; fits" in page.text_summary(every)
 
@@ -365,7 +365,7 @@ def test_page_is_small_beside_its_plotting_library(html):
 @pytest.mark.parametrize("sample", [images, plane])
 def test_hostile_text_stays_text(tmp_path, sample):
     evil = '</script><script>alert(1)</script><img src=x onerror="alert(2)">'
-    study = study_of(evil, [{"claim": "replace.tail_ratio falls", "source": evil}])
+    study = study_of(evil, [{"claim": "replace.tail_kept falls", "source": evil}])
     text = own(page.render(gather(tmp_path / "digits", study, sample)))
     assert "alert(1)" in text and "&lt;script&gt;alert(1)" in text
     assert "<script>alert" not in text and "<img src=x" not in text
@@ -375,16 +375,17 @@ def test_hostile_text_stays_text(tmp_path, sample):
 def test_finding_states_who_reached_which_stage_when(collected):
     # tails 0.98·exp(−0.24 t) < 0.72 from t = 2, spread 0.98·exp(−0.07 t) < 0.7 from t = 5
     text = page.finding(collected)
-    assert "Replace lost its tails at generation 2 and lost its spread at generation 5." in text
-    assert "Rescue lost its tails at generation 6 and was healthy again from generation 9." in text
+    assert ("Replace lost some of its tails or spread at generation 2 and lost most of its spread or modes at generation "
+            "5.") in text
+    assert "Rescue lost some of its tails or spread at generation 6 and was healthy again from generation 9." in text
     assert "Control, accumulate and keep10 stayed healthy throughout." in text
 
 
 def test_summary_agrees_with_scipy(collected):
     t = collected.table
-    last = t[(t.node == "digits-replace-10") & (t.metric == "tail_ratio") & (t.feature == "")].value.to_numpy()
+    last = t[(t.node == "digits-replace-10") & (t.metric == "tail_kept") & (t.feature == "")].value.to_numpy()
     low, high = stats.t.interval(0.95, len(last) - 1, last.mean(), stats.sem(last))
-    end = page.summary(collected)["branches"]["replace"]["final"]["tail_ratio"]
+    end = page.summary(collected)["branches"]["replace"]["final"]["tail_kept"]
     assert [end["mean"], end["low"], end["high"]] == pytest.approx([last.mean(), low, high], rel=1e-5)
     assert end["median"] == pytest.approx(np.median(last), rel=1e-5)
     assert page.summary(collected)["branches"]["replace"]["real_share"] == pytest.approx(0.1)
@@ -401,7 +402,7 @@ def test_table_is_tidy(collected):
 
 def test_a_fork_begins_at_the_point_it_left(collected):
     c = collected.curves
-    series = c[(c.metric == "tail_ratio") & (c.feature == "")].set_index(["branch", "generation"])["mean"]
+    series = c[(c.metric == "tail_kept") & (c.feature == "")].set_index(["branch", "generation"])["mean"]
     assert series["rescue"].index.tolist() == [5, 6, 7, 8, 9, 10]
     assert series["rescue"][5] == series["replace"][5] != series["rescue"][6]
     assert series["replace"].index.tolist() == list(range(11))
@@ -411,9 +412,9 @@ def test_a_fork_begins_at_the_point_it_left(collected):
 def test_charts_show_band_law_and_log_axis(html):
     data = embedded(html)
     curves = {(c["metric"], c["feature"]): c for c in data["curves"]}
-    assert [c["metric"] for c in data["curves"][:2]] == ["tail_ratio", "variance_ratio"]
+    assert [c["metric"] for c in data["curves"][:2]] == ["tail_kept", "variance_ratio"]
     assert data["charts"] == 4
-    assert curves["tail_ratio", ""]["band"] == pytest.approx([0.89, 1.07])
+    assert curves["tail_kept", ""]["band"] == pytest.approx([0.89, 1.07])
     assert curves["variance_ratio", ""]["laws"]["replace"]["x"] == list(range(11))
     assert curves["variance_ratio", ""]["log"] is False
     assert curves["energy", ""]["log"] is False  # runs over a factor of 33
@@ -427,10 +428,10 @@ def test_the_page_says_that_medians_are_judged(collected, html):
     assert "A gate judges the median over replicates." in text
     assert 'id="median" checked' in text
     t = collected.table
-    ends = {b.name: np.median(t[(t.node == b.nodes[-1].name) & (t.metric == "tail_ratio")].value)
+    ends = {b.name: np.median(t[(t.node == b.nodes[-1].name) & (t.metric == "tail_kept")].value)
             for b in collected.branches}
     least, most = min(ends, key=ends.get), max(ends, key=ends.get)
-    assert (f"At the end the median tail_ratio is {page.number(ends[least])} under {least} and "
+    assert (f"At the end the median tail_kept is {page.number(ends[least])} under {least} and "
             f"{page.number(ends[most])} under {most}.") in page.finding(collected)
 
 
@@ -438,7 +439,7 @@ def test_tails_have_left_when_their_median_has(tmp_path):
     found = gather(tmp_path / "digits")
     replace = next(b for b in found.branches if b.name == "replace")
     c = found.curves
-    own_tails = (c.branch == "replace") & (c.metric == "tail_ratio")
+    own_tails = (c.branch == "replace") & (c.metric == "tail_kept")
     inflated = dataclasses.replace(found, curves=c.assign(mean=c["mean"].where(~own_tails, 9.0)))
     assert inflated.tails_left(replace) == found.tails_left(replace) == 1
     intact = dataclasses.replace(found, curves=c.assign(median=c["median"].where(~own_tails, 1.0)))
@@ -448,10 +449,10 @@ def test_tails_have_left_when_their_median_has(tmp_path):
 def test_a_halted_branch_says_so(tmp_path):
     found = gather(tmp_path / "digits", halted="digits-keep10-04")
     text = own(page.render(found))
-    assert "Keep10 was healthy until it was halted by tail_ratio at digits-keep10-04." in page.finding(found)
+    assert "Keep10 was healthy until it was halted by tail_kept at digits-keep10-04." in page.finding(found)
     assert page.summary(found)["branches"]["keep10"]["judged_to"] == 4
-    assert text.count("digits-keep10-05: not made; halted by tail_ratio at digits-keep10-04") == 2
-    assert "halted by tail_ratio" in text
+    assert text.count("digits-keep10-05: not made; halted by tail_kept at digits-keep10-04") == 2
+    assert "halted by tail_kept" in text
     assert "keep10" in page.text_summary(found)
 
 
@@ -566,9 +567,9 @@ def test_every_node_of_the_drawing_leads_to_its_own_record(collected, html):
     for name, node in collected.nodes.items():
         kept = data["manifests"][name]
         assert {**kept, "parts": [data["parts"][i] for i in kept["parts"]]} == node.manifest
-    index = data["metrics"].index("tail_ratio")
+    index = data["metrics"].index("tail_kept")
     t = collected.table
-    values = t[(t.node == "digits-replace-03") & (t.metric == "tail_ratio") & (t.feature == "")].value
+    values = t[(t.node == "digits-replace-03") & (t.metric == "tail_kept") & (t.feature == "")].value
     assert data["medians"]["digits-replace-03"][index] == pytest.approx(values.median(), rel=1e-5)
 
 
@@ -626,7 +627,7 @@ def test_page_opens_in_a_browser_without_an_error(tmp_path, sample):
     body = own(done.stdout)
     record = body[body.index('id="node-digits-replace-05"'):]
     record = record[: record.index("</details>")]
-    assert "tail_ratio" in record and '<pre tabindex="0">' in record and '"node": "digits-replace-05"' in record
+    assert "tail_kept" in record and '<pre tabindex="0">' in record and '"node": "digits-replace-05"' in record
     assert len(re.findall("<pre", body)) == 1  # the others are written when they are opened
     for name in SECTIONS:
         assert f'<section id="{name}">' in body

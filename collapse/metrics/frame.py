@@ -31,7 +31,7 @@ from collapse.condition import Condition
 from collapse.data import WHOLE, Column, Rows, Schema
 from collapse.errors import InputError
 from collapse.metrics import classifier as images
-from collapse.metrics.neighbours import Balls, Near, thin
+from collapse.metrics.neighbours import Balls, Near, nearest, thin
 from collapse.metrics.partition import Partition, Reach, reach
 from collapse.rng import Rng
 
@@ -46,6 +46,8 @@ BINS = 20
 CLEAR = 4.0
 #: Reference standard deviations within which two values are one.
 SAME = 1e-7
+#: Times the mean distance to the nearest reference row beyond which rows that are moved back have strayed.
+STRAYED = 1.02
 #: Levels at which quantiles are compared.
 MIDS = (np.arange(100) + 0.5) / 100
 COMPONENTS = 16
@@ -196,12 +198,24 @@ class View:
     def placed(self) -> View:
         """Return the rows moved back to where the reference lies, for what speaks of shape and not of place.
 
-        A column (of images a component) is moved, replicate by replicate, where its mean has clearly moved and the move
-        brings it nearer to the reference: the mean also moves where a part has gone, and putting the rest in its place
+        A column (of images a component) is moved, replicate by replicate, where its mean or ranks have clearly moved
+        and the move brings it nearer to the reference; and all stay where they are if that takes the rows away from
+        their nearest reference rows. For the mean also moves where a part has gone, and putting the rest in its place
         would hide what is missing. Where nothing moved these are the rows themselves.
         """
         shift = self._frame.shift(self)
-        return self if shift is None else self._moved(shift)
+        if shift is None:
+            return self
+        moved = self._moved(shift)
+        if self.space.shape[2] == 1:
+            return moved
+        points, before, after = self._frame.balls.points, self.space[:, self.pairs], moved.space[:, self.pairs]
+        farther = [shift[r].any() and nearest(after[r], points) > STRAYED * nearest(before[r], points)
+                   for r in range(self.replicates)]
+        if not any(farther):
+            return moved
+        shift[np.array(farther)] = 0.0
+        return self._moved(shift) if shift.any() else self
 
     def _moved(self, shift: np.ndarray) -> View:
         """Return the view of rows whose standardised features are less by ``shift`` (R, D)."""

@@ -259,6 +259,11 @@ def radii(points: np.ndarray) -> np.ndarray:
     return out
 
 
+def nearest(a: np.ndarray, b: np.ndarray) -> float:
+    """Return the mean distance of the rows of ``a`` (n, k) to the nearest of ``b`` (m, k)."""
+    return float(_depth(a, b, None, 1).mean())
+
+
 def means(a: np.ndarray, b: np.ndarray, bandwidth: float) -> np.ndarray:
     """Return the mean distance and the mean kernel between the rows of ``a`` and of ``b``, (2,).
 
