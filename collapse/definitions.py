@@ -24,7 +24,8 @@ divergence     risk rises over the last half of the        it rises by less than
                generations, at more than two thirds of     third of the pace of the first half, as claims have it
                its pace over the first
 scaling        the exponent of risk in rows loses more     it keeps more than that
-               than the margin, over 3 numbers of rows
+               than the margin of what it is for control,
+               over 3 numbers of rows or more
 variance       less than half is kept; or more than the    all but the margin is kept; or it has levelled off above
                margin is lost and it goes on falling, at   half
                more than a third of its first pace
@@ -218,7 +219,7 @@ class Profile:
         words = {"holds": ("holds", "hold"), "does not hold": ("does not hold", "do not hold"),
                  "undecided": ("is undecided", "are undecided"),
                  "not measurable here": ("cannot be measured here", "cannot be measured here")}
-        parts = []
+        parts: list[str] = []
         for verdict, (one, many) in words.items():
             count = self.count(branch, verdict)  # type: ignore[arg-type]
             if count:
@@ -262,8 +263,9 @@ def profile(study: Any, table: pd.DataFrame, floors: Mapping[str, Any] | None = 
         case = _Case.of(records, name)
         found = {
             "catastrophic": case.catastrophic(), "increase": case.increase(), "divergence": case.divergence(),
-            "scaling": laws.get(name) or Answer("not measurable here", f"A scaling law needs branches of {name}’s rule "
-                                                f"with {RUNGS} or more numbers of rows, and a distance as risk."),
+            "scaling": laws.get(name) or Answer(
+                "not measurable here", f"A scaling law needs {RUNGS} or more numbers of rows, for {name}’s rule and "
+                "for control, and a distance as risk."),
             "variance": case.variance(),
             "modes": case.kept(MODES, "modes"), "tails": case.kept((TAILS,), "tails"),
             "hallucination": case.kept(PLAUSIBLE, "plausible rows"),
@@ -323,14 +325,21 @@ class _Records:
         known = tuple(r for r in RISKS if r.metric in self.floors.get(self.study.floor(branch), {}))
         return self.first(known, branch) or found
 
+    def control(self, branch: str, metric: str, generation: int) -> tuple[pd.Series, str] | None:
+        """Return the control branch of the same model and rows at ``generation``, by replicate, and its name."""
+        for name, item in self.study.branches.items():
+            if name != branch and item.regime.kind == "control" and self.study.floor(name) == self.study.floor(branch):
+                rows = self.series.get((name, metric))
+                if rows is not None and generation in rows.index:
+                    return rows.T[generation], f"{name} at generation {generation}"
+        return None
+
     def base(self, branch: str, metric: str) -> tuple[pd.Series | None, str]:
         """Return what real data alone gives, by replicate, and its name."""
-        study, last = self.study, self.last[branch]
-        for name, item in study.branches.items():
-            if name != branch and item.regime.kind == "control" and study.floor(name) == study.floor(branch):
-                rows = self.series.get((name, metric))
-                if rows is not None and last in rows.index:
-                    return rows.loc[last], f"{name} at generation {last}"
+        study = self.study
+        control = self.control(branch, metric, self.last[branch])
+        if control is not None:
+            return control
         stem = branch
         while study.branches[stem].from_ is not None:
             stem = study.branches[stem].from_
@@ -451,9 +460,9 @@ class _Case:
             both = end.index.intersection(base.dropna().index)
             if len(both) >= 2:
                 above, below = end[both].to_numpy(), base[both].to_numpy()
-                found = tuple(float(np.exp(x)) for x in mean_interval(above - below, LEVEL)) \
-                    if reading.kind == "loss" else ratio(above, below, LEVEL)
-                return reading, _Ratio(*found, against, len(both))  # type: ignore[arg-type]
+                value, low, high = np.exp(mean_interval(above - below, LEVEL)) if reading.kind == "loss" else \
+                    ratio(above, below, LEVEL)
+                return reading, _Ratio(value, low, high, against, len(both))
         return self._beside(reading, end.to_numpy(), LEVEL) or self._few(reading, len(end))
 
     # ------------------------------------------------------------------------------------- what is kept
@@ -492,7 +501,7 @@ class _Case:
         if share.high < LATE:
             return self._answer("holds", reading, share, "less than half is kept")
         rows = self.records.series[self.branch, reading.metric].dropna(axis="columns")
-        halves = _halves(np.log(rows.clip(lower=np.finfo(float).tiny)))
+        halves = _halves(rows.clip(lower=np.finfo(float).tiny).transform(np.log))
         if halves is not None:
             before, after, _ = halves
             falls, goes_on, off = (mean_interval(x, LEVEL) for x in (before, after, after - OFF * before))
@@ -538,11 +547,9 @@ class _Case:
             return None
         band, here = prediction(fits, len(values), 1 - level), float(np.median(values))
         against = f"{len(fits)} fits to real data"
-        if reading.kind == "loss":
-            found = tuple(float(np.exp(here - x)) for x in (band.center, band.high, band.low))
-        else:
-            found = tuple(here / x if x > 0 else np.inf for x in (band.center, band.high, band.low))
-        return reading, _Ratio(*found, against, len(values))  # type: ignore[arg-type]
+        value, low, high = (float(np.exp(here - x)) if reading.kind == "loss" else here / x if x > 0 else np.inf
+                            for x in (band.center, band.high, band.low))
+        return reading, _Ratio(value, low, high, against, len(values))
 
     def _answer(self, verdict: Verdict, reading: Reading, found: _Ratio, rule: str, level: float = LEVEL) -> Answer:
         text = (f"At generation {self.last} the {reading.words} is {_n(found.estimate)} times that of {found.against}, "
@@ -562,7 +569,10 @@ class _Case:
 
 
 def _ladders(records: _Records) -> Iterator[tuple[str, Answer]]:
-    """Yield for branches that differ in rows alone what becomes of the exponent of risk in rows."""
+    """Yield for branches that differ in rows alone what becomes of the exponent of risk in rows.
+
+    Generation 1 tells nothing of it: all branches begin with the study's first pool, whatever their rows.
+    """
     ladders: dict[str, list[str]] = {}
     for name, branch in records.study.branches.items():
         if branch.from_ is None and branch.regime.kind != "control" and name in records.last:
@@ -576,36 +586,42 @@ def _ladders(records: _Records) -> Iterator[tuple[str, Answer]]:
         if reading is None or reading.kind == "loss":  # whose floor, the entropy of the data, is not known
             continue
         answer = _exponent(records, reading, rows)
-        yield from ((name, answer) for name in names)
+        if answer is not None:
+            yield from ((name, answer) for name in names)
 
 
-def _exponent(records: _Records, reading: Reading, rows: Mapping[str, int]) -> Answer:
-    """Return what is left at the end of the exponent that risk has in rows at generation 1."""
+def _exponent(records: _Records, reading: Reading, rows: Mapping[str, int]) -> Answer | None:
+    """Return what is left of the exponent that risk has in rows for control; None without a control of each."""
     end = min(records.last[name] for name in rows)
+    controls = [records.control(name, reading.metric, end) for name in rows]
+    if None in controls:
+        return None
     sizes = np.log(list(rows.values()))
     sizes = sizes - sizes.mean()
 
-    def slopes(generation: int) -> np.ndarray:
-        found = [records.series[name, reading.metric].loc[generation] for name in rows]
+    import pandas as pd
+
+    def slopes(found: list[pd.Series]) -> pd.Series:
         with np.errstate(divide="ignore", invalid="ignore"):
-            logs = np.log(np.stack([series.to_numpy() for series in found]))  # (rungs, R)
-        return -(sizes @ logs) / (sizes @ sizes)  # type: ignore[no-any-return]
+            logs = np.log(pd.concat(found, axis=1))  # (R, rungs)
+        return -(logs @ sizes) / (sizes @ sizes)
 
     ladder = f"{len(set(rows.values()))} numbers of rows from {min(rows.values()):,} to {max(rows.values()):,}"
     if end < 2:
         return Answer("undecided", ALONE, reading.metric)
-    first, last = slopes(1), slopes(end)
-    told = np.isfinite(first) & np.isfinite(last)
-    if told.sum() < 2:
-        return Answer("undecided", f"Over {ladder}: {_replicates(int(told.sum()))} give no interval.", reading.metric,
-                      last=end)
-    found = _Ratio(*ratio(last[told], first[told], LEVEL), "generation 1", int(told.sum()))
+    last = slopes([records.series[name, reading.metric].T[end] for name in rows])
+    first = slopes([found[0] for found in controls if found is not None])
+    both = pd.concat([first, last], axis=1).replace([np.inf, -np.inf], np.nan).dropna().to_numpy()  # (R, 2)
+    if len(both) < 2:
+        return Answer("undecided", f"Over {ladder} one replicate or none has a risk at each: no interval.",
+                      reading.metric, last=end)
+    found = _Ratio(*ratio(both[:, 1], both[:, 0], LEVEL), f"control at generation {end}", len(both))
     limit = 1 - records.study.definitions.margin
     verdict: Verdict = "holds" if found.high < limit else "does not hold" if found.low > limit else "undecided"
-    text = (f"Over {ladder} the {reading.words} falls with an exponent of {_n(first[told].mean())} at generation 1 and "
-            f"{_n(last[told].mean())} at generation {end}: {_n(found.estimate)} of it is left, {found.span(LEVEL)}: "
+    text = (f"Over {ladder} at generation {end} the {reading.words} falls with an exponent of {_n(both[:, 0].mean())} "
+            f"for control and {_n(both[:, 1].mean())} here: {_n(found.estimate)} of it is left, {found.span(LEVEL)}: "
             f"{_side(verdict, 'below', 'above', limit)}.")
-    return Answer(verdict, text, reading.metric, *_ends(found), found.against, found.replicates, 1, end)
+    return Answer(verdict, text, reading.metric, *_ends(found), found.against, found.replicates, end, end)
 
 
 # -------------------------------------------------------------------------------------------- common
@@ -622,7 +638,7 @@ def _halves(rows: pd.DataFrame) -> tuple[np.ndarray, np.ndarray, int] | None:
 
     def slope(part: pd.DataFrame) -> np.ndarray:
         time = part.index.to_numpy(float) - part.index.to_numpy(float).mean()
-        return time @ part.to_numpy() / (time @ time)  # type: ignore[no-any-return]  # (T,) @ (T, R) -> (R,)
+        return time @ part.to_numpy() / (time @ time)  # (T,) @ (T, R) -> (R,)
 
     return slope(rows.iloc[:half]), slope(rows.iloc[-half:]), int(rows.index[-1] - rows.index[-half])
 

@@ -227,22 +227,26 @@ def test_modes_and_plausible_rows_are_looked_at_in_more_than_one_way():
 
 
 @pytest.mark.parametrize("power, verdict", [(1.0, "does not hold"), (0.5, "holds")])
-def test_a_scaling_law_is_read_off_branches_that_differ_in_rows(power, verdict):
-    """Risk is 1/n at first and t/n^power at last: a mere factor is no change of the law."""
+def test_a_scaling_law_is_read_off_branches_and_controls_that_differ_in_rows(power, verdict):
+    """Risk is 1/n for control and 8/n^power at last: a mere factor is no change of the law."""
     sizes = (50, 100, 200, 400)
-    branches = {f"n{n}": branch("replace", 8, n) for n in sizes}
-    noise = Rng("scaling").normal((4, 25, 8))
+    branches = {f"n{n}": branch("replace", 8, n) for n in sizes} | {f"c{n}": branch("control", 8, n) for n in sizes}
+    noise = Rng("scaling").normal((8, 25, 8))
     paths = {}
     for index, n in enumerate(sizes):
-        end = np.arange(1, 9) / n ** np.linspace(1, power, 8)
-        paths[f"n{n}", "fit_w2"] = end * np.exp(0.05 * noise[index])
-    found = profile(study(branches, own=tuple(branches)), tidy(paths))
+        paths[f"n{n}", "fit_w2"] = np.arange(1, 9) / n**power * np.exp(0.05 * noise[index])
+        paths[f"c{n}", "fit_w2"] = np.exp(0.05 * noise[4 + index]) / n
+    made = study(branches)
+    made.floor = lambda name: f"calibration-{branches[name].rows}"
+    found = profile(made, tidy(paths))
     answer = found.answers["n50"]["scaling"]
     assert answer.verdict == verdict and answer.estimate == pytest.approx(power, abs=0.03)
     assert found.answers["n400"]["scaling"] == answer and "4 numbers of rows from 50 to 400" in answer.sentence
-    two = {name: branches[name] for name in ("n50", "n100")}
-    few = profile(study(two, own=tuple(two)), tidy({k: v for k, v in paths.items() if k[0] in two}))
-    assert few.answers["n50"]["scaling"].verdict == "not measurable here"
+    for left in (("n50", "n100", "c50", "c100"), tuple(f"n{n}" for n in sizes)):  # two numbers of rows; no controls
+        few = study({name: branches[name] for name in left})
+        few.floor = made.floor
+        few = profile(few, tidy({key: values for key, values in paths.items() if key[0] in left}))
+        assert few.answers["n50"]["scaling"].verdict == "not measurable here"
 
 
 def test_answers_are_plain_data_without_infinities():
