@@ -11,8 +11,8 @@ distance as it is. **What is kept** (variance, modes, tails, plausible rows) is 
 median decides: under recursion a few lineages inflate while most collapse, and their mean stays where it was.
 
 Everything is held against the control branch of the same model and rows at the same generation, paired by replicate;
-without one against the lineage's own generation 1, the fit to real data; where replicates are too few for an interval
-against what independent fits to real data show (the calibration).
+without one against the lineage's own generation 1, the fit to real data, if it had as many rows; where there is
+neither, or replicates are too few for an interval, against independent fits to real data (the calibration).
 
 =============  ==========================================  =========================================================
 key            holds if                                    does not hold if
@@ -79,6 +79,8 @@ LEVEL = 0.90
 OFF, ON = 1 / 3, 2 / 3
 #: Generations that two halves need, and numbers of rows that a scaling law needs.
 GENERATIONS, RUNGS = 6, 3
+#: Replicates that an interval of a mean needs, and of a median.
+MEANS, MEDIANS = 2, 5
 #: Factors beyond which an increase is catastrophic: of a perplexity, which has a floor above 0, and of a distance.
 CATASTROPHIC = {"loss": 2.0, "distance": 10.0}
 
@@ -248,7 +250,7 @@ def profile(study: Any, table: pd.DataFrame, floors: Mapping[str, Any] | None = 
     Parameters
     ----------
     study
-        The study: branches (regime, model, rows, from_, first, last), floor(branch) and definitions.
+        The study: rows, branches (regime, model, rows, from_, first, last), floor(branch) and definitions.
     table
         Tidy measurements: branch, generation, replicate, metric, feature, value.
     floors
@@ -312,23 +314,29 @@ class _Records:
         return _Records(study, series, known, {str(name): int(last) for name, last in ends.items()})
 
     def first(self, readings: tuple[Reading, ...], branch: str) -> Reading | None:
-        """Return the first reading that is recorded of ``branch`` at its last generation."""
-        return next((r for r in readings if (branch, r.metric) in self.series
-                     and self.last[branch] in self.series[branch, r.metric].index), None)
+        """Return the first reading of ``branch`` at its last generation that is comparable, or else the first."""
+        found = [r for r in readings if (branch, r.metric) in self.series
+                 and self.last[branch] in self.series[branch, r.metric].index]
+        return next((r for r in found if self._comparable(r, branch)), found[0] if found else None)
 
-    def risk(self, branch: str) -> Reading | None:
-        """Return what stands for population risk on a branch."""
-        found = self.first(RISKS, branch)
-        if found is None or self.series[branch, found.metric].shape[1] > 1:
-            return found
-        # one replicate has an interval by its calibration alone
-        known = tuple(r for r in RISKS if r.metric in self.floors.get(self.study.floor(branch), {}))
-        return self.first(known, branch) or found
+    def _comparable(self, reading: Reading, branch: str) -> bool:
+        """Return whether there are fits to real data, or real data alone in replicates enough for an interval."""
+        enough = self.series[branch, reading.metric].shape[1] >= (MEANS if reading in RISKS else MEDIANS)
+        return reading.metric in self.floor(branch) or (enough and self.base(branch, reading.metric)[0] is not None)
+
+    def floor(self, branch: str) -> Mapping[str, np.ndarray]:
+        """Return what independent fits to real data show, by metric, in its form."""
+        return self.floors.get(self.study.floor(branch), {})
+
+    def alike(self, one: str, other: str) -> bool:
+        """Return whether two branches have the same model and rows."""
+        a, b = self.study.branches[one], self.study.branches[other]
+        return bool(a.rows == b.rows and a.model.spec() == b.model.spec())
 
     def control(self, branch: str, metric: str, generation: int) -> tuple[pd.Series, str] | None:
         """Return the control branch of the same model and rows at ``generation``, by replicate, and its name."""
         for name, item in self.study.branches.items():
-            if name != branch and item.regime.kind == "control" and self.study.floor(name) == self.study.floor(branch):
+            if name != branch and item.regime.kind == "control" and self.alike(name, branch):
                 rows = self.series.get((name, metric))
                 if rows is not None and generation in rows.index:
                     return rows.T[generation], f"{name} at generation {generation}"
@@ -336,16 +344,16 @@ class _Records:
 
     def base(self, branch: str, metric: str) -> tuple[pd.Series | None, str]:
         """Return what real data alone gives, by replicate, and its name."""
-        study = self.study
         control = self.control(branch, metric, self.last[branch])
         if control is not None:
             return control
-        stem = branch
-        while study.branches[stem].from_ is not None:
-            stem = study.branches[stem].from_
-        rows = self.series.get((stem, metric))
-        start = study.branches[stem].first
-        if rows is None or start not in rows.index or study.floor(stem) != study.floor(branch):
+        branches, stem = self.study.branches, branch
+        while branches[stem].from_ is not None:
+            stem = branches[stem].from_
+        rows, start = self.series.get((stem, metric)), branches[stem].first
+        # the first pool has the study's rows, whatever the branch's are
+        if rows is None or start not in rows.index or branches[branch].rows != self.study.rows \
+                or not self.alike(stem, branch):
             return None, ""
         return rows.loc[start], f"generation {start}" if stem == branch else f"{stem} at generation {start}"
 
@@ -424,7 +432,7 @@ class _Case:
         rows = self.records.series[self.branch, reading.metric].dropna(axis="columns")
         base, against = self.records.base(self.branch, reading.metric)
         halves = _halves(rows)
-        if halves is None or base is None or rows.shape[1] < 2:
+        if halves is None or base is None or rows.shape[1] < MEANS:
             why = f"two halves need {GENERATIONS} generations" if halves is None else "nothing here is comparable" \
                 if base is None else "one replicate gives no interval"
             return self._undecided(reading, f"Over {len(rows)} generations: {why}.")
@@ -458,7 +466,7 @@ class _Case:
         base, against = self.records.base(self.branch, reading.metric)
         if base is not None:
             both = end.index.intersection(base.dropna().index)
-            if len(both) >= 2:
+            if len(both) >= MEANS:
                 above, below = end[both].to_numpy(), base[both].to_numpy()
                 value, low, high = np.exp(mean_interval(above - below, LEVEL)) if reading.kind == "loss" else \
                     ratio(above, below, LEVEL)
@@ -533,7 +541,7 @@ class _Case:
         """Return what is read of this branch, or why nothing is."""
         if not self.last:
             return Answer("undecided", f"{self.branch} has no measured generation.")
-        found = self.records.risk(self.branch) if readings is RISKS else self.records.first(readings, self.branch)
+        found = self.records.first(readings, self.branch)
         if found is None:
             return Answer("not measurable here", f"Nothing that is recorded of {self.branch} measures {what}.")
         if self.last == 1:
@@ -542,7 +550,7 @@ class _Case:
 
     def _beside(self, reading: Reading, values: np.ndarray, level: float) -> tuple[Reading, _Ratio] | None:
         """Return the value over those of independent fits to real data, of which the interval leaves out few."""
-        fits = self.records.floors.get(self.records.study.floor(self.branch), {}).get(reading.metric)
+        fits = self.records.floor(self.branch).get(reading.metric)
         if fits is None or not len(values) or not np.isfinite(fits).all():
             return None
         band, here = prediction(fits, len(values), 1 - level), float(np.median(values))
@@ -579,7 +587,7 @@ def _ladders(records: _Records) -> Iterator[tuple[str, Answer]]:
             ladders.setdefault(f"{branch.regime.spec()} {branch.model.spec()}", []).append(name)
     for names in ladders.values():
         rows = {name: records.study.branches[name].rows for name in names}
-        readings = {records.risk(name) for name in names}
+        readings = {records.first(RISKS, name) for name in names}
         if len(set(rows.values())) < RUNGS or len(readings) != 1 or None in readings:
             continue
         reading = readings.pop()
@@ -612,7 +620,7 @@ def _exponent(records: _Records, reading: Reading, rows: Mapping[str, int]) -> A
     last = slopes([records.series[name, reading.metric].T[end] for name in rows])
     first = slopes([found[0] for found in controls if found is not None])
     both = pd.concat([first, last], axis=1).replace([np.inf, -np.inf], np.nan).dropna().to_numpy()  # (R, 2)
-    if len(both) < 2:
+    if len(both) < MEANS:
         return Answer("undecided", f"Over {ladder} one replicate or none has a risk at each: no interval.",
                       reading.metric, last=end)
     found = _Ratio(*ratio(both[:, 1], both[:, 0], LEVEL), f"control at generation {end}", len(both))
