@@ -566,8 +566,10 @@ class _Case:
                       self.last)
 
     def _few(self, reading: Reading, count: int) -> Answer:
-        return self._undecided(reading, f"At generation {self.last} the {reading.words} has {_replicates(count)}: too "
-                               f"few for an interval, and there is no calibration of it.")
+        why = "nothing to hold it against: no control of the same model and rows" if \
+            self.records.base(self.branch, reading.metric)[0] is None else "too few for an interval"
+        return self._undecided(reading, f"At generation {self.last} the {reading.words} has {_replicates(count)} and "
+                               f"no calibration: {why}.")
 
     def _undecided(self, reading: Reading, why: str) -> Answer:
         return Answer("undecided", why, reading.metric, last=self.last)
