@@ -11,8 +11,8 @@ distance as it is. **What is kept** (variance, modes, tails, plausible rows) is 
 median decides: under recursion a few lineages inflate while most collapse, and their mean stays where it was.
 
 Everything is held against the control branch of the same model and rows at the same generation, paired by replicate;
-without one against the lineage's own generation 1, the fit to real data; where replicates are too few for an interval
-against what independent fits to real data show (the calibration).
+without one against the lineage's own generation 1, the fit to real data, if it had as many rows; where there is
+neither, or replicates are too few for an interval, against independent fits to real data (the calibration).
 
 =============  ==========================================  =========================================================
 key            holds if                                    does not hold if
@@ -24,7 +24,8 @@ divergence     risk rises over the last half of the        it rises by less than
                generations, at more than two thirds of     third of the pace of the first half, as claims have it
                its pace over the first
 scaling        the exponent of risk in rows loses more     it keeps more than that
-               than the margin, over 3 numbers of rows
+               than the margin of what it is for control,
+               over 3 numbers of rows or more
 variance       less than half is kept; or more than the    all but the margin is kept; or it has levelled off above
                margin is lost and it goes on falling, at   half
                more than a third of its first pace
@@ -78,6 +79,8 @@ LEVEL = 0.90
 OFF, ON = 1 / 3, 2 / 3
 #: Generations that two halves need, and numbers of rows that a scaling law needs.
 GENERATIONS, RUNGS = 6, 3
+#: Replicates that an interval of a mean needs, and of a median.
+MEANS, MEDIANS = 2, 5
 #: Factors beyond which an increase is catastrophic: of a perplexity, which has a floor above 0, and of a distance.
 CATASTROPHIC = {"loss": 2.0, "distance": 10.0}
 
@@ -218,7 +221,7 @@ class Profile:
         words = {"holds": ("holds", "hold"), "does not hold": ("does not hold", "do not hold"),
                  "undecided": ("is undecided", "are undecided"),
                  "not measurable here": ("cannot be measured here", "cannot be measured here")}
-        parts = []
+        parts: list[str] = []
         for verdict, (one, many) in words.items():
             count = self.count(branch, verdict)  # type: ignore[arg-type]
             if count:
@@ -247,7 +250,7 @@ def profile(study: Any, table: pd.DataFrame, floors: Mapping[str, Any] | None = 
     Parameters
     ----------
     study
-        The study: branches (regime, model, rows, from_, first, last), floor(branch) and definitions.
+        The study: rows, branches (regime, model, rows, from_, first, last), floor(branch) and definitions.
     table
         Tidy measurements: branch, generation, replicate, metric, feature, value.
     floors
@@ -262,8 +265,9 @@ def profile(study: Any, table: pd.DataFrame, floors: Mapping[str, Any] | None = 
         case = _Case.of(records, name)
         found = {
             "catastrophic": case.catastrophic(), "increase": case.increase(), "divergence": case.divergence(),
-            "scaling": laws.get(name) or Answer("not measurable here", f"A scaling law needs branches of {name}’s rule "
-                                                f"with {RUNGS} or more numbers of rows, and a distance as risk."),
+            "scaling": laws.get(name) or Answer(
+                "not measurable here", f"A scaling law needs {RUNGS} or more numbers of rows, for {name}’s rule and "
+                "for control, and a distance as risk."),
             "variance": case.variance(),
             "modes": case.kept(MODES, "modes"), "tails": case.kept((TAILS,), "tails"),
             "hallucination": case.kept(PLAUSIBLE, "plausible rows"),
@@ -310,33 +314,46 @@ class _Records:
         return _Records(study, series, known, {str(name): int(last) for name, last in ends.items()})
 
     def first(self, readings: tuple[Reading, ...], branch: str) -> Reading | None:
-        """Return the first reading that is recorded of ``branch`` at its last generation."""
-        return next((r for r in readings if (branch, r.metric) in self.series
-                     and self.last[branch] in self.series[branch, r.metric].index), None)
+        """Return the first reading of ``branch`` at its last generation that is comparable, or else the first."""
+        found = [r for r in readings if (branch, r.metric) in self.series
+                 and self.last[branch] in self.series[branch, r.metric].index]
+        return next((r for r in found if self._comparable(r, branch)), found[0] if found else None)
 
-    def risk(self, branch: str) -> Reading | None:
-        """Return what stands for population risk on a branch."""
-        found = self.first(RISKS, branch)
-        if found is None or self.series[branch, found.metric].shape[1] > 1:
-            return found
-        # one replicate has an interval by its calibration alone
-        known = tuple(r for r in RISKS if r.metric in self.floors.get(self.study.floor(branch), {}))
-        return self.first(known, branch) or found
+    def _comparable(self, reading: Reading, branch: str) -> bool:
+        """Return whether there are fits to real data, or real data alone in replicates enough for an interval."""
+        enough = self.series[branch, reading.metric].shape[1] >= (MEANS if reading in RISKS else MEDIANS)
+        return reading.metric in self.floor(branch) or (enough and self.base(branch, reading.metric)[0] is not None)
+
+    def floor(self, branch: str) -> Mapping[str, np.ndarray]:
+        """Return what independent fits to real data show, by metric, in its form."""
+        return self.floors.get(self.study.floor(branch), {})
+
+    def alike(self, one: str, other: str) -> bool:
+        """Return whether two branches have the same model and rows."""
+        a, b = self.study.branches[one], self.study.branches[other]
+        return bool(a.rows == b.rows and a.model.spec() == b.model.spec())
+
+    def control(self, branch: str, metric: str, generation: int) -> tuple[pd.Series, str] | None:
+        """Return the control branch of the same model and rows at ``generation``, by replicate, and its name."""
+        for name, item in self.study.branches.items():
+            if name != branch and item.regime.kind == "control" and self.alike(name, branch):
+                rows = self.series.get((name, metric))
+                if rows is not None and generation in rows.index:
+                    return rows.T[generation], f"{name} at generation {generation}"
+        return None
 
     def base(self, branch: str, metric: str) -> tuple[pd.Series | None, str]:
         """Return what real data alone gives, by replicate, and its name."""
-        study, last = self.study, self.last[branch]
-        for name, item in study.branches.items():
-            if name != branch and item.regime.kind == "control" and study.floor(name) == study.floor(branch):
-                rows = self.series.get((name, metric))
-                if rows is not None and last in rows.index:
-                    return rows.loc[last], f"{name} at generation {last}"
-        stem = branch
-        while study.branches[stem].from_ is not None:
-            stem = study.branches[stem].from_
-        rows = self.series.get((stem, metric))
-        start = study.branches[stem].first
-        if rows is None or start not in rows.index or study.floor(stem) != study.floor(branch):
+        control = self.control(branch, metric, self.last[branch])
+        if control is not None:
+            return control
+        branches, stem = self.study.branches, branch
+        while branches[stem].from_ is not None:
+            stem = branches[stem].from_
+        rows, start = self.series.get((stem, metric)), branches[stem].first
+        # the first pool has the study's rows, whatever the branch's are
+        if rows is None or start not in rows.index or branches[branch].rows != self.study.rows \
+                or not self.alike(stem, branch):
             return None, ""
         return rows.loc[start], f"generation {start}" if stem == branch else f"{stem} at generation {start}"
 
@@ -415,7 +432,7 @@ class _Case:
         rows = self.records.series[self.branch, reading.metric].dropna(axis="columns")
         base, against = self.records.base(self.branch, reading.metric)
         halves = _halves(rows)
-        if halves is None or base is None or rows.shape[1] < 2:
+        if halves is None or base is None or rows.shape[1] < MEANS:
             why = f"two halves need {GENERATIONS} generations" if halves is None else "nothing here is comparable" \
                 if base is None else "one replicate gives no interval"
             return self._undecided(reading, f"Over {len(rows)} generations: {why}.")
@@ -449,11 +466,11 @@ class _Case:
         base, against = self.records.base(self.branch, reading.metric)
         if base is not None:
             both = end.index.intersection(base.dropna().index)
-            if len(both) >= 2:
+            if len(both) >= MEANS:
                 above, below = end[both].to_numpy(), base[both].to_numpy()
-                found = tuple(float(np.exp(x)) for x in mean_interval(above - below, LEVEL)) \
-                    if reading.kind == "loss" else ratio(above, below, LEVEL)
-                return reading, _Ratio(*found, against, len(both))  # type: ignore[arg-type]
+                value, low, high = np.exp(mean_interval(above - below, LEVEL)) if reading.kind == "loss" else \
+                    ratio(above, below, LEVEL)
+                return reading, _Ratio(value, low, high, against, len(both))
         return self._beside(reading, end.to_numpy(), LEVEL) or self._few(reading, len(end))
 
     # ------------------------------------------------------------------------------------- what is kept
@@ -492,7 +509,7 @@ class _Case:
         if share.high < LATE:
             return self._answer("holds", reading, share, "less than half is kept")
         rows = self.records.series[self.branch, reading.metric].dropna(axis="columns")
-        halves = _halves(np.log(rows.clip(lower=np.finfo(float).tiny)))
+        halves = _halves(rows.clip(lower=np.finfo(float).tiny).transform(np.log))
         if halves is not None:
             before, after, _ = halves
             falls, goes_on, off = (mean_interval(x, LEVEL) for x in (before, after, after - OFF * before))
@@ -524,7 +541,7 @@ class _Case:
         """Return what is read of this branch, or why nothing is."""
         if not self.last:
             return Answer("undecided", f"{self.branch} has no measured generation.")
-        found = self.records.risk(self.branch) if readings is RISKS else self.records.first(readings, self.branch)
+        found = self.records.first(readings, self.branch)
         if found is None:
             return Answer("not measurable here", f"Nothing that is recorded of {self.branch} measures {what}.")
         if self.last == 1:
@@ -533,16 +550,14 @@ class _Case:
 
     def _beside(self, reading: Reading, values: np.ndarray, level: float) -> tuple[Reading, _Ratio] | None:
         """Return the value over those of independent fits to real data, of which the interval leaves out few."""
-        fits = self.records.floors.get(self.records.study.floor(self.branch), {}).get(reading.metric)
+        fits = self.records.floor(self.branch).get(reading.metric)
         if fits is None or not len(values) or not np.isfinite(fits).all():
             return None
         band, here = prediction(fits, len(values), 1 - level), float(np.median(values))
         against = f"{len(fits)} fits to real data"
-        if reading.kind == "loss":
-            found = tuple(float(np.exp(here - x)) for x in (band.center, band.high, band.low))
-        else:
-            found = tuple(here / x if x > 0 else np.inf for x in (band.center, band.high, band.low))
-        return reading, _Ratio(*found, against, len(values))  # type: ignore[arg-type]
+        value, low, high = (float(np.exp(here - x)) if reading.kind == "loss" else here / x if x > 0 else np.inf
+                            for x in (band.center, band.high, band.low))
+        return reading, _Ratio(value, low, high, against, len(values))
 
     def _answer(self, verdict: Verdict, reading: Reading, found: _Ratio, rule: str, level: float = LEVEL) -> Answer:
         text = (f"At generation {self.last} the {reading.words} is {_n(found.estimate)} times that of {found.against}, "
@@ -551,8 +566,10 @@ class _Case:
                       self.last)
 
     def _few(self, reading: Reading, count: int) -> Answer:
-        return self._undecided(reading, f"At generation {self.last} the {reading.words} has {_replicates(count)}: too "
-                               f"few for an interval, and there is no calibration of it.")
+        why = "nothing to hold it against: no control of the same model and rows" if \
+            self.records.base(self.branch, reading.metric)[0] is None else "too few for an interval"
+        return self._undecided(reading, f"At generation {self.last} the {reading.words} has {_replicates(count)} and "
+                               f"no calibration: {why}.")
 
     def _undecided(self, reading: Reading, why: str) -> Answer:
         return Answer("undecided", why, reading.metric, last=self.last)
@@ -562,50 +579,59 @@ class _Case:
 
 
 def _ladders(records: _Records) -> Iterator[tuple[str, Answer]]:
-    """Yield for branches that differ in rows alone what becomes of the exponent of risk in rows."""
+    """Yield for branches that differ in rows alone what becomes of the exponent of risk in rows.
+
+    Generation 1 tells nothing of it: all branches begin with the study's first pool, whatever their rows.
+    """
     ladders: dict[str, list[str]] = {}
     for name, branch in records.study.branches.items():
         if branch.from_ is None and branch.regime.kind != "control" and name in records.last:
             ladders.setdefault(f"{branch.regime.spec()} {branch.model.spec()}", []).append(name)
     for names in ladders.values():
         rows = {name: records.study.branches[name].rows for name in names}
-        readings = {records.risk(name) for name in names}
+        readings = {records.first(RISKS, name) for name in names}
         if len(set(rows.values())) < RUNGS or len(readings) != 1 or None in readings:
             continue
         reading = readings.pop()
         if reading is None or reading.kind == "loss":  # whose floor, the entropy of the data, is not known
             continue
         answer = _exponent(records, reading, rows)
-        yield from ((name, answer) for name in names)
+        if answer is not None:
+            yield from ((name, answer) for name in names)
 
 
-def _exponent(records: _Records, reading: Reading, rows: Mapping[str, int]) -> Answer:
-    """Return what is left at the end of the exponent that risk has in rows at generation 1."""
+def _exponent(records: _Records, reading: Reading, rows: Mapping[str, int]) -> Answer | None:
+    """Return what is left of the exponent that risk has in rows for control; None without a control of each."""
     end = min(records.last[name] for name in rows)
+    controls = [records.control(name, reading.metric, end) for name in rows]
+    if None in controls:
+        return None
     sizes = np.log(list(rows.values()))
     sizes = sizes - sizes.mean()
 
-    def slopes(generation: int) -> np.ndarray:
-        found = [records.series[name, reading.metric].loc[generation] for name in rows]
+    import pandas as pd
+
+    def slopes(found: list[pd.Series]) -> pd.Series:
         with np.errstate(divide="ignore", invalid="ignore"):
-            logs = np.log(np.stack([series.to_numpy() for series in found]))  # (rungs, R)
-        return -(sizes @ logs) / (sizes @ sizes)  # type: ignore[no-any-return]
+            logs = np.log(pd.concat(found, axis=1))  # (R, rungs)
+        return -(logs @ sizes) / (sizes @ sizes)
 
     ladder = f"{len(set(rows.values()))} numbers of rows from {min(rows.values()):,} to {max(rows.values()):,}"
     if end < 2:
         return Answer("undecided", ALONE, reading.metric)
-    first, last = slopes(1), slopes(end)
-    told = np.isfinite(first) & np.isfinite(last)
-    if told.sum() < 2:
-        return Answer("undecided", f"Over {ladder}: {_replicates(int(told.sum()))} give no interval.", reading.metric,
-                      last=end)
-    found = _Ratio(*ratio(last[told], first[told], LEVEL), "generation 1", int(told.sum()))
+    last = slopes([records.series[name, reading.metric].T[end] for name in rows])
+    first = slopes([found[0] for found in controls if found is not None])
+    both = pd.concat([first, last], axis=1).replace([np.inf, -np.inf], np.nan).dropna().to_numpy()  # (R, 2)
+    if len(both) < MEANS:
+        return Answer("undecided", f"Over {ladder} one replicate or none has a risk at each: no interval.",
+                      reading.metric, last=end)
+    found = _Ratio(*ratio(both[:, 1], both[:, 0], LEVEL), f"control at generation {end}", len(both))
     limit = 1 - records.study.definitions.margin
     verdict: Verdict = "holds" if found.high < limit else "does not hold" if found.low > limit else "undecided"
-    text = (f"Over {ladder} the {reading.words} falls with an exponent of {_n(first[told].mean())} at generation 1 and "
-            f"{_n(last[told].mean())} at generation {end}: {_n(found.estimate)} of it is left, {found.span(LEVEL)}: "
+    text = (f"Over {ladder} at generation {end} the {reading.words} falls with an exponent of {_n(both[:, 0].mean())} "
+            f"for control and {_n(both[:, 1].mean())} here: {_n(found.estimate)} of it is left, {found.span(LEVEL)}: "
             f"{_side(verdict, 'below', 'above', limit)}.")
-    return Answer(verdict, text, reading.metric, *_ends(found), found.against, found.replicates, 1, end)
+    return Answer(verdict, text, reading.metric, *_ends(found), found.against, found.replicates, end, end)
 
 
 # -------------------------------------------------------------------------------------------- common
@@ -622,7 +648,7 @@ def _halves(rows: pd.DataFrame) -> tuple[np.ndarray, np.ndarray, int] | None:
 
     def slope(part: pd.DataFrame) -> np.ndarray:
         time = part.index.to_numpy(float) - part.index.to_numpy(float).mean()
-        return time @ part.to_numpy() / (time @ time)  # type: ignore[no-any-return]  # (T,) @ (T, R) -> (R,)
+        return time @ part.to_numpy() / (time @ time)  # (T,) @ (T, R) -> (R,)
 
     return slope(rows.iloc[:half]), slope(rows.iloc[-half:]), int(rows.index[-1] - rows.index[-half])
 

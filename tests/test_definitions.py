@@ -29,9 +29,9 @@ def branch(kind: str, last: int, rows: int = 100, from_: str | None = None, at: 
                            at=at, first=at + 1, last=last, model=SimpleNamespace(spec=lambda: {"ddof": model}))
 
 
-def study(branches, settings=None, own=()):
-    return SimpleNamespace(branches=branches, definitions=settings or Settings(),
-                           floor=lambda name: f"calibration-{name}" if name in own else "calibration")
+def study(branches, settings=None, rows=100):
+    return SimpleNamespace(branches=branches, rows=rows, definitions=settings or Settings(),
+                           floor=lambda name: "calibration")
 
 
 def tidy(paths: dict[tuple[str, str], np.ndarray], first: int = 1) -> pd.DataFrame:
@@ -52,7 +52,7 @@ def gaussians(rows: int, generations: int, replicates: int, ddof: int = 1, names
         made = loop.run(Normal(), Gaussian(ddof=ddof), REGIMES[name](), rows, generations, replicates, seed=seed,
                         name="definitions", rows_free=True, record=("fit_w2", "fit_variance"))
         paths |= {(name, metric): made[metric] for metric in ("fit_w2", "fit_variance")}
-    return study({name: branch(name, generations, rows) for name in names}), tidy(paths)
+    return study({name: branch(name, generations, rows) for name in names}, rows=rows), tidy(paths)
 
 
 # ------------------------------------------------------------------------------------- a known truth
@@ -184,14 +184,37 @@ def test_a_halted_branch_does_not_say_that_something_never_happens():
 # ------------------------------------------------------------------------------------------ what is compared
 
 
-def test_a_fork_goes_back_to_the_first_generation_of_its_stem_and_another_model_is_not_compared():
+def test_a_fork_goes_back_to_the_first_generation_of_its_stem():
     made = np.exp(0.01 * Rng("fork").normal((9, 6)))
     stem, fork = tidy({("a", "tail_ratio"): made * 0.99 ** np.arange(6)}), tidy({("f", "tail_ratio"): made[:, :2]}, 5)
     branches = {"a": branch("replace", 6), "f": branch("accumulate", 6, from_="a", at=4)}
     found = profile(study(branches), pd.concat([stem, fork])).answers["f"]["tails"]
     assert (found.against, found.verdict, found.last) == ("a at generation 1", "does not hold", 6)
-    other = profile(study(branches, own=("f",)), pd.concat([stem, fork])).answers["f"]["tails"]
-    assert (other.verdict, other.against) == ("undecided", None)
+
+
+@pytest.mark.parametrize("rows, model", [(100, 0), (50, 1)])
+def test_another_model_or_number_of_rows_is_held_against_its_own_calibration_alone(rows, model):
+    """The control has the study's model and rows, and every first pool has the study's rows."""
+    made = np.exp(0.01 * Rng("own").normal((2, 9, 6)))
+    paths = {("control", "tail_ratio"): made[0], ("b", "tail_ratio"): 0.5 * made[1]}
+    branches = {"control": branch("control", 6), "b": branch("replace", 6, rows, from_="control", at=1, model=model)}
+    found = profile(study(branches), tidy(paths)).answers["b"]["tails"]
+    assert (found.verdict, found.against) == ("undecided", None)
+    floor = pd.DataFrame({"kind": "model", "metric": "tail_ratio", "feature": "",
+                          "value": 0.5 + 0.01 * Rng("floor").normal((50,))})
+    found = profile(study(branches), tidy(paths), {"calibration": floor}).answers["b"]["tails"]
+    assert (found.verdict, found.against) == ("does not hold", "50 fits to real data")
+
+
+def test_the_first_metric_that_can_be_compared_is_taken():
+    """What a fit says of itself has no calibration; what is measured of samples has."""
+    made = np.exp(0.01 * Rng("first").normal((9, 3)))
+    paths = {("b", "fit_variance"): made, ("b", "variance_ratio"): 0.3 * made}
+    floor = pd.DataFrame({"kind": "model", "metric": "variance_ratio", "feature": "",
+                          "value": 1 + 0.01 * Rng("floor").normal((50,))})
+    for rows, metric in ((100, "fit_variance"), (50, "variance_ratio")):
+        found = profile(study({"b": branch("replace", 3, rows)}), tidy(paths), {"calibration": floor})
+        assert found.answers["b"]["variance"].metric == metric
 
 
 def test_perplexities_are_compared_as_factors_and_distances_by_another_limit():
@@ -227,22 +250,23 @@ def test_modes_and_plausible_rows_are_looked_at_in_more_than_one_way():
 
 
 @pytest.mark.parametrize("power, verdict", [(1.0, "does not hold"), (0.5, "holds")])
-def test_a_scaling_law_is_read_off_branches_that_differ_in_rows(power, verdict):
-    """Risk is 1/n at first and t/n^power at last: a mere factor is no change of the law."""
+def test_a_scaling_law_is_read_off_branches_and_controls_that_differ_in_rows(power, verdict):
+    """Risk is 1/n for control and 8/n^power at last: a mere factor is no change of the law."""
     sizes = (50, 100, 200, 400)
-    branches = {f"n{n}": branch("replace", 8, n) for n in sizes}
-    noise = Rng("scaling").normal((4, 25, 8))
+    branches = {f"n{n}": branch("replace", 8, n) for n in sizes} | {f"c{n}": branch("control", 8, n) for n in sizes}
+    noise = Rng("scaling").normal((8, 25, 8))
     paths = {}
     for index, n in enumerate(sizes):
-        end = np.arange(1, 9) / n ** np.linspace(1, power, 8)
-        paths[f"n{n}", "fit_w2"] = end * np.exp(0.05 * noise[index])
-    found = profile(study(branches, own=tuple(branches)), tidy(paths))
+        paths[f"n{n}", "fit_w2"] = np.arange(1, 9) / n**power * np.exp(0.05 * noise[index])
+        paths[f"c{n}", "fit_w2"] = np.exp(0.05 * noise[4 + index]) / n
+    found = profile(study(branches), tidy(paths))
     answer = found.answers["n50"]["scaling"]
     assert answer.verdict == verdict and answer.estimate == pytest.approx(power, abs=0.03)
     assert found.answers["n400"]["scaling"] == answer and "4 numbers of rows from 50 to 400" in answer.sentence
-    two = {name: branches[name] for name in ("n50", "n100")}
-    few = profile(study(two, own=tuple(two)), tidy({k: v for k, v in paths.items() if k[0] in two}))
-    assert few.answers["n50"]["scaling"].verdict == "not measurable here"
+    for left in (("n50", "n100", "c50", "c100"), tuple(f"n{n}" for n in sizes)):  # two numbers of rows; no controls
+        few = profile(study({name: branches[name] for name in left}),
+                      tidy({key: values for key, values in paths.items() if key[0] in left}))
+        assert few.answers["n50"]["scaling"].verdict == "not measurable here"
 
 
 def test_answers_are_plain_data_without_infinities():
