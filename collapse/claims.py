@@ -70,7 +70,7 @@ import numpy as np
 
 from collapse.gain import loop_gain
 from collapse.inference import Centre, Mean, Median, holm, theil_sen
-from collapse.verdict import within
+from collapse.verdict import staged, within
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -79,6 +79,9 @@ if TYPE_CHECKING:
 
 #: The stages at or beyond each one: a branch that is late has been early. Distortion and drift are ways of their own.
 BEYOND = {"early": ("early", "late"), "late": ("late",), "distorted": ("distorted",), "drifted": ("drifted",)}
+#: What a value outside its band speaks of, by the stage that it can make.
+SIGNS = {"early": ("spread lost", "modes lost", "tails lost"), "late": ("spread lost", "modes lost"),
+         "distorted": ("gained", "changed"), "drifted": ("moved",)}
 #: One-sided level of a claim that names none, and chance that any claim of a study holds by accident after Holm's.
 LEVEL, FAMILY = 0.95, 0.05
 
@@ -169,6 +172,20 @@ class Records:
         """Return the least and the greatest value that the metric can take; ∓∞ where that is not known."""
         fact = self.facts.get(series.metric)
         return (-np.inf, np.inf) if fact is None else (fact.low, fact.high)
+
+    def unseen(self, branch: str, *stages: str) -> str:
+        """Return why nothing measured of ``branch`` could have shown any of ``stages``, or ''."""
+        if not self.facts:
+            return ""
+        t = self.table[(self.table.branch == branch) & (self.table.feature == "")]
+        roles, count = {role for stage in stages for role in SIGNS[stage]}, t.replicate.nunique()
+        for name in staged(set(t.metric) & set(self.facts)):
+            fact, band = self.facts[name], band_of(self.bands, branch, name, "", count, self.cells)
+            if band is not None and ((fact.below in roles and band.low > fact.low)
+                                     or (fact.above in roles and band.high < fact.high)):
+                return ""
+        return (f"nothing was measured of {branch} that could have shown it: no metric of {' or '.join(sorted(roles))} "
+                "has a band that it can leave")
 
 
 @dataclass(frozen=True)
@@ -548,6 +565,8 @@ class Reaches(Statement):
         if not cells:
             return Finding("undecided", f"{self.branch} has no judged generation up to {self.by}.")
         text = f"{self.branch} is not {within(self.stage)} at any of {len(cells)} generations up to {max(cells)}."
+        if unseen := records.unseen(self.branch, self.stage):
+            return Finding("blind", f"{text[:-1]}, and {unseen}.", max(cells))
         verdict, text = _unless_cut(np.array(list(cells)), self.by, "holds" if self.avoids else "fails", text)
         return Finding(verdict, text, max(cells))
 
@@ -592,6 +611,10 @@ class Share(Statement):
         share = 100 * sum(hits) / len(hits)
         text = (f"{_share(hits)} cells of {self.branch} ({share:.1f} %) are {within(self.stage)}; the claim asks for "
                 f"{self.percent:g} %.")
+        asked = tuple(SIGNS) if self.stage == "healthy" else (self.stage,)
+        none = len(hits) if self.stage == "healthy" else 0  # what is counted where nothing can be seen
+        if sum(hits) == none and (unseen := records.unseen(self.branch, *asked)):
+            return Finding("blind", f"{text[:-1]}, and {unseen}.", None, _r(share / 100))
         return Finding("holds" if share >= self.percent else "fails", text, None, _r(share / 100))
 
 

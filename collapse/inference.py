@@ -114,9 +114,11 @@ class Mean(Centre):
         """Return the effective number of paths that carry the spread; 0.0 of equal values."""
         if not np.isfinite(self.values).all() or not len(self.values):
             return 0.0
-        square = np.square(self.values - self.values.mean())
-        largest = square.max()
-        return float(np.square((square / largest).sum()) / np.square(square / largest).sum()) if largest > 0 else 0.0
+        off = self.values - self.values.mean()
+        if not (largest := np.abs(off).max()) > 0:
+            return 0.0
+        square = np.square(off / largest)
+        return float(np.square(square.sum()) / np.square(square).sum())
 
     @property
     def needed(self) -> float:
@@ -175,7 +177,7 @@ def _rank(count: int, level: float) -> int:
     """Return k, of the order statistics that bound the median at ``level``; 0 if there is none."""
     from scipy.special import bdtr
 
-    ranks = np.arange(1, count // 2 + 1)
+    ranks = np.arange(1, (count + 1) // 2 + 1)
     return int((bdtr(ranks - 1, count, 0.5) <= 1 - level + 1e-12).sum())
 
 
