@@ -1,8 +1,8 @@
 """What each source of error owes: a full factorial over branches, and a ladder of capacities.
 
-The Nature study (Shumailov et al. 2024) names three sources: *statistical* (finite samples), *expressivity* (the model
-cannot hold the truth) and *approximation* (training does not find the best model). A study turns each on or off in
-branches of its own. With D(S) the final distance where the sources S are on, paired by replicate:
+The Nature study (Shumailov et al. 2024) names three sources: *statistical* (finite samples), *expressivity* (the
+model cannot hold the truth) and *approximation* (training does not find the best model). A study turns each on or off
+in branches of its own. With D(S) the final distance where the sources S are on, paired by replicate:
 
 - the **effect** of S is Σ_{T⊆S} (−1)^{|S∖T|} D(T) (Möbius inversion): a source alone, or what several do
   beyond their parts;
@@ -10,7 +10,9 @@ branches of its own. With D(S) the final distance where the sources S are on, pa
   split evenly;
 - sources **compound** if D(all) − D(none) exceeds the sum of the single effects.
 
-Intervals are 95 %: Student's t over replicates, Fieller's for shares, which are ratios of means.
+Effects and shares are additive, and so they are means: with 95 % intervals, Student's t over replicates, Fieller's
+for shares, which are ratios of means. The two sentences are claims, and are judged on medians over replicates like
+any other (:mod:`collapse.inference`).
 """
 
 from __future__ import annotations
@@ -23,8 +25,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from collapse.claims import LEVEL, Finding, decided, found_of, phrase, told
 from collapse.errors import InputError, nearest
 from collapse.gain import ratio
+from collapse.inference import Median
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -197,8 +201,8 @@ def climb(values: Mapping[str, np.ndarray], ladder: Ladder) -> tuple[tuple[Rung,
 # ------------------------------------------------------------------------------------------- records
 
 
-def final(table: pd.DataFrame, branch: str, metric: str, last: int) -> np.ndarray:
-    """Return a metric of the whole at generation ``last`` by replicate, (R,).
+def final(table: pd.DataFrame, branch: str, metric: str, last: int) -> pd.Series:
+    """Return a metric of the whole at generation ``last``, by replicate.
 
     Raises
     ------
@@ -209,49 +213,75 @@ def final(table: pd.DataFrame, branch: str, metric: str, last: int) -> np.ndarra
     rows = table[here & (table.metric == metric) & (table.feature == "")]
     if rows.empty:
         raise KeyError(f"{branch}.{metric} at generation {last}")
-    return rows.sort_values("replicate").value.to_numpy(dtype=float)
+    return rows.set_index("replicate").value.astype(float)
+
+
+def _finals(study: Any, table: pd.DataFrame, branches: Sequence[str], metric: str) -> dict[str, np.ndarray]:
+    """Return the final distances (R,) by branch, paired by replicate; what one branch lacks is NaN."""
+    import pandas as pd
+
+    found = {name: final(table, name, metric, study.branches[name].last) for name in branches}
+    both = pd.concat(found, axis="columns").sort_index()
+    return {name: both[name].to_numpy() for name in branches}
+
+
+def _cells_of(study: Any, table: pd.DataFrame) -> dict[frozenset[str], np.ndarray]:
+    factors = study.factors
+    ends = _finals(study, table, list(factors.cells.values()), factors.metric)
+    return {on: ends[branch] for on, branch in factors.cells.items()}
 
 
 def factorial_of(study: Any, table: pd.DataFrame) -> Attribution:
     """Return the attribution of a study with factors."""
-    factors = study.factors
-    return attribute({on: final(table, branch, factors.metric, study.branches[branch].last)
-                      for on, branch in factors.cells.items()}, factors.sources)
+    return attribute(_cells_of(study, table), study.factors.sources)
 
 
 def ladder_of(study: Any, table: pd.DataFrame) -> tuple[tuple[Rung, ...], int]:
     """Return the rungs of a study with a ladder, and the place of the best."""
-    ladder = study.ladder
-    return climb({branch: final(table, branch, ladder.metric, study.branches[branch].last)
-                  for branch in ladder.capacity}, ladder)
+    return climb(_finals(study, table, list(study.ladder.capacity), study.ladder.metric), study.ladder)
+
+
+def compound(values: Mapping[frozenset[str], np.ndarray], sources: Sequence[str], metric: str) -> Finding:
+    """Return whether, in the median, all sources together add more than the sum of what each adds alone."""
+    none, all_on = values[frozenset()], values[frozenset(sources)]
+    with np.errstate(invalid="ignore"):
+        excess = Median(all_on - none - sum(values[frozenset((name,))] - none for name in sources))
+        total = Median(all_on - none)
+    p = excess.above(0)
+    text = told(f"With all sources on, {metric} grows by {phrase(total.estimate)}; what that is more than what they do "
+                "alone", excess, LEVEL)
+    return found_of(decided(p, excess.below(0, equal=True), LEVEL), text, excess, LEVEL, p)
+
+
+def cuts(values: Mapping[str, np.ndarray], ladder: Ladder) -> Finding:
+    """Return whether some capacity inside ends nearer, in the median, than both the least and the greatest.
+
+    Which one is not known beforehand: the least p-value over those inside is multiplied by their number (Bonferroni).
+    It fails where one end is shown to be as near as every capacity inside.
+    """
+    names = list(ladder.capacity)
+    ends, inside = (names[0], names[-1]), names[1:-1]
+    with np.errstate(invalid="ignore"):
+        more = {(end, name): Median(values[end] - values[name]) for end in ends for name in inside}
+    each = {name: max(more[end, name].above(0) for end in ends) for name in inside}
+    best = min(inside, key=lambda name: (each[name], np.nanmedian(values[name])))
+    p = min(1.0, len(inside) * each[best])
+    against = min(max(more[end, name].below(0, equal=True) for name in inside) for end in ends)
+    weaker = max((more[end, best] for end in ends), key=lambda centre: centre.above(0))
+    text = "; ".join(told(f"{ladder.metric} at capacity {ladder.capacity[end]:g}, less that at "
+                          f"{ladder.capacity[best]:g},", more[end, best], LEVEL) for end in ends)
+    return found_of(decided(p, against, LEVEL), text, weaker, LEVEL, p)
 
 
 def judges(study: Any) -> dict[str, Any]:
     """Return what judges the sentences 'sources compound' and 'capacity cuts both ways' (:mod:`collapse.claims`)."""
-    def compound(records: Any) -> tuple[Any, ...]:
-        found = factorial_of(study, records.table)
-        e = found.excess
-        verdict = "holds" if e.low > 0 else "fails" if e.high <= 0 else "undecided"
-        share = "" if e.share is None else f", {100 * e.share[0]:.0f} % of the whole"
-        return verdict, (f"With all sources on, {study.factors.metric} grows by {found.total.value:.3g}, which is "
-                         f"{e.value:.3g} [{e.low:.3g}, {e.high:.3g}] more than what they do alone{share}, over "
-                         f"{found.replicates} replicates."), e
-
-    def sword(records: Any) -> tuple[Any, ...]:
-        rungs, best = ladder_of(study, records.table)
-        ends = rungs[0], rungs[-1]
-        inside = 0 < best < len(rungs) - 1
-        verdict = "holds" if inside and all(end.more_low > 0 for end in ends) else \
-            "fails" if any(end.more_high <= 0 or not inside for end in ends) else "undecided"
-        text = ", ".join(f"{end.more:.3g} [{end.more_low:.3g}, {end.more_high:.3g}] more at {end.capacity:g}"
-                         for end in ends)
-        return verdict, f"{study.ladder.metric} is least at capacity {rungs[best].capacity:g}; it is {text}.", None
-
     found: dict[str, Any] = {}
     if study.factors is not None:
-        found["sources compound"] = compound
+        found["sources compound"] = lambda records: compound(
+            _cells_of(study, records.table), study.factors.sources, study.factors.metric)
     if study.ladder is not None:
-        found["capacity cuts both ways"] = sword
+        found["capacity cuts both ways"] = lambda records: cuts(
+            _finals(study, records.table, list(study.ladder.capacity), study.ladder.metric), study.ladder)
     return found
 
 

@@ -5,58 +5,87 @@ A claim is one of these sentences, word for word (``[…]`` may be left out, ``a
     SERIES leaves the control band [below|above] [by generation N]
     SERIES stays inside the control band [until generation N]
     SERIES < SERIES|NUMBER [at generation N]        likewise >; SERIES + NUMBER or SERIES - NUMBER on the right
-    SERIES falls|rises|levels off [until generation N] [at P %]      P % is the interval's, 95 if left out
-    SERIES does not fall|rise [until generation N] [at P %]
-    SERIES amplifies|keeps|corrects its bias [around NUMBER] [from generation M] [until generation N]
-    BRANCH reaches|avoids early|late|distorted [by generation N]
+    SERIES falls|rises [by more than MARGIN] [until generation N] [at P %]
+    SERIES does not fall|rise by more than MARGIN [until generation N] [at P %]
+    SERIES keeps within MARGIN [until generation N] [at P %]
+    SERIES [falls|rises and] levels off within MARGIN [until generation N] [at P %]
+    SERIES amplifies|corrects its bias [around NUMBER] [from generation M] [until generation N]
+    SERIES keeps its bias within NUMBER % [around NUMBER] [from generation M] [until generation N]
+    BRANCH reaches|avoids early|late|distorted|drifted [by generation N]
     BRANCH warns before late
     BRANCH is STAGE in [at least] P % of cells
     sources compound
     capacity cuts both ways
 
-    SERIES = [median] BRANCH.METRIC or BRANCH.METRIC[FEATURE]
+    SERIES = [mean] BRANCH.METRIC or BRANCH.METRIC[FEATURE]
+    MARGIN = NUMBER in the metric's own units, or NUMBER % of where the series begins
 
-N left out means the branch's last generation, M its first. A law is claimed by a mapping: ``{law: NAME, branch: BRANCH,
-feature: FEATURE, source: …}``, of which ``feature`` and ``source`` may be left out. What a verdict means:
+N left out means the branch's last generation, M its first; P is a one-sided level, 95 if left out. A law is claimed
+by a mapping: ``{law: NAME, branch: BRANCH, feature: FEATURE, source: …}``, of which ``feature`` and ``source`` may be
+left out.
 
-- A *band* claim is judged on the median over replicates (``median`` may be said) against the calibrated control band,
-  whose level is family-wise: 1 % over ``cells`` looks together.
-- A *comparison* and a *trend* are judged on paired differences and on each replicate's least-squares
-  slope, with a 95 % interval over replicates (Student's t; for ``median`` the exact order-statistic
-  interval). A claim holds, or fails, only if the interval lies wholly on one side; otherwise it is undecided. That a
-  series *does not* fall or rise holds wherever the interval does not show that it does.
-- A series *levels off* if its slope over the last half of the generations is less than a third of that over the first
-  half, paired by replicate; of one that had no slope nothing is said.
-- A *bias* claim is judged on the loop gain (:mod:`collapse.gain`): the mean over replicates less the truth, and by what
-  factor that changes per generation from M to N (geometric mean), with its 95 % interval. *Amplifies*: the interval is
-  wholly above 1. *Corrects*: wholly below 1. *Keeps*: it holds 1 and lies within [0.9, 1.1]. An interval that holds 1
-  decides neither of the first two, one that does not hold it refutes the third. The truth is the metric's
-  ideal, or the number after ``around`` where that depends on the data. Without a bias at M it is undecided.
+A claim **holds** if the data would speak as clearly for it in at most 5 % (100 − P %) of cases were it false,
+**fails** if they speak so clearly against it, and is **undecided** otherwise. It is **blind** if nothing that could
+be measured would have refuted it. So each of the two is wrong at most as often as its level says
+(:mod:`collapse.inference`):
+
+- Replicates count as one path each: their **median** is judged by the sign test, right at any R and for any
+  distribution; at 95 % it needs R ≥ 5. Between two series it is the median of paired differences, which is not the
+  difference of medians. ``mean`` must be asked for, and is undecided where few paths carry it.
+- A series *falls* if, in the median, a path ends below where it began, and also its Theil–Sen slope is below 0 (more
+  pairs of generations fall than rise); 1 → 5 → 2 does not. *By more than* a margin: its end is lower by more than
+  that.
+- *Does not rise by more than* and *keeps within* a margin are equivalence statements: at every generation the change
+  since the first is shown to be within it (two one-sided tests, Schuirmann 1987; all must pass, so none is corrected
+  for). More confidence makes them harder. One data set never both rises by more than a margin and does not.
+- A series *levels off* within a margin if it changes by more than that until the middle of its generations, and is
+  from there on shown to keep within it.
+- A *band* claim is judged on the median over replicates against the calibrated control band, whose level is
+  family-wise: 1 % over ``cells`` looks together. It *leaves* where the median is outside. It *stays inside* where
+  that is shown: the median's bounds lie inside at every generation.
+- A *bias* claim is judged on the mean over replicates less the truth (:mod:`collapse.gain`), and on what of it is
+  left at N of what there was at M. *Amplifies*: more, in the same direction. *Corrects*: less, in either. *Keeps
+  within* 10 %: from 0.9 to 1.1 of it in all, not per generation. The truth is the metric's ideal, or the number after
+  ``around`` where that depends on the data.
 - *Sources compound* and *capacity cuts both ways* are of a study's ``factors`` and ``ladder``
-  (:mod:`collapse.attribution`): with all sources of error on, the distance grows by more than what they do alone; both
-  the least and the greatest capacity end farther off than the best between them. Paired differences, 95 % intervals.
+  (:mod:`collapse.attribution`): with all sources of error on, the distance grows by more than what they do alone;
+  some capacity between them ends nearer than both the least and the greatest.
 - A *stage* claim is counted, cell by cell: a cell is one replicate at one generation.
-- What the records cannot tell (a halted branch, one replicate, no calibration) is undecided.
+- A value that is no number, or is missing, lies below every band, as in stages; elsewhere it counts on neither side.
+- What the records cannot tell (a halted branch, too few replicates, no calibration) is undecided.
+
+Claims that are judged by a test have a p-value: the chance, were they false, of data that speak as clearly for them.
+Over those of a study Holm's correction says which would still hold if all of them were to be right together in 95 %
+of studies.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import numpy as np
 
 from collapse.gain import loop_gain
-from collapse.verdict import within
+from collapse.inference import Centre, Mean, Median, holm, theil_sen
+from collapse.verdict import staged, within
 
 if TYPE_CHECKING:
     import pandas as pd
 
-#: The stages at or beyond each one: a branch that is late has been early. Distortion is a way of its own.
-BEYOND = {"early": ("early", "late"), "late": ("late",), "distorted": ("distorted",)}
+    from collapse.metrics.base import Fact
 
-Verdict = Literal["holds", "fails", "undecided"]
+#: The stages at or beyond each one: a branch that is late has been early. Distortion and drift are ways of their own.
+BEYOND = {"early": ("early", "late"), "late": ("late",), "distorted": ("distorted",), "drifted": ("drifted",)}
+#: What a value outside its band speaks of, by the stage that it can make.
+SIGNS = {"early": ("spread lost", "modes lost", "tails lost"), "late": ("spread lost", "modes lost"),
+         "distorted": ("gained", "changed"), "drifted": ("moved",)}
+#: One-sided level of a claim that names none, and chance that any claim of a study holds by accident after Holm's.
+LEVEL, FAMILY = 0.95, 0.05
+
+Verdict = Literal["holds", "fails", "undecided", "blind"]
 #: What judges a law: of the records, the branch and the feature, verdict, evidence and, if it has any, more data.
 Judge = Callable[..., tuple[Any, ...]]
 
@@ -127,9 +156,10 @@ class Records:
     bands: Mapping[str, Bands]
     cells: int = 1
     laws: Mapping[str, Judge] = field(default_factory=dict)
+    facts: Mapping[str, Fact] = field(default_factory=dict)
 
     def series(self, series: Series) -> pd.DataFrame:
-        """Return generations (rows) by replicates (columns)."""
+        """Return generations (rows) by replicates (columns); what a replicate lacks is NaN."""
         t = self.table
         rows = t[(t.branch == series.branch) & (t.metric == series.metric) & (t.feature == series.feature)]
         return rows.pivot(index="generation", columns="replicate", values="value").sort_index()
@@ -138,10 +168,32 @@ class Records:
         """Return the stages of ``branch`` by generation; a halted generation has none."""
         return {g: cell for g, cell in sorted(self.stages.get(branch, {}).items()) if g > 0 and cell}
 
+    def reach(self, series: Series) -> tuple[float, float]:
+        """Return the least and the greatest value that the metric can take; ∓∞ where that is not known."""
+        fact = self.facts.get(series.metric)
+        return (-np.inf, np.inf) if fact is None else (fact.low, fact.high)
+
+    def unseen(self, branch: str, *stages: str) -> str:
+        """Return why nothing measured of ``branch`` could have shown any of ``stages``, or ''."""
+        if not self.facts:
+            return ""
+        t = self.table[(self.table.branch == branch) & (self.table.feature == "")]
+        roles, count = {role for stage in stages for role in SIGNS[stage]}, t.replicate.nunique()
+        for name in staged(set(t.metric) & set(self.facts)):
+            fact, band = self.facts[name], band_of(self.bands, branch, name, "", count, self.cells)
+            if band is not None and ((fact.below in roles and band.low > fact.low)
+                                     or (fact.above in roles and band.high < fact.high)):
+                return ""
+        return (f"nothing was measured of {branch} that could have shown it: no metric of {' or '.join(sorted(roles))} "
+                "has a band that it can leave")
+
 
 @dataclass(frozen=True)
 class Finding:
-    """A verdict with its one sentence of evidence, the number and interval that it rests on, and a law's own data."""
+    """A verdict with its one sentence of evidence, the number and bounds that it rests on, and a law's own data.
+
+    ``p`` is the chance, were the claim false, of data that speak as clearly for it; None where no test was made.
+    """
 
     verdict: Verdict
     evidence: str
@@ -150,6 +202,7 @@ class Finding:
     low: float | None = None
     high: float | None = None
     law: Mapping[str, Any] | None = None
+    p: float | None = None
 
 
 @dataclass(frozen=True)
@@ -159,20 +212,53 @@ class Series:
     branch: str
     metric: str
     feature: str = ""
-    median: bool = False
+    mean: bool = False
 
     def __str__(self) -> str:
-        feature = f"[{self.feature}]" if self.feature else ""
-        return f"{'median ' if self.median else ''}{self.branch}.{self.metric}{feature}"
+        return f"{'mean ' if self.mean else ''}{self.name}"
 
     @property
-    def centre(self) -> str:
+    def name(self) -> str:
+        """Return branch, metric and feature."""
+        return f"{self.branch}.{self.metric}{f'[{self.feature}]' if self.feature else ''}"
+
+    def centre(self, values: np.ndarray) -> Centre:
         """Return what stands for the replicates."""
-        return "median" if self.median else "mean"
+        return (Mean if self.mean else Median)(values)
 
     def interval(self, values: np.ndarray, level: float = 0.95) -> tuple[float, float, float]:
-        """Return centre, low and high over replicates."""
-        return (median_interval if self.median else mean_interval)(values, level)
+        """Return centre, low and high over replicates, two-sided, to be shown."""
+        return (mean_interval if self.mean else median_interval)(values, level)
+
+
+@dataclass(frozen=True)
+class Margin:
+    """How much is too much: in the metric's own units, or, ``relative``, in per cent of where a path begins."""
+
+    size: float
+    relative: bool = False
+
+    def __str__(self) -> str:
+        return f"{self.size:g}{' %' if self.relative else ''}"
+
+    @property
+    def limit(self) -> float:
+        """Return it in the units of :meth:`changes`."""
+        return self.size / 100 if self.relative else self.size
+
+    def changes(self, values: np.ndarray) -> np.ndarray:
+        """Return the change since the first generation (T − 1, R); one relative to no positive number is NaN."""
+        with np.errstate(invalid="ignore", divide="ignore"):
+            if not self.relative:
+                return values[1:] - values[0]  # type: ignore[no-any-return]
+            return np.where(values[0] > 0, values[1:] / values[0] - 1, np.nan)
+
+    def said(self, change: float) -> str:
+        """Return a change in words: −12 %, or −0.3."""
+        return f"{phrase(100 * change)} %" if self.relative else phrase(change)
+
+
+NONE = Margin(0.0)
 
 
 class Statement:
@@ -192,13 +278,12 @@ class Leaves(Statement):
     by: int
 
     def judge(self, records: Records) -> Finding:
-        """Return holds if the median leaves the band; fails if it was measured throughout and never did."""
+        """Return holds if the median leaves the band; fails if it is shown to be inside throughout."""
         track = _against_band(self.series, self.by, records)
         if isinstance(track, Finding):
             return track
         generations, medians, band = track.generations, track.medians, track.band
-        out = {"below": medians < band.low, "above": medians > band.high,
-               "either": (medians < band.low) | (medians > band.high)}[self.side]
+        out, p = track.outside(self.side), track.surprise(self.side)
         side = "outside" if self.side == "either" else self.side
         span = f"the control band {_span(band.low, band.high)}"
         if out.any():
@@ -207,14 +292,16 @@ class Leaves(Statement):
             after = ("stays there" if not len(back) else f"is back at generation {_list(back)}") \
                 if first + 1 < len(out) else "is the last one judged"
             text = (f"The median over {track.replicates} is {side} {span} first at generation {generations[first]} "
-                    f"({_n(medians[first])}) and {after}")
-            text += "." if first + 1 == len(out) else f"; at generation {generations[-1]} it is {_n(medians[-1])}."
-            return Finding("holds", text, int(generations[first]), _r(medians[first]), _r(band.low), _r(band.high))
+                    f"({phrase(medians[first])}) and {after}")
+            text += "." if first + 1 == len(out) else f"; at generation {generations[-1]} it is {phrase(medians[-1])}."
+            return Finding("holds", text, int(generations[first]), _r(medians[first]), _r(band.low), _r(band.high), p=p)
+        if blind := track.blind(self.side):
+            return Finding("blind", blind, None, None, _r(band.low), _r(band.high))
         worst = int(np.argmax(medians)) if self.side == "above" else int(np.argmin(medians))
         text = (f"The median over {track.replicates} is never {side} {span} up to generation {generations[-1]}; "
-                f"the nearest is {_n(medians[worst])} at generation {generations[worst]}.")
-        verdict, text = _unless_cut(generations, self.by, "fails", text)
-        return Finding(verdict, text, int(generations[worst]), _r(medians[worst]), _r(band.low), _r(band.high))
+                f"the nearest is {phrase(medians[worst])} at generation {generations[worst]}.")
+        verdict, text = _unless_cut(generations, self.by, *_if_shown("fails", text, track, self.side))
+        return Finding(verdict, text, int(generations[worst]), _r(medians[worst]), _r(band.low), _r(band.high), p=p)
 
 
 @dataclass(frozen=True)
@@ -225,23 +312,25 @@ class Stays(Statement):
     by: int
 
     def judge(self, records: Records) -> Finding:
-        """Return fails if the median leaves the band; holds if it was measured throughout and never did."""
+        """Return fails if the median leaves the band; holds if its bounds are inside at every generation."""
         track = _against_band(self.series, self.by, records)
         if isinstance(track, Finding):
             return track
         generations, medians, band = track.generations, track.medians, track.band
         low, high = _r(band.low), _r(band.high)
         span = f"the control band {_span(band.low, band.high)}"
-        out = (medians < band.low) | (medians > band.high)
+        out, p = track.outside("either"), track.inside("either")[0]
         if out.any():
             first = int(np.argmax(out))
             text = (f"The median over {track.replicates} is outside {span} first at generation {generations[first]} "
-                    f"({_n(medians[first])}), at {int(out.sum())} of {len(out)} generations in all.")
-            return Finding("fails", text, int(generations[first]), _r(medians[first]), low, high)
-        text = (f"The median over {track.replicates} runs from {_n(medians.min())} to {_n(medians.max())} and is "
-                f"inside {span} at all of {len(medians)} generations.")
-        verdict, text = _unless_cut(generations, self.by, "holds", text)
-        return Finding(verdict, text, int(generations[-1]), _r(medians[-1]), low, high)
+                    f"({phrase(medians[first])}), at {int(out.sum())} of {len(out)} generations in all.")
+            return Finding("fails", text, int(generations[first]), _r(medians[first]), low, high, p=p)
+        if blind := track.blind("either"):
+            return Finding("blind", blind, None, None, low, high)
+        text = (f"The median over {track.replicates} runs from {phrase(medians.min())} to {phrase(medians.max())} and "
+                f"is inside {span} at all of {len(medians)} generations.")
+        verdict, text = _unless_cut(generations, self.by, *_if_shown("holds", text, track, "either"))
+        return Finding(verdict, text, int(generations[-1]), _r(medians[-1]), low, high, p=p)
 
 
 @dataclass(frozen=True)
@@ -255,107 +344,203 @@ class Compare(Statement):
     margin: float = 0.0
 
     def judge(self, records: Records) -> Finding:
-        """Return holds if the interval of the (paired) difference lies wholly on the claimed side of 0."""
+        """Return the verdict on the centre of the values, or of the paired differences."""
         sides = [self.left, self.right] if isinstance(self.right, Series) else [self.left]
         columns = []
         for side in sides:
             rows = records.series(side)
             if self.at not in rows.index:
                 return Finding("undecided", f"{side} has no measurement at generation {self.at}.", self.at)
-            columns.append(rows.loc[self.at].dropna())
+            columns.append(rows.loc[self.at])
+        least, most = records.reach(self.left)
+        name = "mean" if self.left.mean else "median"
         if isinstance(self.right, Series):
-            both = columns[0].index.intersection(columns[1].index)  # paired by replicate
-            values, zero = (columns[0][both] - columns[1][both]).to_numpy(), self.margin
-            centre = f"The {self.left.centre} paired difference {self.left} − {self.right}"
+            other = records.reach(self.right)
+            least, most = least - other[1], most - other[0]
+            with np.errstate(invalid="ignore"):
+                values = (columns[0] - columns[1]).to_numpy(dtype=float)  # paired by replicate; what one lacks is NaN
+            zero, what = self.margin, f"The {name} paired difference {self.left.name} − {self.right.name}"
         else:
-            values, zero = columns[0].to_numpy(), self.right
-            centre = f"The {self.left.centre} of {self.left.branch}.{self.left.metric}"
-        return _sided(self.left, values, self.sign, zero, f"{centre} at generation {self.at}", self.at)
+            values, zero, what = columns[0].to_numpy(dtype=float), self.right, f"The {name} of {self.left.name}"
+        if most < zero if self.sign == "<" else least > zero:
+            side = "above" if self.sign == "<" else "below"
+            text = f"{what} cannot be {side} {zero:g}: nothing could have refuted it."
+            return Finding("blind", text, self.at)
+        return _sided(self.left.centre(values), self.sign, zero, f"{what} at generation {self.at}", self.at)
 
 
 @dataclass(frozen=True)
 class Trend(Statement):
-    """A series falls, rises or levels off: the least-squares slope of each replicate, over replicates."""
+    """A series falls or rises, by more than a margin: its end lies beyond its start, and so do most pairs between."""
 
     series: Series
-    direction: Literal["falls", "rises", "levels off"]
+    direction: Literal["falls", "rises"]
     first: int
     until: int
-    level: float = 0.95
-    denied: bool = False
+    level: float = LEVEL
+    margin: Margin = NONE
 
     def judge(self, records: Records) -> Finding:
-        """Return holds if the interval of the slopes lies wholly on the claimed side of 0; denied, if it does not."""
-        rows = records.series(self.series).dropna(axis="columns")
-        rows = rows[(rows.index >= self.first) & (rows.index <= self.until)]
-        if len(rows) < 2 or rows.index[-1] < self.until:
-            return Finding("undecided", f"{self.series} is not measured from generation {self.first} to {self.until}.")
-        if self.direction == "levels off":
-            return self._levels_off(rows)
-        what = f"The {self.series.centre} slope per generation from {rows.index[0]} to {rows.index[-1]}"
-        found = _sided(self.series, _slopes(rows), "<" if self.direction == "falls" else ">", 0.0, what, None,
-                       self.level)
-        start, end = (self.series.interval(rows.iloc[i].to_numpy())[0] for i in (0, -1))
-        verdict = found.verdict
-        if self.denied and found.low is not None:
-            verdict = "fails" if verdict == "holds" else "holds"
-        return Finding(verdict, f"{found.evidence[:-1]}; it goes from {_n(start)} to {_n(end)}.",
-                       int(rows.index[-1]), found.estimate, found.low, found.high)
+        """Return holds if change and Theil–Sen slope are both shown to go there; fails if the change does not."""
+        rows = _rows(self.series, self.first, self.until, records)
+        if isinstance(rows, Finding):
+            return rows
+        values, sign = rows.to_numpy(dtype=float), -1 if self.direction == "falls" else 1
+        change = self.series.centre(self.margin.changes(values)[-1])
+        slope = self.series.centre(theil_sen(values, rows.index.to_numpy()))
+        limit = sign * self.margin.limit
+        go, against = (change.below, change.above) if sign < 0 else (change.above, change.below)
+        p = max(go(limit), slope.below(0) if sign < 0 else slope.above(0))
+        text = told(f"The {change.name} change of {self.series.name} from generation {self.first} to {self.until}",
+                    change, self.level, self.margin.said)
+        text += f"{f', against {self.margin.said(limit)}' if limit else ''}; the {slope.name} Theil–Sen slope is " \
+                f"{phrase(slope.estimate)} per generation"
+        return found_of(decided(p, against(limit, equal=True), self.level), text, change, self.level, p, self.until,
+                        slope.refused(self.level))
 
-    def _levels_off(self, rows: pd.DataFrame) -> Finding:
-        """Compare the slope over the last half with that over the first; of an odd number both have the middle one."""
+
+@dataclass(frozen=True)
+class Keeps(Statement):
+    """A series stays within a margin of where it began, at every generation: on both sides, or on one of them alone."""
+
+    series: Series
+    side: Literal["rise", "fall", "either"]
+    first: int
+    until: int
+    margin: Margin
+    level: float = LEVEL
+
+    def judge(self, records: Records) -> Finding:
+        """Return holds if every change is shown to be within the margin; fails if the last is shown not to be."""
+        rows = _rows(self.series, self.first, self.until, records)
+        return rows if isinstance(rows, Finding) else self.weigh(rows, records.reach(self.series))
+
+    def weigh(self, rows: pd.DataFrame, reach: tuple[float, float]) -> Finding:
+        """Return the finding on generations by replicates; ``reach`` is what the metric can be at all."""
+        start, end = int(rows.index[0]), int(rows.index[-1])
+        if self.margin.limit >= self._room(reach):
+            text = f"{self.series.name} cannot change by more than {self.margin}: nothing could have refuted it."
+            return Finding("blind", text, end)
+        limit = self.margin.limit
+        centres = [self.series.centre(row) for row in self.margin.changes(rows.to_numpy(dtype=float))]
+        each = np.array([self._within(centre, limit) for centre in centres])
+        worst = len(each) - 1 - int(np.argmax(each[::-1]))
+        if (each == each[worst]).all():  # all alike: name the one that went farthest
+            far = [np.nan_to_num({"rise": c.estimate, "fall": -c.estimate}.get(self.side, abs(c.estimate)), nan=np.inf)
+                   for c in centres]
+            worst = int(np.argmax(far))
+        last, centre, p = centres[-1], centres[worst], float(each[worst])
+        beyond = min(last.above(limit) if self.side != "fall" else 1.0,
+                     last.below(-limit) if self.side != "rise" else 1.0)
+        verdict = decided(p, beyond, self.level)
+        if verdict == "fails":
+            centre, worst = last, len(each) - 1
+        where = int(rows.index[worst + 1])
+        allowed = {"rise": f"{self.margin}", "fall": f"−{self.margin}"}.get(self.side, f"±{self.margin}")
+        text = told(f"The {centre.name} change of {self.series.name} from generation {start} to {where}", centre,
+                     self.level, self.margin.said)
+        text += f", against {allowed}, the farthest of {len(each)} generations"
+        why = next((c.refused(self.level) for c in centres if c.refused(self.level)), "")
+        return found_of(verdict, text, centre, self.level, p, where, why)
+
+    def _within(self, centre: Centre, limit: float) -> float:
+        up = centre.below(limit, equal=True) if self.side != "fall" else 0.0
+        down = centre.above(-limit, equal=True) if self.side != "rise" else 0.0
+        return max(up, down)
+
+    def _room(self, reach: tuple[float, float]) -> float:
+        """Return by how much the metric can change at all, to the sides that the claim speaks of."""
+        if not self.margin.relative:
+            return reach[1] - reach[0]
+        return 1.0 if reach[0] >= 0 and self.side == "fall" else np.inf
+
+
+@dataclass(frozen=True)
+class LevelsOff(Statement):
+    """A series changes by more than a margin until the middle of its generations, and keeps within it from there on."""
+
+    series: Series
+    direction: Literal["falls", "rises", "either"]
+    first: int
+    until: int
+    margin: Margin
+    level: float = LEVEL
+
+    def judge(self, records: Records) -> Finding:
+        """Return holds if both are shown; fails if a change by more than the margin is shown after the middle."""
+        rows = _rows(self.series, self.first, self.until, records)
+        if isinstance(rows, Finding):
+            return rows
         if len(rows) < 4:
             return Finding("undecided", f"{self.series} has {len(rows)} generations, and two halves need 4.")
-        half, (start, end) = (len(rows) + 1) // 2, (rows.index[0], rows.index[-1])
-        first, last = _slopes(rows.iloc[:half]), _slopes(rows.iloc[-half:])
-        before, low, high = self.series.interval(first, self.level)
-        told = (f"The {self.series.centre} slope per generation is {_n(before)} {_span(low, high)} from {start} to "
-                f"{rows.index[half - 1]}")
-        if not (low > 0 or high < 0):
-            return Finding("undecided", f"{told}: there is no trend that could level off.", int(end))
-        what = f"{told}; from {rows.index[-half]} to {end} what it has above a third of that, in the same direction,"
-        return _sided(self.series, np.sign(before) * (last - first / 3), "<", 0.0, what, int(end), self.level)
-
-
-def _slopes(rows: pd.DataFrame) -> np.ndarray:
-    """Return the least-squares slope (R,) of each replicate's column over the generations."""
-    time = rows.index.to_numpy(float) - rows.index.to_numpy(float).mean()
-    return time @ rows.to_numpy() / (time @ time)  # type: ignore[no-any-return]  # (T,) @ (T, R) -> (R,)
+        half = (len(rows) + 1) // 2 - 1
+        before = self.series.centre(self.margin.changes(rows.iloc[[0, half]].to_numpy(dtype=float))[0])
+        up, down = before.above(self.margin.limit), before.below(-self.margin.limit)
+        # without a direction in the sentence there are two chances to be wrong
+        moved = {"rises": up, "falls": down}.get(self.direction, min(1.0, 2 * min(up, down)))
+        kept = Keeps(self.series, "either", self.first, self.until, self.margin, self.level).weigh(
+            rows.iloc[half:], records.reach(self.series))
+        if kept.verdict == "blind":
+            return kept
+        p, alpha = max(moved, kept.p or 0.0), _alpha(self.level)
+        verdict: Verdict = "undecided" if moved > alpha else kept.verdict
+        text = told(f"The {before.name} change of {self.series.name} from generation {self.first} to "
+                     f"{rows.index[half]}", before, self.level, self.margin.said) + f" ({_p(moved)})"
+        if moved > alpha:
+            text += f": no change by more than {self.margin} is shown that could level off"
+            why = before.refused(self.level if self.direction != "either" else (1 + self.level) / 2)
+            text += f"; it {why}" if why else ""
+        return Finding(verdict, f"{text}. {kept.evidence}", int(rows.index[-1]), kept.estimate, kept.low, kept.high,
+                       p=p)
 
 
 @dataclass(frozen=True)
 class Bias(Statement):
-    """A loop amplifies, keeps or corrects the bias of a series: its gain from one generation to another."""
+    """A loop amplifies, keeps or corrects the bias of a series: what is left of it from one generation to another."""
 
     series: Series
     verb: Literal["amplifies", "keeps", "corrects"]
     truth: float
     first: int
     until: int
+    #: Share by which a kept bias may change in all.
+    margin: float = 0.0
 
     def judge(self, records: Records) -> Finding:
-        """Return the verdict from the interval of the geometric mean gain over replicates."""
-        rows = records.series(self.series).dropna(axis="columns")
-        rows = rows[(rows.index >= self.first) & (rows.index <= self.until)]
-        if len(rows) < 2 or rows.index[0] > self.first or rows.index[-1] < self.until:
-            return Finding("undecided", f"{self.series} is not measured from generation {self.first} to {self.until}.")
-        count = rows.shape[1]
-        if count < 2:
-            return Finding("undecided", f"one replicate of {self.series} gives no interval.", self.until)
-        gain = loop_gain(rows.to_numpy(), self.truth, rows.index.to_numpy())
-        start = f"{_n(gain.bias[0])} {_span(gain.bias_low[0], gain.bias_high[0])}"
-        if not gain.bounded:
-            text = (f"The bias of {self.series} against {self.truth:g} is {start} at generation {self.first} over "
-                    f"{count} replicates: there is none to speak of.")
-            return Finding("undecided", text, self.until, _r(gain.estimate))
-        text = (f"The loop gain of {self.series} per generation from {self.first} to {self.until} is "
-                f"{gain.estimate:.4g}, 95 % interval [{gain.low:.4g}, {gain.high:.4g}] over {count} replicates; its "
-                f"bias against {self.truth:g} goes from {start} to {_n(gain.bias[-1])} "
-                f"{_span(gain.bias_low[-1], gain.bias_high[-1])}.")
-        # that it is kept to a tenth does not refute a gain just beside 1
-        verdict: Verdict = "holds" if gain.verdict == self.verb else \
-            "fails" if gain.verdict in ("amplifies", "corrects") else "undecided"
-        return Finding(verdict, text, self.until, _r(gain.estimate), _r(gain.low), _r(gain.high))
+        """Return the verdict from the mean bias at both ends, paired by replicate."""
+        rows = _rows(self.series, self.first, self.until, records)
+        if isinstance(rows, Finding):
+            return rows
+        values = rows.to_numpy(dtype=float)
+        off = values[[0, -1]] - self.truth
+        count = values.shape[1]
+        if count < 2 or not np.isfinite(values).all():
+            lost = int((~np.isfinite(values)).any(axis=0).sum())
+            why = f"{lost} of {count} replicates have a value that is no number" if lost else "one replicate"
+            text = f"{why} of {self.series.name} give{'' if lost else 's'} no mean bias."
+            return Finding("undecided", text, self.until)
+        gain = loop_gain(values, self.truth, rows.index.to_numpy(), level=2 * LEVEL - 1)
+        start = f"{phrase(gain.bias[0])} {_span(gain.bias_low[0], gain.bias_high[0])}"
+        sign = np.sign(gain.bias[0]) or 1.0
+        before, after = sign * off
+        known = Mean(before)
+        if (p := known.above(0)) > _alpha(LEVEL):
+            text = (f"The bias of {self.series.name} against {self.truth:g} is {start} at generation {self.first} over "
+                    f"{count} replicates: there is none to speak of")
+            why = known.refused(LEVEL)
+            return Finding("undecided", f"{text}{f'; it {why}' if why else ''}.", self.until, p=1.0)
+        more, less = Mean(after - (1 + self.margin) * before), Mean(after - (1 - self.margin) * before)
+        shown = {"amplifies": more.above(0), "corrects": max(less.below(0), Mean(after + before).above(0)),
+                 "keeps": max(more.below(0, equal=True), less.above(0, equal=True))}
+        against = {"amplifies": shown["corrects"], "corrects": more.above(0),
+                   "keeps": min(more.above(0), less.below(0))}[self.verb]
+        p, why = max(shown[self.verb], p), more.refused(LEVEL) or less.refused(LEVEL)
+        text = (f"The bias of {self.series.name} against {self.truth:g} goes from {start} at generation {self.first} "
+                f"to {phrase(gain.bias[-1])} {_span(gain.bias_low[-1], gain.bias_high[-1])} at {self.until}: in all "
+                f"by a factor of {gain.total:.4g}, one-sided 95 % bounds [{gain.total_low:.4g}, {gain.total_high:.4g}] "
+                f"over {count} replicates, {gain.estimate:.4g} per generation ({_p(p)}){f'; it {why}' if why else ''}.")
+        return Finding("undecided" if why else decided(p, against, LEVEL), text, self.until, _r(gain.total),
+                       _r(gain.total_low), _r(gain.total_high), p=p)
 
 
 @dataclass(frozen=True)
@@ -380,6 +565,8 @@ class Reaches(Statement):
         if not cells:
             return Finding("undecided", f"{self.branch} has no judged generation up to {self.by}.")
         text = f"{self.branch} is not {within(self.stage)} at any of {len(cells)} generations up to {max(cells)}."
+        if unseen := records.unseen(self.branch, self.stage):
+            return Finding("blind", f"{text[:-1]}, and {unseen}.", max(cells))
         verdict, text = _unless_cut(np.array(list(cells)), self.by, "holds" if self.avoids else "fails", text)
         return Finding(verdict, text, max(cells))
 
@@ -424,6 +611,10 @@ class Share(Statement):
         share = 100 * sum(hits) / len(hits)
         text = (f"{_share(hits)} cells of {self.branch} ({share:.1f} %) are {within(self.stage)}; the claim asks for "
                 f"{self.percent:g} %.")
+        asked = tuple(SIGNS) if self.stage == "healthy" else (self.stage,)
+        none = len(hits) if self.stage == "healthy" else 0  # what is counted where nothing can be seen
+        if sum(hits) == none and (unseen := records.unseen(self.branch, *asked)):
+            return Finding("blind", f"{text[:-1]}, and {unseen}.", None, _r(share / 100))
         return Finding("holds" if share >= self.percent else "fails", text, None, _r(share / 100))
 
 
@@ -454,12 +645,9 @@ class Design(Statement):
         if self.text not in records.laws:
             return Finding("undecided", "the study's design was not judged.")
         try:
-            verdict, evidence, *rest = records.laws[self.text](records)
+            return records.laws[self.text](records)  # type: ignore[return-value]
         except KeyError as error:
             return Finding("undecided", f"there is no record of {error.args[0]}.")
-        found = rest[0] if rest else None
-        return Finding(verdict, evidence) if found is None else \
-            Finding(verdict, evidence, None, _r(found.value), _r(found.low), _r(found.high))
 
 
 #: The sentences on a design, and the key of the study file that each needs.
@@ -481,41 +669,155 @@ class Claim:
 
 @dataclass(frozen=True, eq=False)
 class _Track:
-    """Generations (T,), medians over replicates (T,) and the band that they are held against."""
+    """A series against its band: generations (T,), values (T, R), medians (T,) and what the metric can be."""
 
+    series: Series
     generations: np.ndarray
-    medians: np.ndarray
+    values: np.ndarray
     band: Any
-    replicates: str
+    bands: Bands
+    reach: tuple[float, float]
+    collapse: str
+
+    @cached_property
+    def medians(self) -> np.ndarray:
+        """Return the medians (T,), of which what is no number counts as the least, as in stages."""
+        with np.errstate(invalid="ignore"):  # of −∞ and ∞
+            medians = np.median(np.where(np.isnan(self.values), -np.inf, self.values), axis=1)
+        return np.where(np.isnan(medians), -np.inf, medians)
+
+    @property
+    def replicates(self) -> str:
+        """Return how many there are, in words."""
+        count, lost = self.values.shape[1], int(np.isnan(self.values).any(axis=0).sum())
+        dead = f", {lost} of which have no number at some generation," if lost else ""
+        return (f"{count} replicates" if count > 1 else "one replicate") + dead
+
+    def outside(self, side: str, band: Any = None) -> np.ndarray:
+        """Return where (T,) the median is outside on ``side``."""
+        band = self.band if band is None else band
+        below, above = self.medians < band.low, self.medians > band.high
+        return {"below": below, "above": above, "either": below | above}[side]
+
+    def inside(self, side: str) -> tuple[float, int]:
+        """Return the p-value of the median lying inside on ``side`` at every generation, and the place of the worst."""
+        each = []
+        for row in self.values:
+            centre = Median(row)
+            low = centre.above(self.band.low, equal=True) if side != "above" else 0.0
+            high = centre.below(self.band.high, equal=True) if side != "below" else 0.0
+            each.append(max(low, high))
+        worst = int(np.argmax(each))
+        return float(each[worst]), worst
+
+    def blind(self, side: str) -> str:
+        """Return why no value could have left the band where the claim looks, or ''."""
+        looked = self.collapse if side == "either" else side
+        sides = [name for name in ("below", "above") if looked in (name, "either")]
+        shut = [name for name in sides
+                if (self.band.low <= self.reach[0] if name == "below" else self.band.high >= self.reach[1])]
+        if not shut:
+            return ""
+        return (f"The control band {_span(self.band.low, self.band.high)} of {self.series.name} reaches as far "
+                f"{' and '.join(shut)} as the metric can ({_span(*self.reach)}): nothing could have left it there.")
+
+    def surprise(self, side: str) -> float:
+        """Return the p-value of the median leaving the band at any of T generations (Bonferroni).
+
+        A band of c cells is left with a chance of alpha / c a look; the narrowest chance at which the median is still
+        outside is found by halving.
+        """
+        alpha, count, s = getattr(self.bands, "alpha", 0.01), self.values.shape[1], self.series
+
+        def out(log: float) -> bool:
+            band = self.bands.band(s.metric, s.feature, replicates=count, cells=float(np.exp(log)))  # type: ignore[arg-type]
+            return bool(self.outside(side, band).any())
+
+        low, high = np.log(alpha), np.log(1e9)
+        if not out(low):
+            return 1.0
+        if not out(high):
+            for _ in range(14):
+                middle = (low + high) / 2
+                low, high = (middle, high) if out(middle) else (low, middle)
+        else:
+            low = high
+        return float(min(1.0, len(self.values) * alpha / np.exp(low)))
 
 
 def _against_band(series: Series, by: int, records: Records) -> _Track | Finding:
-    rows = records.series(series).dropna()
+    rows = records.series(series)
     rows = rows[rows.index <= by]
     if rows.empty:
         return Finding("undecided", f"{series} has no measurement up to generation {by}.")
-    count = rows.shape[1]
-    band = band_of(records.bands, series.branch, series.metric, series.feature, count, records.cells)
+    band = band_of(records.bands, series.branch, series.metric, series.feature, rows.shape[1], records.cells)
     if band is None:
         return Finding("undecided", f"{series} has no calibrated band.")
-    medians = np.median(rows.to_numpy(), axis=1)  # (T, R) -> (T,)
-    return _Track(rows.index.to_numpy(), medians, band, f"{count} replicates" if count > 1 else "one replicate")
+    fact = records.facts.get(series.metric)
+    return _Track(series, rows.index.to_numpy(), rows.to_numpy(dtype=float), band, records.bands[series.branch],
+                  records.reach(series), "either" if fact is None else fact.collapse)
 
 
-def _sided(series: Series, values: np.ndarray, sign: str, zero: float, what: str, generation: int | None,
-           level: float = 0.95) -> Finding:
-    """Judge 'the centre of ``values`` is below (above) ``zero``' by its interval over replicates."""
-    estimate, low, high = series.interval(values, level)
-    if np.isnan(low):
-        few = "one replicate gives" if len(values) == 1 else f"{len(values)} replicates give"
-        text = f"{what} is {_n(estimate)}; {few} no interval."
-        return Finding("undecided", text, generation, _r(estimate))
-    below, above = (high < zero, low >= zero) if sign == "<" else (low > zero, high <= zero)
-    verdict: Verdict = "holds" if below else "fails" if above else "undecided"
-    against = "" if zero == 0 else f", against {zero:g}"
-    text = (f"{what} is {_n(estimate)}, {100 * level:g} % interval {_span(low, high)} over {len(values)} "
-            f"replicates{against}.")
-    return Finding(verdict, text, generation, _r(estimate), _r(low), _r(high))
+def _if_shown(verdict: Verdict, text: str, track: _Track, side: str) -> tuple[Verdict, str]:
+    """Return ``verdict`` if the median is shown to be inside at every generation, or undecided, with the reason."""
+    p, worst = track.inside(side)
+    if p <= _alpha(LEVEL):
+        return verdict, f"{text[:-1]}, and so are its one-sided 95 % bounds ({_p(p)})."
+    centre = Median(track.values[worst])
+    if why := centre.refused(LEVEL):
+        return "undecided", f"{text[:-1]}; that it must be so {why}."
+    return "undecided", (f"{text[:-1]}, but its one-sided 95 % bounds are {_span(*centre.bounds(LEVEL))} at generation "
+                         f"{track.generations[worst]}.")
+
+
+def _rows(series: Series, first: int, until: int, records: Records) -> pd.DataFrame | Finding:
+    """Return generations ``first`` to ``until`` by replicates."""
+    rows = records.series(series)
+    rows = rows[(rows.index >= first) & (rows.index <= until)]
+    if len(rows) < 2 or rows.index[0] > first or rows.index[-1] < until:
+        return Finding("undecided", f"{series} is not measured from generation {first} to {until}.")
+    return rows
+
+
+def _sided(centre: Centre, sign: str, zero: float, what: str, generation: int, level: float = LEVEL) -> Finding:
+    """Judge 'the centre is below (above) ``zero``'."""
+    go, against = (centre.below, centre.above) if sign == "<" else (centre.above, centre.below)
+    p = go(zero)
+    text = told(what, centre, level) + (f", against {zero:g}" if zero else "")
+    return found_of(decided(p, against(zero, equal=True), level), text, centre, level, p, generation)
+
+
+def decided(p: float, against: float, level: float) -> Verdict:
+    """Return the verdict of two p-values: of what the claim says, and of what would refute it."""
+    return "holds" if p <= _alpha(level) else "fails" if against <= _alpha(level) else "undecided"
+
+
+def told(what: str, centre: Centre, level: float, said: Callable[[float], str] | None = None) -> str:
+    """Return the centre and its bounds in words."""
+    said = said or phrase
+    low, high = centre.bounds(level)
+    bounds = "" if np.isnan(low) else f", one-sided {100 * level:g} % bounds [{said(low)}, {said(high)}]"
+    dead = f", {centre.dead} of which have no number" if centre.dead else ""
+    many = f"{centre.count} replicates" if centre.count != 1 else "one replicate"
+    paths = f" ({centre.paths:.3g} effective paths)" if isinstance(centre, Mean) else ""
+    return f"{what} is {said(centre.estimate)}{bounds} over {many}{paths}{dead}"
+
+
+def found_of(verdict: Verdict, text: str, centre: Centre, level: float, p: float, generation: int | None = None,
+             why: str = "") -> Finding:
+    """Return a finding whose sentence ends with its p-value, and with why nothing could be shown, if so."""
+    why = why or centre.refused(level)
+    low, high = centre.bounds(level)
+    text = f"{text} ({_p(p)}){f'; it {why}' if why else ''}."
+    return Finding("undecided" if why else verdict, text, generation, _r(centre.estimate), _r(low), _r(high), p=p)
+
+
+def _alpha(level: float) -> float:
+    return 1 - level + 1e-12
+
+
+def _p(value: float) -> str:
+    return f"p = {value:.2g}" if value >= 1e-6 else "p < 0.000001"
 
 
 def _unless_cut(generations: np.ndarray, by: int, verdict: Verdict, text: str) -> tuple[Verdict, str]:
@@ -525,12 +827,13 @@ def _unless_cut(generations: np.ndarray, by: int, verdict: Verdict, text: str) -
     return "undecided", f"{text[:-1]}, and nothing is measured between there and generation {by}."
 
 
-def _n(value: float) -> str:
+def phrase(value: float) -> str:
+    """Return three significant digits and a true minus."""
     return f"{value:.3g}".replace("-", "−")
 
 
 def _span(low: float, high: float) -> str:
-    return f"[{_n(low)}, {_n(high)}]"
+    return f"[{phrase(low)}, {phrase(high)}]"
 
 
 def _r(value: float) -> float | None:
@@ -547,8 +850,8 @@ def _share(hits: Sequence[bool]) -> str:
 
 
 def evaluate(claims: Sequence[Claim], table: pd.DataFrame, stages: Mapping[str, Mapping[int, Mapping[str, Any]]],
-             bands: Mapping[str, Bands], cells: int = 1,
-             laws: Mapping[str, Judge] | None = None) -> list[dict[str, Any]]:
+             bands: Mapping[str, Bands], cells: int = 1, laws: Mapping[str, Judge] | None = None,
+             facts: Mapping[str, Fact] | None = None) -> list[dict[str, Any]]:
     """Judge every claim.
 
     Parameters
@@ -565,23 +868,33 @@ def evaluate(claims: Sequence[Claim], table: pd.DataFrame, stages: Mapping[str, 
         How many looks share the 1 % of a band: generations × gated metrics of one branch run.
     laws
         By name: a judge that takes the records, the branch and the feature ('' for the whole) and returns verdict and
-        evidence, and as a third item, if it has more to say, a mapping of plain data (its mutants, say).
+        evidence, and as a third item, if it has more to say, a mapping of plain data (its mutants, say). By sentence: a
+        design's judge, which takes the records and returns a :class:`Finding`.
+    facts
+        What each metric means, for what it can be at all: without it no claim is blind.
 
     Returns
     -------
     list of dict
-        ``claim``, ``source``, ``branch``, ``verdict`` (holds, fails or undecided), ``evidence`` (one sentence) and
-        the ``generation``, ``estimate``, ``low`` and ``high`` that it rests on, null where there is none; ``law``
-        only where a judge returned more.
+        ``claim``, ``source``, ``branch``, ``verdict`` (holds, fails, undecided or blind), ``evidence`` (one sentence),
+        the ``generation``, ``estimate``, ``low`` and ``high`` that it rests on, null where there is none; ``p``, null
+        where no test was made, ``p_holm``, the same after Holm's correction over all claims that have one, and
+        ``holm``, the verdict that remains: what holds, but for p_holm > 5 %, is undecided; ``law`` only where a judge
+        returned more.
     """
-    records = Records(table, stages, bands, cells, laws or {})
+    records = Records(table, stages, bands, cells, laws or {}, facts or {})
+    findings = [claim.statement.judge(records) for claim in claims]
+    tested = [i for i, found in enumerate(findings) if found.p is not None]
+    raised = dict(zip(tested, holm([findings[i].p or 0.0 for i in tested]).tolist(), strict=True))
     results = []
-    for claim in claims:
-        found = claim.statement.judge(records)
+    for i, (claim, found) in enumerate(zip(claims, findings, strict=True)):
+        gone = found.verdict == "holds" and raised.get(i, 0.0) > FAMILY
         results.append({
             "claim": claim.text, "source": claim.source, "branch": claim.branch, "verdict": found.verdict,
             "evidence": found.evidence[:1].upper() + found.evidence[1:] if found.evidence else "",
             "generation": found.generation, "estimate": found.estimate, "low": found.low, "high": found.high,
+            "p": None if found.p is None else _r(found.p), "p_holm": _r(raised[i]) if i in raised else None,
+            "holm": "undecided" if gone else found.verdict,
             **({} if found.law is None else {"law": dict(found.law)}),
         })
     return results

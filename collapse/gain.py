@@ -17,17 +17,15 @@ from typing import Any
 
 import numpy as np
 
-#: A loop keeps a bias if the interval of its gain holds 1 and lies within these.
-KEPT = (0.9, 1.1)
-
 
 @dataclass(frozen=True, eq=False)
 class Gain:
     """The gain of a loop over T generations.
 
-    ``estimate`` is the geometric mean gain with its 95 % interval ``low`` to ``high``; 0.0 stands for a ratio that is
-    not positive (a bias that is gone, or has turned round); without an interval its ends are ∓∞. ``bias`` (T,) with
-    ``bias_low`` and ``bias_high`` is d_t, ``steps`` (T − 1,) with theirs g_t, which may be negative.
+    ``total`` is what is left at the end of the bias at the start, d_T / d_1, with its interval; 1.0: all of it, 0.0:
+    nothing, negative: it has turned round. ``estimate`` is the geometric mean gain with ``low`` to ``high``; 0.0 stands
+    for a ratio that is not positive; without an interval its ends are ∓∞. ``bias`` (T,) with ``bias_low`` and
+    ``bias_high`` is d_t, ``steps`` (T − 1,) with theirs g_t, which may be negative.
     """
 
     generations: np.ndarray
@@ -41,34 +39,28 @@ class Gain:
     estimate: float
     low: float
     high: float
+    total: float
+    total_low: float
+    total_high: float
 
     @property
     def bounded(self) -> bool:
         """Return whether there was a bias at the start: else nothing is known of its gain."""
         return bool(np.isfinite(self.low) and np.isfinite(self.high))
 
-    @property
-    def verdict(self) -> str:
-        """Return 'amplifies', 'corrects', 'keeps', or 'unknown' where the interval says none of them."""
-        if not self.bounded:
-            return "unknown"
-        if self.low > 1:
-            return "amplifies"
-        if self.high < 1:
-            return "corrects"
-        return "keeps" if KEPT[0] <= self.low and self.high <= KEPT[1] else "unknown"
-
     def plain(self) -> dict[str, Any]:
         """Return plain data for JSON; null is no number."""
         return {
-            "verdict": self.verdict, "replicates": self.replicates, "estimate": _plain(self.estimate),
-            "low": _plain(self.low), "high": _plain(self.high), "generations": self.generations.tolist(),
+            "replicates": self.replicates, "generations": self.generations.tolist(),
+            **{name: _plain(getattr(self, name))
+               for name in ("estimate", "low", "high", "total", "total_low", "total_high")},
             **{name: [_plain(x) for x in getattr(self, name)]
                for name in ("bias", "bias_low", "bias_high", "steps", "steps_low", "steps_high")},
         }
 
 
-def loop_gain(values: np.ndarray, truth: float = 0.0, generations: np.ndarray | None = None) -> Gain:
+def loop_gain(values: np.ndarray, truth: float = 0.0, generations: np.ndarray | None = None,
+              level: float = 0.95) -> Gain:
     """Return the gain of a series.
 
     Parameters
@@ -79,20 +71,23 @@ def loop_gain(values: np.ndarray, truth: float = 0.0, generations: np.ndarray | 
         What an unbiased value is.
     generations
         (T,) their numbers, 1 to T by default; the mean is per generation, also over a gap.
+    level
+        Of all intervals, two-sided.
     """
     off = np.asarray(values, dtype=float) - truth
     numbers = np.arange(1, len(off) + 1) if generations is None else np.asarray(generations)
     turns = np.diff(numbers)
-    means, half = off.mean(axis=1), _t(off.shape[1]) * off.std(axis=1, ddof=1) / np.sqrt(off.shape[1])
-    turned = [ratio(off[i + 1], off[i]) if k == 1 else _root(ratio(off[i + 1], off[i]), k) for i, k in enumerate(turns)]
-    steps, steps_low, steps_high = np.array(turned).T  # (T − 1, 3) -> (T − 1,) each
-    estimate, low, high = _root(ratio(off[-1], off[0]), numbers[-1] - numbers[0])
-    return Gain(numbers, off.shape[1], means, means - half, means + half, steps, steps_low, steps_high, estimate, low,
-                high)
+    means, half = off.mean(axis=1), _t(off.shape[1], level) * off.std(axis=1, ddof=1) / np.sqrt(off.shape[1])
+    turned = [ratio(off[i + 1], off[i], level) for i in range(len(turns))]
+    steps, steps_low, steps_high = np.array([one if k == 1 else _root(one, k)
+                                             for one, k in zip(turned, turns, strict=True)]).T
+    total = ratio(off[-1], off[0], level)
+    return Gain(numbers, off.shape[1], means, means - half, means + half, steps, steps_low, steps_high,
+                *_root(total, numbers[-1] - numbers[0]), *total)
 
 
 def ratio(above: np.ndarray, below: np.ndarray, level: float = 0.95) -> tuple[float, float, float]:
-    """Return mean(above) / mean(below) of paired values (R,), and Fieller's interval, by default of 95 %.
+    """Return mean(above) / mean(below) of paired values (R,), and Fieller's interval of ``level``.
 
     The interval is (−∞, ∞) where the mean of ``below`` is not told apart from 0, and the ratio NaN where it is 0.
     """

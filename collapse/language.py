@@ -18,12 +18,12 @@ PERPLEXITIES: dict[str, Fact] = {
         "fit", 1.0, "above",
         "perplexity of the fitted model on held-out real text, per token: exp of the mean −log p; 1.0: it knows every "
         "next token, the size of the vocabulary: it knows nothing",
-        "Jelinek et al. 1977, J Acoust Soc Am 62:S63; Shumailov et al. 2024, Nature 631"),
+        "Jelinek et al. 1977, J Acoust Soc Am 62:S63; Shumailov et al. 2024, Nature 631", low=1.0),
     "fit_word_perplexity": Fact(
         "fit", 1.0, "above",
         "perplexity of the fitted model on held-out real text per word (between white space), which does not depend on "
         "the tokeniser; 1.0: it knows every next word",
-        "Mielke 2019, Can you compare perplexity across different segmentations?"),
+        "Mielke 2019, Can you compare perplexity across different segmentations?", low=1.0),
 }
 
 

@@ -48,7 +48,8 @@ class Neural(Model):
     library: ClassVar[str | None] = "collapse/neural.py"
     facts: ClassVar[dict[str, Fact]] = {
         "fit_loss": Fact("fit", 0.0, "either", "training loss a row at the end of the fit, mean of the last tenth of "
-                         "its steps; lower: closer fits, or easier data (0.0 is no floor)", "Kingma & Ba 2015, ICLR"),
+                         "its steps; lower: closer fits, or easier data (0.0 is no floor)", "Kingma & Ba 2015, ICLR",
+                         low=-np.inf),
     }
 
     width: Annotated[int, Field(ge=1, le=4096)] = 128

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -12,12 +13,17 @@ from collapse.calibration import STAGES
 from collapse.claims import (
     BEYOND,
     DESIGNS,
+    LEVEL,
+    NONE,
     Bias,
     Claim,
     Compare,
     Design,
+    Keeps,
     Law,
     Leaves,
+    LevelsOff,
+    Margin,
     Reaches,
     Series,
     Share,
@@ -31,6 +37,8 @@ from collapse.errors import InputError, nearest
 
 #: Metrics whose fact has no ideal for all data: a sentence on their bias must say what is true.
 NO_TRUTH = ("fit_share", "fit_simpson", "fit_survivors")
+#: What a series may be of; it is of the median if it says neither.
+CENTRES = ("median", "mean")
 
 
 def parse_claims(items: Sequence[Any], where: str, branches: Mapping[str, Span], metrics: Collection[str],
@@ -107,7 +115,7 @@ class _Sentence:
         if (text := " ".join(self.words)) in DESIGNS:
             self.place = len(self.words)
             return Design(text)
-        subject = self.words[1] if self.words[0] == "median" and len(self.words) > 1 else self.words[0]
+        subject = self.words[1] if self.words[0] in CENTRES and len(self.words) > 1 else self.words[0]
         found = self.about_series() if "." in subject else self.about_branch()
         self.end("claim")
         return found
@@ -121,6 +129,8 @@ class _Sentence:
         series = self.series()
         verb: Any = self.word("leaves", "stays", "falls", "rises", "levels", "does", "amplifies", "keeps", "corrects",
                               "<", ">")
+        if verb in ("leaves", "stays") and series.mean:
+            raise self.wrong("a band is held against the median over replicates; leave 'mean' out")
         if verb == "leaves":
             self.phrase("the", "control", "band")
             side: Any = self.word("below", "above") if self.next() in ("below", "above") else "either"
@@ -128,37 +138,90 @@ class _Sentence:
         if verb == "stays":
             self.phrase("inside", "the", "control", "band")
             return Stays(series, self.generation("until", series.branch))
-        if verb in ("falls", "rises", "levels", "does"):
+        if verb in ("falls", "rises"):
+            if self.next() == "and":
+                self.phrase("and", "levels", "off")
+                return self.levels(series, verb)
             return self.trend(series, verb)
+        if verb == "levels":
+            self.phrase("off")
+            return self.levels(series, "either")
+        if verb == "does":
+            self.phrase("not")
+            return self.kept(series, self.word("fall", "rise"))
+        if verb == "keeps" and self.next() != "its":
+            return self.kept(series, "either")
         if verb in ("amplifies", "keeps", "corrects"):
             return self.bias(series, verb)
         return self.comparison(series, verb)
 
-    def trend(self, series: Series, verb: str) -> Trend:
-        denied, direction = verb == "does", verb
-        if verb == "levels":
-            self.phrase("off")
-            direction = "levels off"
-        elif denied:
-            self.phrase("not")
-            direction = f"{self.word('fall', 'rise')}s"
+    def trend(self, series: Series, direction: Literal["falls", "rises"]) -> Trend:
+        margin = NONE
+        if self.next() == "by":
+            self.phrase("by", "more", "than")
+            margin = self.margin()
+        return Trend(series, direction, *self.span(series), margin)
+
+    def kept(self, series: Series, side: Any) -> Keeps:
+        if side == "either":
+            self.phrase("within")
+        elif self.place == len(self.words) or self.next() in ("until", "at"):
+            raise self.wrong(f"that it does not {side} wants a margin: 'does not {side} by more than 10 %', or a "
+                             f"number in the units of {series.metric}")
+        else:
+            self.phrase("by", "more", "than")
+        margin = self.margin()
+        first, until, level = self.span(series)
+        return Keeps(series, side, first, until, margin, level)
+
+    def levels(self, series: Series, direction: Any) -> LevelsOff:
+        if self.place == len(self.words) or self.next() in ("until", "at"):
+            raise self.wrong(f"that it levels off wants a margin: 'levels off within 10 %', or a number in the units "
+                             f"of {series.metric}")
+        self.phrase("within")
+        margin = self.margin()
+        if not margin.size:
+            raise self.wrong("no series levels off within 0; use what change is too small to matter")
+        first, until, level = self.span(series)
+        return LevelsOff(series, direction, first, until, margin, level)
+
+    def margin(self) -> Margin:
+        size = self.number()
+        if size < 0:
+            raise self.wrong(f"{size:g} is no margin; use a number of 0 or more")
+        relative = self.next() == "%"
+        if relative:
+            self.phrase("%")
+        return Margin(size, relative)
+
+    def span(self, series: Series) -> tuple[int, int, float]:
+        """Return the first and last generation and the level of '[until generation N] [at P %]'."""
         span = self.branches[series.branch]
         until = span.last if self.next() == "at" else self.generation("until", series.branch)
         if until <= span.first:
             raise self.wrong(f"a trend needs two generations, and '{series.branch}' begins at {span.first}")
-        level = 95.0
-        if self.next() == "at":
-            self.phrase("at")
-            level = self.number()
-            self.phrase("%")
-            if not 50 <= level < 100:
-                raise self.wrong(f"{level:g} % is no level for an interval; use 50 to 99.9")
-        return Trend(series, direction, span.first, until, round(level / 100, 9), denied)  # type: ignore[arg-type]
+        if self.next() != "at":
+            return span.first, until, LEVEL
+        self.phrase("at")
+        level = self.number()
+        self.phrase("%")
+        if not 50 <= level < 100:
+            raise self.wrong(f"{level:g} % is no level; use 50 to 99.9")
+        return span.first, until, round(level / 100, 9)
 
     def bias(self, series: Series, verb: Literal["amplifies", "keeps", "corrects"]) -> Bias:
-        if series.median:
-            raise self.wrong(f"a bias is of the mean over replicates; leave 'median' out before {series.branch}")
+        if self.words[0] == "median":
+            raise self.wrong(f"a bias is of the mean over replicates; leave 'median' out before {series.name}")
         self.phrase("its", "bias")
+        margin = 0.0
+        if verb == "keeps":
+            if self.next() != "within":
+                raise self.wrong("that it keeps its bias wants a margin: 'keeps its bias within 10 %', of all of it")
+            self.phrase("within")
+            margin = self.number()
+            self.phrase("%")
+            if not 0 < margin < 100:
+                raise self.wrong(f"{margin:g} % is no margin of a bias; use more than 0 and less than 100")
         truth = first = until = None
         choices = ["around", "from", "until"]
         while self.place < len(self.words) and choices:
@@ -176,7 +239,8 @@ class _Sentence:
         first, until = span.first if first is None else first, span.last if until is None else until
         if until <= first:
             raise self.wrong(f"a gain needs two generations, and there is none between {first} and {until}")
-        return Bias(series, verb, self.truth(series.metric) if truth is None else truth, first, until)
+        known = self.truth(series.metric) if truth is None else truth
+        return Bias(replace(series, mean=True), verb, known, first, until, round(margin / 100, 9))
 
     def truth(self, metric: str) -> float:
         """Return a metric's ideal, if a mean over replicates can lie on either side of it whatever the data."""
@@ -187,7 +251,10 @@ class _Sentence:
         return fact.ideal
 
     def comparison(self, left: Series, sign: Literal["<", ">"]) -> Compare:
-        right = self.series(left.median) if "." in self.next() and not _is_number(self.next()) else self.number()
+        word = self.next()
+        right = self.series(left.mean) if word in CENTRES or ("." in word and not _is_number(word)) else self.number()
+        if isinstance(right, Series) and right.mean != left.mean:
+            raise self.wrong(f"a mean is compared with a mean; write 'mean' before {left.name} too, or leave it out")
         branches = [left.branch] + ([right.branch] if isinstance(right, Series) else [])
         margin = 0.0
         if isinstance(right, Series) and self.next() in ("+", "-"):
@@ -242,10 +309,9 @@ class _Sentence:
         self.subject = self.subject or name
         return name
 
-    def series(self, median: bool = False) -> Series:
-        if self.next() == "median":
-            self.take("a series")
-            median = True
+    def series(self, mean: bool = False) -> Series:
+        if self.next() in CENTRES:
+            mean = self.take("a series") == "mean"
         text = self.take("a series such as replace.tail_ratio")
         match = self.SERIES.fullmatch(text)
         if match is None:
@@ -253,7 +319,7 @@ class _Sentence:
         branch, metric, feature = match.groups()
         if metric not in self.metrics:
             raise self.wrong(f"'{metric}' is not a metric{nearest(metric, self.metrics)}")
-        return Series(self.branch(branch), metric, feature or "", median)
+        return Series(self.branch(branch), metric, feature or "", mean)
 
     def number(self) -> float:
         text = self.take("a number")

@@ -7,8 +7,9 @@ from types import SimpleNamespace
 import numpy as np
 import pandas as pd
 import pytest
+from scipy import stats
 
-from collapse.attribution import Factors, Ladder, attribute, climb, judges, subsets
+from collapse.attribution import Factors, Ladder, attribute, climb, cuts, judges, subsets
 from collapse.claims import evaluate
 from collapse.errors import InputError
 from collapse.rng import Rng
@@ -101,9 +102,17 @@ def test_sources_compound_is_a_claim(interaction, verdict):
     claims = parse_claims(["sources compound", "capacity cuts both ways"], "f", BRANCHES, ["w1"])
     first, second = evaluate(claims, table, {}, {}, 1, judges(study))
     assert first["verdict"] == verdict and "over 30 replicates" in first["evidence"]
+    excess = values[frozenset(SOURCES)] + 2 * values[frozenset()] - sum(values[frozenset((name,))] for name in SOURCES)
+    assert first["p"] == pytest.approx(stats.binomtest(int((excess > 0).sum()), 30, 0.5, "greater").pvalue, rel=1e-5)
+    assert first["estimate"] == pytest.approx(np.median(excess), rel=1e-5)
     assert second["verdict"] == "undecided"
     gone = evaluate(claims, table[table.branch != "exact"], {}, {}, 1, judges(study))[0]
     assert gone["verdict"] == "undecided" and "no record of exact.w1" in gone["evidence"]
+    few = evaluate(claims, table[table.replicate < 4], {}, {}, 1, judges(study))[0]
+    assert few["verdict"] == "undecided" and "needs R ≥ 5 replicates, has 4" in few["evidence"]
+    # a replicate that one branch lacks is paired with nothing
+    part = table[(table.branch != "exact") | (table.replicate > 8)]
+    assert "9 of which have no number" in evaluate(claims, part, {}, {}, 1, judges(study))[0]["evidence"]
 
 
 @pytest.mark.parametrize(("curve", "verdict"), [((2, 1, 3), "holds"), ((1, 2, 3), "fails"), ((3, 2, 1), "fails")])
@@ -128,7 +137,19 @@ def test_capacity_cuts_both_ways_is_a_claim(curve, verdict):
     spans = {name: SimpleNamespace(first=1, last=5) for name in names}
     study = SimpleNamespace(factors=None, ladder=Ladder("w1", dict(zip(names, (1, 2, 3), strict=True))), branches=spans)
     found = evaluate(parse_claims(["capacity cuts both ways"], "f", spans, ["w1"]), table, {}, {}, 1, judges(study))[0]
-    assert found["verdict"] == verdict and "is least at capacity" in found["evidence"]
+    assert found["verdict"] == verdict and "w1 at capacity 3, less that at 2, is" in found["evidence"]
+
+
+def test_capacity_does_not_cut_both_ways_by_accident():
+    """Of six equal capacities one always looks best: with four to choose from, p is four times as large."""
+    ladder = Ladder("w1", {f"k{i}": i for i in range(6)})
+    hits = [cuts({f"k{i}": noise[i] for i in range(6)}, ladder).verdict == "holds"
+            for noise in Rng("equal capacities").normal((400, 6, 20))]
+    assert np.mean(hits) <= 0.05
+    # one end alone is farther: a curve that falls or rises throughout
+    slope = [cuts({f"k{i}": noise[i] + 9 * (i == 0) for i in range(6)}, ladder).verdict == "holds"
+             for noise in Rng("one end").normal((400, 6, 20))]
+    assert np.mean(slope) <= 0.05 + 4 * np.sqrt(0.05 * 0.95 / 400)
 
 
 @pytest.mark.parametrize(

@@ -37,7 +37,8 @@ FEATURES = ("class 0", "class 1", "</script ><script>")
 FACTS = {
     "tail_kept": Fact("tails", 1, "below", "1.0: every frozen tail region keeps its mass; 0.0: the tails are gone.",
                        "Defined here"),
-    "variance_ratio": Fact("spread", 1, "below", "1.0: the spread of real data; 0.0: a single point.", "Defined here"),
+    "variance_ratio": Fact("spread", 1, "below", "1.0: the spread of real data; 0.0: a single point.", "Defined here",
+                           below="spread lost"),
     "energy": Fact("drift", 0, "above", "0.0: the same distribution; grows with distance.", "Székely and Rizzo 2013",
                    step=True),
     "rare_coverage": Fact("tails", 1, "below", "1.0: every rare row has a sample near it; 0.0: none has.",
@@ -84,7 +85,7 @@ GRID = {
     "readings": {"lost <i>tails</i>": "replace.tail_kept < accumulate.tail_kept at generation {generation}",
                  "gained": "replace.tail_kept > accumulate.tail_kept + 0.5 at generation {generation}"},
 }
-PUBLISHED = [{"series": "replace.energy", "values": {1: 0.2, 5: 0.1, 99: 0.05}, "source": "<b>a paper</b>"}]
+PUBLISHED = [{"series": "mean replace.energy", "values": {1: 0.2, 5: 0.1, 99: 0.05}, "source": "<b>a paper</b>"}]
 
 
 def study_of(title: str, claims=CLAIMS) -> SimpleNamespace:
@@ -297,6 +298,20 @@ def test_answers_of_many_branches_are_counted_and_folded(collected, monkeypatch)
     assert row.split()[-4:] == [str(count or "–") for count in counts.values()] and "Under replace" not in text
 
 
+def test_every_claim_stands_with_what_remains_after_holm(collected, html):
+    section = section_of(html, "claims")
+    rows = re.findall(r"<tr><th scope=.row.>(.*?)</tr>", section)
+    assert len(rows) == len(CLAIMS) == len(collected.claims)
+    for row, claim in zip(rows, collected.claims, strict=True):
+        cells = re.findall(r"<td[^>]*>([^<]*)</td>", row)
+        assert cells[0] == claim["verdict"]
+        assert cells[1:] == ["–", "–", "–"] if claim["p"] is None else cells[3] == claim["holm"]
+    # 3.5 % over five tests holds alone, and no longer among them
+    assert "<td class=\"holds\">holds</td><td class=\"n\">0.0352</td><td class=\"n\">0.0703</td>" \
+        "<td class=\"undecided\">undecided</td>" in section
+    assert "undecided  accumulate.variance_ratio stays inside" in page.text_summary(collected)
+
+
 def test_published_figures_stand_beside_what_is_measured(collected, html):
     values = collected.table[(collected.table.node == "digits-replace-05") & (collected.table.metric == "energy")].value
     low, high = stats.t.interval(0.95, REPLICATES - 1, values.mean(), stats.sem(values))
@@ -389,7 +404,7 @@ def test_summary_agrees_with_scipy(collected):
     assert [end["mean"], end["low"], end["high"]] == pytest.approx([last.mean(), low, high], rel=1e-5)
     assert end["median"] == pytest.approx(np.median(last), rel=1e-5)
     assert page.summary(collected)["branches"]["replace"]["real_share"] == pytest.approx(0.1)
-    assert page.summary(collected)["claims"] == {"holds": 6, "fails": 1, "undecided": 0}
+    assert page.summary(collected)["claims"] == {"holds": 6, "fails": 1, "undecided": 0, "blind": 0}
 
 
 def test_table_is_tidy(collected):

@@ -14,7 +14,7 @@ from collapse.errors import InputError
 from collapse.published import Published
 
 BRANCHES = {"replace": SimpleNamespace(first=1, last=3), "rescue": SimpleNamespace(first=3, last=5)}
-ITEM = {"series": "replace.fit_encoder_std", "values": {3: 0.5, 1: 0.8}, "source": "a paper"}
+ITEM = {"series": "mean replace.fit_encoder_std", "values": {3: 0.5, 1: 0.8}, "source": "a paper"}
 
 
 def parse(*items):
@@ -23,7 +23,7 @@ def parse(*items):
 
 def test_values_stand_in_the_order_of_generations_beside_the_measured_ones():
     (found,) = parse(ITEM)
-    assert list(found.values) == [1, 3] and str(found.series) == "replace.fit_encoder_std"
+    assert list(found.values) == [1, 3] and str(found.series) == "mean replace.fit_encoder_std"
     measured = np.random.default_rng(1).normal(0.9, 0.1, (3, 6)) * np.array([1, 0.7, 0.5])[:, None]
     rows = [("replace", t + 1, r, "fit_encoder_std", "", v) for (t, r), v in np.ndenumerate(measured)]
     table = pd.DataFrame(rows, columns=["branch", "generation", "replicate", "metric", "feature", "value"])
@@ -36,7 +36,7 @@ def test_values_stand_in_the_order_of_generations_beside_the_measured_ones():
 
 
 def test_the_interval_of_a_median_is_that_of_order_statistics():
-    (found,) = parse(ITEM | {"series": "median replace.fit_encoder_std", "values": {1: 1}})
+    (found,) = parse(ITEM | {"series": "replace.fit_encoder_std", "values": {1: 1}})
     rows = [("replace", 1, r, "fit_encoder_std", "", float(r)) for r in range(6)]
     table = pd.DataFrame(rows, columns=["branch", "generation", "replicate", "metric", "feature", "value"])
     (point,) = found.beside(Records(table, {}, {})).points
@@ -68,7 +68,7 @@ def test_one_replicate_has_no_interval_and_what_was_not_measured_is_none():
     ([ITEM | {"series": "rescue.fit_encoder_std"}], "1 is no generation of 'rescue', which begins at 3"),
     ([ITEM | {"values": {1: "high"}}], "published[0].values.1 must be a number (it is 'high')"),
     ([ITEM | {"values": {1: float("nan")}}], "must be a number"),
-    ([ITEM, ITEM], "published[1] is a second list of replace.fit_encoder_std"),
+    ([ITEM, ITEM], "published[1] is a second list of mean replace.fit_encoder_std"),
 ])
 def test_what_is_wrong_is_said_in_one_line(items, words):
     with pytest.raises(InputError) as caught:

@@ -49,27 +49,27 @@ class Association(Metric):
             "slope through the origin of the sample's associations on the reference's, over all pairs of columns; 1.0: "
             "as strong, 0.0: independent columns, above: sharper than reality (none where the reference shows none)",
             "Spearman 1904; Bergsma 2013; Kelley 1935",
-            below="changed", above="changed",
+            below="changed", above="changed", low=-np.inf,
         ),
         "correlation_shift": Fact(
             "drift", 0.0, "above",
             "mean over pairs of numbers of the change of Spearman's rank correlation; 0.0: same, 2.0: all reversed",
             "Spearman 1904, Am J Psychol 15:72",
-            step=True, above="changed",
+            step=True, above="changed", high=2.0,
         ),
         "cramer_shift": Fact(
             "drift", 0.0, "above",
             "mean over pairs of categories of the change of the bias-corrected Cramér's V; 0.0: same, 1.0: from "
             "independent to one-to-one",
             "Bergsma 2013, J Korean Stat Soc 42:323",
-            step=True, above="changed",
+            step=True, above="changed", high=1.0,
         ),
         "ratio_shift": Fact(
             "drift", 0.0, "above",
             "mean over pairs of a number and a category of the change of the correlation ratio of ranks; 0.0: same, "
             "1.0: from independent to determined",
             "Kelley 1935, PNAS 21:554",
-            step=True, above="changed",
+            step=True, above="changed", high=1.0,
         ),
     }
 

@@ -42,6 +42,9 @@ class Fact:
     anchored: bool = False
     #: The roles of a part that speaks of something else than the whole.
     parts: Mapping[str, tuple[Role, Role]] = field(default_factory=dict, hash=False)
+    #: The least and greatest value that it can take at all: a band that reaches as far sees nothing on that side.
+    low: float = 0.0
+    high: float = np.inf
 
 
 @dataclass(frozen=True)

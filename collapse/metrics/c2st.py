@@ -31,7 +31,7 @@ class C2ST(Metric):
             "fidelity", 0.5, "above",
             "held-out accuracy of a classifier that tells sample from reference; 0.5: indistinguishable, 1.0: told "
             "apart",
-            "Lopez-Paz & Oquab 2017, ICLR (arXiv 1610.06545); Geurts et al. 2006, Mach Learn 63:3",
+            "Lopez-Paz & Oquab 2017, ICLR (arXiv 1610.06545); Geurts et al. 2006, Mach Learn 63:3", high=1.0,
         ),
     }
 

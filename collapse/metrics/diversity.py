@@ -46,7 +46,8 @@ class Diversity(Metric):
             "spread", 1.0, "above",
             "minus the slope of log frequency on log rank, over the ranks that are common in real text (least squares "
             "at even steps of log rank); about 1.0 in natural text, 0.0: all as common, above: the most common gain",
-            "Zipf 1949, Human Behavior and the Principle of Least Effort", below="gained", above="spread lost"),
+            "Zipf 1949, Human Behavior and the Principle of Least Effort", below="gained", above="spread lost",
+            low=-np.inf),
     }
 
     def applies(self, schema: Schema) -> bool:

@@ -67,7 +67,7 @@ class Drift(Metric):
             "maximum mean discrepancy with a Gaussian kernel at the reference's median distance, biased (all "
             "pairs), not squared; 0.0: same, √2: apart",
             "Gretton et al. 2012, JMLR 13:723",
-            step=True,
+            step=True, high=2**0.5,
         ),
         "kl_bins": Fact(
             "drift", 0.0, "above",
@@ -81,13 +81,13 @@ class Drift(Metric):
             "mean over columns that may lack values of the change of their missing share; 0.0: as often missing, 1.0: "
             "always instead of never",
             "Levin & Peres 2017, ch. 4 (the total variation of one event)",
-            step=True, above="moved",
+            step=True, above="moved", high=1.0,
         ),
         "category_tv": Fact(
             "drift", 0.0, "above",
             "mean over category columns of the total variation ½Σ|p − q|; 0.0: same shares, 1.0: disjoint",
             "Levin & Peres 2017, Markov Chains and Mixing Times, ch. 4",
-            step=True, above="moved",
+            step=True, above="moved", high=1.0,
         ),
     }
 

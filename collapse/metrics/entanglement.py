@@ -104,6 +104,7 @@ class Entanglement(Metric):
             "row is clearly of one mode (so is reality where its modes are apart), 1.0: nobody can tell; a class has "
             "the part that rows with its label add to the whole",
             "after Shumailov et al. 2024, Nature 631 (modes entangle); Friedman 1989, J Am Stat Assoc 84:165",
+            high=1.0,
         ),
     }
 

@@ -23,13 +23,13 @@ class Fidelity(Metric):
             "fidelity", 1.0, "either",
             "share of sample rows within a reference row's 5-neighbour ball; 1.0: all look real, 0.0: none "
             "(collapse onto the mode raises it)",
-            _PRECISION,
+            _PRECISION, high=1.0,
         ),
         "recall": Fact(
             "fidelity", 1.0, "below",
             "share of reference rows within a sample row's 5-neighbour ball; 1.0: all of reality is reached, 0.0: "
             "none",
-            _PRECISION,
+            _PRECISION, high=1.0,
         ),
         "density": Fact(
             "fidelity", 1.0, "either",
@@ -40,7 +40,7 @@ class Fidelity(Metric):
         "coverage": Fact(
             "fidelity", 1.0, "below",
             "share of reference rows whose 5-neighbour ball holds a sample row; 1.0: all, 0.0: none",
-            _DENSITY,
+            _DENSITY, high=1.0,
         ),
     }
 

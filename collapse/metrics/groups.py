@@ -37,7 +37,7 @@ class Groups(Metric):
             "groups", 1.0, "below",
             "share of a group's reference rows (100 of them) within a sample row's 5-neighbour ball; 1.0: all reached, "
             "0.0: none; the whole is the worst group",
-            "Kynkäänniemi et al. 2019, NeurIPS",
+            "Kynkäänniemi et al. 2019, NeurIPS", high=1.0,
         ),
         "group_tails": Fact(
             "groups", 1.0, "below",

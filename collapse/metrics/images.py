@@ -77,24 +77,24 @@ class Images(Metric):
             _FRECHET, step=True,
         ),
         "learned_precision": Fact("fidelity", 1.0, "either", f"precision {_WHERE}; 1.0: all look real, 0.0: none",
-                                  _PRECISION),
+                                  _PRECISION, high=1.0),
         "learned_recall": Fact("fidelity", 1.0, "below", f"recall {_WHERE}; 1.0: all of reality is reached, 0.0: none",
-                               _PRECISION),
+                               _PRECISION, high=1.0),
         "learned_density": Fact("fidelity", 1.0, "either", f"density {_WHERE}; 1.0: as dense as the reference, above: "
                                 "crowded into its modes", _DENSITY),
         "learned_coverage": Fact("fidelity", 1.0, "below", f"coverage {_WHERE}; 1.0: all of the reference has a sample "
-                                 "row near it, 0.0: none", _DENSITY),
+                                 "row near it, 0.0: none", _DENSITY, high=1.0),
         "classes_alive": Fact(
             "modes", 1.0, "below",
             "share of the classes that the classifier sees in the reference and still sees in the sample, at a tenth "
             "of their share or more; 1.0: all, 0.0: none",
-            "after Srivastava et al. 2017, NeurIPS (VEEGAN)",
+            "after Srivastava et al. 2017, NeurIPS (VEEGAN)", high=1.0,
         ),
         "classifier_agreement": Fact(
             "labels", 1.0, "below",
             "share of sample rows whose label is what the classifier sees; 1.0: labels mean what they did (at "
             "generation 0 it has seen these rows)",
-            "Shmelkov et al. 2018, ECCV (GAN-test)",
+            "Shmelkov et al. 2018, ECCV (GAN-test)", high=1.0,
         ),
     }
 

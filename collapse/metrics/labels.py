@@ -45,26 +45,26 @@ class Labels(Metric):
             "share of the reference classes that the sample still shows, at a tenth of their reference share or "
             "more, by each row's nearest reference row, the sample moved back like tail_kept; 1.0: all, 0.0: none",
             "after Srivastava et al. 2017, NeurIPS (VEEGAN)",
-            below="modes lost",
+            below="modes lost", high=1.0,
         ),
         "label_agreement": Fact(
             "labels", 1.0, "below",
             "share of sample rows whose label is that of the nearest reference row, the sample moved back like "
             "tail_kept; 1.0: labels mean what they did",
             "after Shmelkov et al. 2018, ECCV (GAN-train, GAN-test)",
-            below="changed",
+            below="changed", high=1.0,
         ),
         "tstr_accuracy": Fact(
             "labels", 1.0, "below",
             "train on synthetic, test on real: accuracy on the reference, and on the reference rows of each of the "
             "study's groups, of the nearest sample row's label; 1.0: as if reality were known",
-            "Esteban et al. 2017, arXiv 1706.02633",
+            "Esteban et al. 2017, arXiv 1706.02633", high=1.0,
         ),
         "class_recall": Fact(
             "labels", 1.0, "below",
             "share of a class's reference rows that training on the sample gets right; 1.0: all, 0.0: none; the "
             "whole is the worst class",
-            "Esteban et al. 2017, arXiv 1706.02633",
+            "Esteban et al. 2017, arXiv 1706.02633", high=1.0,
         ),
     }
 

@@ -29,12 +29,12 @@ class Memorisation(Metric):
             "fidelity", 0.0, "either",
             f"share of the groups of {COPIED} tokens of the sample that stand in the real text of the bank (10,000 "
             "blocks at most); 0.0: none, 1.0: all is copied",
-            _SOURCE),
+            _SOURCE, high=1.0),
         "learned_8grams": Fact(
             "fidelity", 0.0, "above",
             f"share of the groups of {COPIED} tokens of the sample that stand in the training set of its model (10,000 "
             "blocks at most); 0.0: none, 1.0: the model repeats what it was given",
-            _SOURCE),
+            _SOURCE, high=1.0),
     }
 
     def applies(self, schema: Schema) -> bool:

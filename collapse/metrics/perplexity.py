@@ -40,12 +40,12 @@ class Perplexity(Metric):
             "fidelity", 0.0, "either",
             "share of sampled blocks with a perplexity from the named value to the next, under the same trigram model; "
             "0.0: none, 1.0: all",
-            _SOURCE),
+            _SOURCE, high=1.0),
         "reference_share": Fact(
             "fidelity", 0.0, "either",
             "the same of held-out real blocks, the same for all nodes: what perplexity_share is held against; 0.0: "
             "none, 1.0: all",
-            _SOURCE),
+            _SOURCE, high=1.0),
     }
 
     def applies(self, schema: Schema) -> bool:

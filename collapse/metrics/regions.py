@@ -44,7 +44,7 @@ class Regions(Metric):
             "share of the reference rows in whose neighbourhood the sample still has a tenth of the rows that real "
             "data has; 1.0: all of reality is visited, 0.97: a mode of 3 % is gone, 0.0: nothing is",
             "after Naeem et al. 2020, ICML (coverage); Srivastava et al. 2017, NeurIPS (VEEGAN)",
-            below="modes lost",
+            below="modes lost", high=1.0,
         ),
     }
 

@@ -27,12 +27,12 @@ class Repetition(Metric):
             "spread", 0.0, "above",
             "share of the groups of 4 tokens of a block that stood in it before, mean over blocks; 0.0: none, 1.0: the "
             "block is one loop",
-            "Welleck et al. 2020, ICLR (seq-rep-4)", below="gained", above="spread lost"),
+            "Welleck et al. 2020, ICLR (seq-rep-4)", below="gained", above="spread lost", high=1.0),
         "self_bleu": Fact(
             "spread", 0.0, "above",
             f"BLEU of a block against the others, mean over {PAIRS} blocks, words split at white space; 0.0: no block "
             "is like another, 1.0: all are alike",
-            "Zhu et al. 2018, SIGIR (Texygen); Post 2018 (sacrebleu)", below="gained", above="spread lost"),
+            "Zhu et al. 2018, SIGIR (Texygen); Post 2018 (sacrebleu)", below="gained", above="spread lost", high=1.0),
         "compression_ratio": Fact(
             "spread", 1.0, "below",
             f"compressed over plain bytes (zlib, the first {COMPRESSED} blocks) over the same of real text; 1.0: as "

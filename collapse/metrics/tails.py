@@ -49,7 +49,7 @@ class Tails(Metric):
             "share of rows with a coordinate beyond the least and greatest of all real rows, the sample moved back "
             "like tail_kept; 0.0: none, 1.0: all",
             "Wilks 1941, Ann Math Stat 12:91",
-            above="gained",
+            above="gained", high=1.0,
         ),
         "tail_sides": Fact(
             "tails", 1.0, "below",

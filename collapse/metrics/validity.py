@@ -33,14 +33,14 @@ class Validity(Metric):
             "fidelity", 0.0, "above",
             "share of rows with a number outside the least and greatest of all real rows, and by column; 0.0: none, "
             "1.0: all",
-            "the frozen range",
+            "the frozen range", high=1.0,
         ),
         "impossible_pairs": Fact(
             "fidelity", 0.0, "above",
             f"share of rows with a pair of categories that no real row has, where {EXPECTED} or more would be expected "
             f"of independent columns; 0.0: none, 1.0: all",
             "structural zeros: Bishop, Fienberg & Holland 1975, Discrete Multivariate Analysis, ch. 5",
-            above="changed",
+            above="changed", high=1.0,
         ),
     }
 

@@ -38,16 +38,18 @@ class Categorical(Model):
     facts: ClassVar[dict[str, Fact]] = {
         "fit_simpson": Fact("fit", 1.0, "below", "Simpson diversity 1 − Σp² of the fitted shares, mean over "
                             "columns; 0.0: one category has taken over; near 1: many are as common",
-                            "Simpson 1949, Nature 163:688"),
+                            "Simpson 1949, Nature 163:688", high=1.0),
         "fit_survivors": Fact("fit", 1.0, "below", "categories with a fitted share above 0; 1.0: one has taken over, "
                               "all of the vocabulary: none is lost", _DRIFT),
-        "fit_top_share": Fact("fit", 0.0, "above", "largest fitted share; 1.0: one category has taken over", _DRIFT),
+        "fit_top_share": Fact("fit", 0.0, "above", "largest fitted share; 1.0: one category has taken over", _DRIFT,
+                              high=1.0),
         "fit_share": Fact("fit", 0.0, "either", "fitted share of the named category; 0.0: extinct, 1.0: it has taken "
-                          "over; unbiased re-estimation keeps its mean", _DRIFT),
+                          "over; unbiased re-estimation keeps its mean", _DRIFT, high=1.0),
         "fit_extinct": Fact("fit", 0.0, "above", "share of a band of categories that are extinct (c=5: those expected "
-                            "about 5 times in the true rows, 'common': 50 times or more); 0.0: none, 1.0: all", _DRIFT),
+                            "about 5 times in the true rows, 'common': 50 times or more); 0.0: none, 1.0: all", _DRIFT,
+                            high=1.0),
         "fit_bias": Fact("fit", 0.0, "either", "fitted less true share of the named category; 0.0: unbiased, above: "
-                         "favoured, below: suppressed", "Pan et al. 2024, arXiv 2402.14830"),
+                         "favoured, below: suppressed", "Pan et al. 2024, arXiv 2402.14830", low=-1.0, high=1.0),
     }
     temperature: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 1.0
     smoothing: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0

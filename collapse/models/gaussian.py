@@ -39,11 +39,12 @@ class Gaussian(Model):
     weighs: ClassVar[bool] = True
     facts: ClassVar[dict[str, Fact]] = {
         "fit_mean": Fact("fit", 0.0, "either", "fitted mean less the true one, in true standard deviations; 0.0: right",
-                         _NATURE),
+                         _NATURE, low=-np.inf),
         "fit_variance": Fact("fit", 1.0, "below", "fitted over true variance; 1.0: right, 0.0: collapsed to a point",
                              _NATURE),
         "fit_log_det": Fact("fit", 0.0, "below", "log of the generalised fitted over true variance, per dimension; "
-                            "0.0: right, −∞: collapsed; its mean is the typical path", "Wilks 1932, Biometrika 24:471"),
+                            "0.0: right, −∞: collapsed; its mean is the typical path", "Wilks 1932, Biometrika 24:471",
+                            low=-np.inf),
         "fit_error2": Fact("fit", 0.0, "above", "squared distance of the fitted mean to the true one (Mahalanobis); "
                            "0.0: right", _NATURE),
         "fit_w2": Fact("fit", 0.0, "above", "squared 2-Wasserstein distance of the fitted to the true normal, in true "

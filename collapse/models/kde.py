@@ -32,7 +32,7 @@ class KDE(Model):
     weighs: ClassVar[bool] = True
     facts: ClassVar[dict[str, Fact]] = {
         "fit_mean": Fact("fit", 0.0, "either", "fitted mean less the true one, in true standard deviations; 0.0: right",
-                         "Silverman 1986"),
+                         "Silverman 1986", low=-np.inf),
         "fit_variance": Fact("fit", 1.0, "below", "fitted over true variance; 1.0: right, 0.0: collapsed to a point, "
                              "above 1.0: spread out", "Silverman 1986, section 3.3"),
     }

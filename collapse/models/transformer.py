@@ -61,7 +61,7 @@ class Transformer(Model):
             "fit", 1.0, "either",
             "perplexity of the model on its own training set, mean loss of the last tenth of its steps; 1.0: it "
             "knows every token; far below fit_perplexity: learned by heart, or easier than real text",
-            "Jelinek et al. 1977, J Acoust Soc Am 62:S63"),
+            "Jelinek et al. 1977, J Acoust Soc Am 62:S63", low=1.0),
     }
 
     architecture: Literal["gpt2", "llama"] = "llama"

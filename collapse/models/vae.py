@@ -55,10 +55,11 @@ class VAE(Neural):
                                       "means that the encoder of generation 1, which learned real rows, gives the raw "
                                       "sample; 1.0: as wide as the prior, 0.0: all rows look alike to it", _NOTEBOOK),
         "fit_elbo_real": Fact("fit", 0.0, "below", "bound on the log-likelihood of the reference, nats a row (at most "
-                              "2,000 of them); 0.0: a density of 1; lower: reality is more surprising", _BOUND),
+                              "2,000 of them); 0.0: a density of 1; lower: reality is more surprising", _BOUND,
+                              low=-np.inf),
         "fit_elbo_own": Fact("fit", 0.0, "either", "the same of the model's own raw sample; as far as it lies above "
                              "fit_elbo_real, the model finds itself likelier than reality; 0.0: a density of 1",
-                             _BOUND),
+                             _BOUND, low=-np.inf),
     }
     latent: Annotated[int, Field(ge=1, le=1024)] = 8
     beta: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 1.0

@@ -249,8 +249,8 @@ def collect(study: Any, nodes: Mapping[str, Place], records: Path, bands: Mappin
     if cells is None:
         cells = max(1, len(staged(_whole(table))) * study.generations)
     judges = closed_forms.judges(study) | attribution.judges(study)
-    claims = evaluate(study.claims, table, stages, bands, cells, judges)
-    read = Records(table, stages, bands, cells)
+    claims = evaluate(study.claims, table, stages, bands, cells, judges, facts)
+    read = Records(table, stages, bands, cells, facts=facts)
     real = next(view for view in views.values() if view.branch is None)
     known = {name: floors[study.floor(name)] for name in study.branches if study.floor(name) in floors}
     controls = [name for name in study.branches if regimes[name]["kind"] == "control"]

@@ -287,7 +287,7 @@ def _rounded(item: Any) -> dict[str, Any]:
 
 def _tally(collected: Collected) -> dict[str, int]:
     verdicts = [claim["verdict"] for claim in collected.claims]
-    return {verdict: verdicts.count(verdict) for verdict in ("holds", "fails", "undecided")}
+    return {verdict: verdicts.count(verdict) for verdict in ("holds", "fails", "undecided", "blind")}
 
 
 def text_summary(collected: Collected) -> str:
@@ -301,7 +301,10 @@ def text_summary(collected: Collected) -> str:
     profile = [*_profile(collected), f"({', '.join(f'{mark} {verdict}' for verdict, mark in MARKS.items())}; 90 % "
                "intervals of what real data alone gives)"]
     told = [collected.definitions.sentence(b.name) for b in collected.branches if len(collected.branches) <= FEW]
-    claims = [f"{claim['verdict']:9}  {claim['claim']}" for claim in collected.claims]
+    claims = [f"{claim['verdict']:9}  {claim['holm'] if claim['p'] is not None else '–':9}  {claim['claim']}"
+              for claim in collected.claims]
+    if claims:
+        claims = ["Claims: the verdict, and what remains after Holm's correction over all (–: no test).", *claims]
     grid, notes = [], []
     if collected.grid is not None:
         count = len(collected.grid.cells)
