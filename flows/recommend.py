@@ -364,7 +364,7 @@ def recommend(name: str, condition: str, horizon: int, *, of: str = "0.9", simul
     whose = Of.parse(of)
     if replicates is not None and replicates < whose.needed:
         why = "for one has no interval" if whose.share is None else \
-            f"for fewer cannot tell at {planner.LEVEL:.0%} whether {whose.text} keep it"
+            f"for fewer cannot tell at {100 * planner.LEVEL:g} % whether {whose.text} keep it"
         raise InputError(f"--replicates must be at least {whose.needed}, {why} (it is {replicates})")
     for word in only:
         if word not in advice.OPTIONS:
@@ -622,7 +622,7 @@ def words(answer: Advice) -> str:
     out += [f"by law: {name}, {source}" for name, source in laws.items()]
     out += [f"left out: {name}, for {why}" for name, why in answer.without.items()]
     if any(item.left.breaks == 1 for item in (answer.accumulate, *answer.today) if item):
-        out.append("it breaks at generation 1, the fit to real rows alone, which only more rows of the study could help")
+        out.append("it breaks at generation 1, the fit to real rows alone, that only more rows of the study help")
     if of.name == "mean":
         out.append("most lineages may break what their mean keeps: --of 0.9 asks for nine of ten of them")
     if answer.broke:
