@@ -626,8 +626,8 @@ def words(answer: Advice) -> str:
     if of.name == "mean":
         out.append("most lineages may break what their mean keeps: --of 0.9 asks for nine of ten of them")
     if answer.broke:
-        out.append(f"broke down: {', '.join(answer.broke)}: the rows of a lineage admitted no fit; from there on the "
-                   f"branch counts as breaking the condition")
+        out.append(f"broke down: {', '.join(answer.broke)}: the rows of one of {answer.replicates} lineages, or "
+                   f"more, admitted no fit; from there on all of them count as breaking the condition")
     if answer.advice:
         out.append(f"study: studies/{answer.advice}.yaml, {answer.replicates} replicates; collapse audit "
                    f"{answer.advice} verifies it")
