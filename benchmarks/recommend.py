@@ -274,8 +274,8 @@ def coverage(repeats: int, chosen: slice) -> list[Hit]:
                 "samples" if case.sampled else "fits"
             hits.append(Hit(case.of.name, here[-1][0], ends[0] <= when <= ends[1], bool(np.isinf(high)), kind))
         print(f"  {number:3} {case.of.name:6} {case.name:18} {case.option:9} {case.metric:17} n={case.rows:<4} truth "
-              f"{lab.setting:4}   covered {sum(one[0] for one in here)}/{repeats} ({sum(one[1] for one in here)} above) "
-              f"  first {here[0][2]} [{here[0][3]:g}, {here[0][4]:g}]   {np.mean(looked):.0f} settings, "
+              f"{lab.setting:4}   covered {sum(one[0] for one in here)}/{repeats} ({sum(one[1] for one in here)} above)"
+              f"   first {here[0][2]} [{here[0][3]:g}, {here[0][4]:g}]   {np.mean(looked):.0f} settings, "
               f"{time.process_time() - begin:.0f} s", flush=True)
     return hits
 
