@@ -13,12 +13,13 @@ from pydantic import ValidationError
 from collapse import laws, loop, registry, sweep
 from collapse.data import Schema
 from collapse.errors import InputError, nearest
-from collapse.laws import effective, real
+from collapse.laws import categorical, effective, passage, real
 from collapse.metrics import measure_all
 from collapse.metrics.classifier import Classifier, applies
+from collapse.models.base import Model
 from collapse.params import Branch, Study
-from collapse.planner import Keep, Knob
-from collapse.regimes.base import Regime
+from collapse.planner import Keep, Knob, Of
+from collapse.regimes.base import Mixed, Regime
 
 #: Ways to keep a share of real rows; the ways without one; and all of them, in the order of the answer.
 SHARES = ("anchor", "redraw", "refresh", "weighted")
@@ -29,6 +30,12 @@ NONE, ALL = "replace", "accumulate"
 MOST_ROWS = 16
 #: Weights are hundredths.
 HUNDRED = 100
+#: Lineages of a law that is drawn, at most and at least, and numbers that may be drawn for one setting.
+LINEAGES, LEAST_LINEAGES, NUMBERS = 10_000, 2_000, 4 * 10**7
+#: The same of a median, of which each draw of the bootstrap is sorted.
+MEDIAN_LINEAGES = 500
+#: Categories beyond which counts are no faster drawn than rows.
+MOST_CATEGORIES = 1_000
 
 
 @dataclass(frozen=True)
@@ -98,11 +105,17 @@ def options(study: Study, horizon: int, bank: int | None) -> tuple[dict[str, Opt
                    1 / HUNDRED, fixed)
     try:
         registry.find("regimes", "weighted")(real=0.5, **fixed).check(study.model, n)
+        if third < 1:
+            raise InputError("there are too few rows for fresh ones")
         found["weighted"] = weigh
     except InputError as error:
         without["weighted"] = str(error).removeprefix("real: ")
-    rows = Knob("rows", n, MOST_ROWS * n, (n, 4 * n, MOST_ROWS * n))
-    found["rows"] = Option("rows", NONE, "rows", rows)
+    most = MOST_ROWS * n if bank is None else min(MOST_ROWS * n, bank)  # calibrated by as many real rows
+    if most > n:
+        rows = Knob("rows", n, most, tuple(sorted({n, min(4 * n, most), most})))
+        found["rows"] = Option("rows", NONE, "rows", rows)
+    else:
+        without["rows"] = f"a generation has all of the {bank} real rows that there are beside the reference"
     first = {1, min(2, horizon), (horizon + 1) // 2, horizon}
     found["window"] = Option("window", "window", "k", Knob("window", 1, horizon, tuple(sorted(first))))
     return found, without
@@ -113,15 +126,25 @@ def options(study: Study, horizon: int, bank: int | None) -> tuple[dict[str, Opt
 
 @dataclass(frozen=True)
 class Covered:
-    """What a law says of a branch: its name, its source, and the means (T,) of the metric."""
+    """What a law says of a branch: its name, its source, and values (T,): the metric's means, or shares of lineages."""
 
     law: str
     source: str
     values: np.ndarray
 
 
-def law(study: Study, branch: Branch, keep: Keep, horizon: int) -> Covered | None:
-    """Return what an exact law says of the condition's series on a branch, or None where none covers it."""
+def law(study: Study, branch: Branch, keep: Keep, horizon: int, of: Of) -> Covered | None:
+    """Return what an exact law says of the condition on a branch, or None where none covers it.
+
+    Of the mean: the means of the metric. Of a share: the share of lineages that have kept the condition so far, which
+    no expectation can tell. Of the median there is none.
+    """
+    if of.share is not None:
+        return _passage(study, branch, keep, horizon)
+    return _means(study, branch, keep, horizon) if of.name == "mean" else None
+
+
+def _means(study: Study, branch: Branch, keep: Keep, horizon: int) -> Covered | None:
     t = np.arange(1, horizon + 1)
     for name in laws.names():
         kind = laws.find(name)
@@ -135,6 +158,59 @@ def law(study: Study, branch: Branch, keep: Keep, horizon: int) -> Covered | Non
             return Covered(name, kind.source, np.asarray(lines[keep.metric], dtype=float))
     return _weighted(study, branch, keep, horizon) or _parts(study, branch, keep, horizon) or \
         _walk(study, branch, keep, horizon)
+
+
+def _passage(study: Study, branch: Branch, keep: Keep, horizon: int) -> Covered | None:
+    """Return the share of lineages that keep a bound on their variance, or on a category's share, under replace."""
+    model: Any = branch.model
+    if branch.regime.kind != NONE or branch.from_ is not None:
+        return None
+    if study.source.kind == model.kind == "gaussian" and study.source.dim == 1 and model.variance is None and \
+            not keep.feature and keep.metric in ("fit_variance", "fit_log_det"):  # type: ignore[attr-defined]
+        with np.errstate(over="ignore"):
+            bound = float(np.exp(keep.bound)) if keep.metric == "fit_log_det" else keep.bound
+        return Covered("first passage of a variance", "exact: log v is a sum of independent log χ² steps "
+                       "(collapse.laws.passage)", passage.variance(horizon, study.rows, branch.rows, model.ddof, bound,
+                                                                   keep.sign > 0))
+    if keep.metric == "fit_share" and study.source.kind == "zipf" and model.kind == "categorical" and \
+            model.temperature == 1 and not model.smoothing and not model.favour and \
+            max(branch.rows, study.rows) <= categorical.STATES and keep.feature in study.source.words:  # type: ignore[attr-defined]
+        p = study.source.probabilities[study.source.words.index(keep.feature)]  # type: ignore[attr-defined]
+        counts = [keep.met(np.arange(n + 1) / n) for n in (branch.rows, study.rows)]
+        return Covered("first passage of a share", "exact: Wright 1931, Genetics 16:97 (collapse.laws.passage)",
+                       passage.share(horizon, study.rows, branch.rows, float(p), *counts))
+    return None
+
+
+def drawable(study: Study, branch: Branch, keep: Keep, of: Of) -> bool:
+    """Return whether lineages of a branch can be drawn from their law: statistics of samples, without the rows.
+
+    Not for the mean, of which heavy tails leave little in any number of lineages.
+    """
+    model: Any = branch.model
+    if study.source.kind == "zipf" and len(study.source.probabilities) > MOST_CATEGORIES:  # type: ignore[attr-defined]
+        return False
+    return (of.name != "mean" and branch.from_ is None and keep.metric in model.facts and model.summary is not None
+            and type(model).draw is not Model.draw and (branch.regime.rows_free or isinstance(branch.regime, Mixed))
+            and branch.regime.kind != "control"
+            and (study.source.kind, model.kind) in (("gaussian", "gaussian"), ("zipf", "categorical"))
+            and (study.source.kind != "gaussian" or study.source.dim == 1))  # type: ignore[attr-defined]
+
+
+def drawn(study: Study, branch: Branch, keep: Keep, horizon: int, of: Of) -> np.ndarray:
+    """Return the condition's series (R, T) on lineages of a branch drawn from their law: exact but for their number."""
+    numbers = branch.rows if isinstance(branch.regime, Mixed) and not branch.regime.fresh else 1
+    if study.source.kind == "zipf":
+        numbers += 4 * len(study.source.probabilities)  # type: ignore[attr-defined]
+    count = MEDIAN_LINEAGES if of.share is None else \
+        int(np.clip(NUMBERS // (numbers * horizon), LEAST_LINEAGES, LINEAGES))
+    size, found = max(1, min(count, NUMBERS // (8 * numbers))), []
+    for block, start in enumerate(range(0, count, size)):
+        path = loop.run(study.source, branch.model, branch.regime, branch.rows, horizon, min(size, count - start),
+                        seed=study.seed, name=f"{study.name}-lineages-{block}", rows_free=True, record=(keep.metric,),
+                        first_rows=study.rows)
+        found.append(path.paths[keep.metric, keep.feature])
+    return np.concatenate(found)
 
 
 def _gaussian(study: Study, branch: Branch, keep: Keep) -> bool:

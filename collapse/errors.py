@@ -18,6 +18,10 @@ class NodeError(Exception):
     """A node that could not be made (a fit that failed, say). Its text is one line. Exit code 1."""
 
 
+class Degenerate(NodeError):
+    """Training rows that admit no fit: where they are a model's own, its loop has broken down. Exit code 1."""
+
+
 #: What the system says of a disk that takes no more, and of a place that takes nothing.
 FULL, CLOSED = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG), (errno.EROFS, errno.EACCES, errno.EPERM)
 #: The same in the words of libraries that keep no number.

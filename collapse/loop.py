@@ -22,7 +22,7 @@ from collapse.metrics.partition import check_grouping
 from collapse.models.base import Model, Parameters
 from collapse.params import Branch, Study
 from collapse.pool import Part, Pool, RealData
-from collapse.regimes.base import Regime
+from collapse.regimes.base import Mixed, Regime
 from collapse.rng import Rng
 from collapse.sources.base import Source
 
@@ -149,17 +149,19 @@ class Run:
 
 
 def run(source: Source, model: Model, regime: Regime, rows: int, generations: int, replicates: int = 1, *,
-        seed: int = 0, name: str = "run", rows_free: bool = False, record: Collection[str] | None = None) -> Run:
+        seed: int = 0, name: str = "run", rows_free: bool = False, record: Collection[str] | None = None,
+        first_rows: int | None = None) -> Run:
     """Run one branch in memory: ``generations`` fits, the first to real data, of R independent lineages at once.
 
     Parameters
     ----------
     rows
-        Rows of the first pool and of every sample.
+        Rows of every sample, and of the first pool unless ``first_rows`` says otherwise.
     seed, name
         Address of the randomness: those of a study give the study's own numbers.
     rows_free
-        Draw the sufficient statistics of a sample from their own law instead of its rows: a million replicates.
+        Draw the sufficient statistics of a sample from their own law instead of its rows: a million replicates. Under a
+        regime that keeps rows of the first pool, that pool has rows all the same.
     record
         Metrics to keep; all by default.
 
@@ -171,7 +173,7 @@ def run(source: Source, model: Model, regime: Regime, rows: int, generations: in
         If a fit fails.
     """
     regime.check(model, rows)
-    rng = Rng(seed, name, 0)
+    rng, begun = Rng(seed, name, 0), first_rows or rows
     if rows_free:
         _check_rows_free(source, model, regime)
         schema, facts = source.draw(1, 1, rng.at("schema")).schema, source.truth()
@@ -179,10 +181,11 @@ def run(source: Source, model: Model, regime: Regime, rows: int, generations: in
         def free(n: int, at: Rng) -> Part:
             return _free(model, facts, schema, n, replicates, at, "real", 0)
 
-        first = free(rows, rng.at("first"))
+        first = free(begun, rng.at("first")) if regime.rows_free else \
+            Part.of(source.draw(begun, replicates, rng.at("first")), "real", 0, synthetic=False)
         real: RealData = _FreeReal("real", first, source.draw, True, free)
     else:
-        parts = split(source, rows, replicates, rng)
+        parts = split(source, begun, replicates, rng)
         schema, bank = parts.reference.schema, parts.bank
         facts = truth(source, parts.reference)
         first = Part.of(parts.first, "real", 0, synthetic=False)
@@ -241,7 +244,7 @@ def _free(model: Model, parameters: Parameters, schema: Schema, n: int, replicat
 def _check_rows_free(source: Source, model: Model, regime: Regime) -> None:
     if model.summary is None or type(model).draw is Model.draw:
         raise InputError(f"model kind {model.kind} has no rows-free path; take gaussian or categorical")
-    if not regime.rows_free:
+    if not regime.rows_free and not isinstance(regime, Mixed):
         raise InputError(f"regime {regime.kind} keeps single rows, so it has no rows-free path; leave rows_free out")
     if source.finite or source.kind not in ("gaussian", "zipf"):
         raise InputError(f"source kind {source.kind} has no rows-free path; take gaussian or zipf")
@@ -322,6 +325,9 @@ def check_study(study: Study) -> None:
             raise InputError(f"{path}: {where}: regime '{branch.regime.kind}' draws {fresh} fresh real rows per "
                              f"generation, more than a third of the {parts.bank.n} in the bank; lower rows to "
                              f"{parts.bank.n // 3} or less")
+        if parts.bank is not None and branch.own_floor and branch.rows > parts.bank.n:
+            raise InputError(f"{path}: {where}: rows is {branch.rows}, and its calibration fits so many real rows, of "
+                             f"which the bank has {parts.bank.n}; lower rows to {parts.bank.n} or less")
         kept = 0 if branch.regime.fresh else round(getattr(branch.regime, "real", 0) * branch.rows)
         if kept > study.rows:
             raise InputError(f"{path}: {where}: keeps {kept} rows of a first pool of {study.rows}; lower real or rows")

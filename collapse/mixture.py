@@ -13,7 +13,7 @@ from typing import Literal
 
 import numpy as np
 
-from collapse.errors import NodeError
+from collapse.errors import Degenerate
 from collapse.rng import Rng
 
 Form = Literal["full", "tied", "diag", "spherical"]
@@ -149,8 +149,8 @@ def _spread(variance: np.ndarray) -> None:
         raise _flat()
 
 
-def _flat() -> NodeError:
-    return NodeError("the gmm fit failed: a component has no spread; raise model.reg or lower model.components")
+def _flat() -> Degenerate:
+    return Degenerate("the gmm fit failed: a component has no spread; raise model.reg or lower model.components")
 
 
 def _kmeans(x: np.ndarray, there: np.ndarray, k: int, rng: Rng, which: np.ndarray) -> np.ndarray:

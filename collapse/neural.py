@@ -16,7 +16,7 @@ import numpy as np
 from pydantic import Field, model_validator
 
 from collapse.data import Rows, Schema
-from collapse.errors import InputError, NodeError
+from collapse.errors import Degenerate, InputError, NodeError
 from collapse.metrics.base import Fact, Measurement
 from collapse.models.base import Model, Parameters
 from collapse.models.categorical import draw, shares
@@ -157,7 +157,7 @@ class Neural(Model):
 
     def _check_rows(self, rows: Rows) -> None:
         if not all(np.isfinite(rows[column.name]).all() for column in rows.schema.numeric):
-            raise NodeError(f"the {self.kind} fit has training rows that are not finite")
+            raise Degenerate(f"the {self.kind} fit has training rows that are not finite")
 
     def _fit(self, net: nn.Module, rows: Rows, r: int, rng: Rng,
              before: dict[str, np.ndarray] | None) -> dict[str, np.ndarray]:

@@ -1,19 +1,25 @@
 """How much real data keeps a condition, and for how long: a search with intervals from paired replicates.
 
-**Condition.** ``METRIC op NUMBER`` is kept to horizon H if the mean over replicates meets it at every generation
-1 … H. On an infinity of replicates that is a statement about the loop; its *margin* is the least over t ≤ H of the
-signed distance sign·(E[X_t] − c), and the condition is kept where the margin is not below 0.
+**Condition.** ``METRIC op NUMBER``, to horizon H, is asked of one of three (:class:`Of`):
+
+- a *share* q of lineages: each keeps it or does not, and keeps it if it is met at every generation 1 … H. Lineage r
+  has a worst margin M_r, the least over t ≤ H of sign·(X_rt − c), and it is kept where the (1 − q)-quantile
+  of M over an infinity of lineages is not below 0: where P(M ≥ 0) ≥ q;
+- the *median* or the *mean* over lineages: it must meet the condition at every generation. Its margin is the least over
+  t ≤ H of sign·(E[X_t] − c), or of that of the median. Most lineages may break a condition that their mean keeps.
 
 **Knob.** What is searched are whole numbers x (real rows of n, rows, parts of a window), on the scale log(1 + x), on
-which margins bend least. The margin is taken to grow with x, so the mean margins of the points looked at are made
-monotone (isotonic regression; Barlow et al. 1972), and the answer is the first whole number at or above the crossing of
-0, interpolated. A knob that is ``peaked`` has a best place in between: it is monotone up to the best point seen.
+which margins bend least. The answer is the first whole number at or above the crossing of 0, interpolated. A knob that
+is ``peaked`` has a best place in between: it is looked at up to the best point seen.
 
-**Interval.** Points are paired: replicate r has the same random numbers at every x. So replicates are drawn with
-replacement, all points together, and what a draw errs by is taken off what was measured (the basic bootstrap; Davison
-& Hinkley 1997, section 5.2): that makes a draw of the margins, which has a crossing of its own. The answer is the
-median of the crossings. The least of H noisy means lies below the least of their expectations: :func:`worst` takes
-that off too. Deviations are widened by √(R/(R − 1)) and the t quantile over the normal one.
+**Interval.** Of a share: the ends are where confidence limits of the quantile cross 0, which are order statistics of
+M, interpolated (Nyblom 1992, Stat Probab Lett 14:129). At the true crossing each of them errs with 5 %, whatever the
+distribution. Of median and mean: points are paired, replicate r has the same random numbers at every x. So replicates
+are drawn with replacement, all points together, and what a draw errs by is taken off what was measured (the basic
+bootstrap; Davison & Hinkley 1997, section 5.2): that makes a draw of the margins, made monotone in x (isotonic
+regression; Barlow et al. 1972), which has a crossing of its own. The answer is the median of them. The least of
+H noisy means lies below the least of their expectations: :func:`worst` takes that off too. Deviations are widened by
+√(R/(R − 1)) and the t quantile over the normal one.
 
 **Search.** All knobs go forward in rounds, so that one call of the simulator serves all. A gap between two points that
 holds the crossing or an end of its interval is halved until it is a third of the interval or :data:`PRECISION`: from
@@ -22,10 +28,12 @@ there on more points would tell nothing that the replicates know.
 
 from __future__ import annotations
 
+import math
 import operator
 import re
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 import numpy as np
 
@@ -48,6 +56,8 @@ RISING = 3.0
 SETTLED = 0.9
 #: Rounds after which a search ends, whatever it knows.
 ROUNDS = 8
+#: Of a gap, the least share that a crossing lies above its lower end, which was seen not to keep the condition.
+ABOVE = 1e-3
 
 _OPS: dict[str, Callable[[np.ndarray, float], np.ndarray]] = {
     ">=": operator.ge, "<=": operator.le, ">": operator.gt, "<": operator.lt,
@@ -111,10 +121,60 @@ class Keep:
 
     def margins(self, values: np.ndarray) -> np.ndarray:
         """Return signed distances to the bound, below 0 where it is broken; finite, far below where it is no number."""
-        found = self.sign * (np.asarray(values, dtype=float) - self.bound)
+        values = np.asarray(values, dtype=float)
+        found = self.sign * (values - self.bound)
+        found = np.where((found == 0) & ~self.met(values), -np.finfo(float).tiny, found)  # > and < break at the bound
         known = found[np.isfinite(found)]
         far = 10 * (np.abs(known).max(initial=0.0) + abs(self.bound) + 1)
         return np.nan_to_num(found, nan=-far, neginf=-far, posinf=far)
+
+
+@dataclass(frozen=True)
+class Of:
+    """Of whom a condition is asked: of a ``share`` of lineages, or (None) of their median or mean, by ``name``."""
+
+    name: str
+    share: float | None = None
+
+    @staticmethod
+    def parse(text: str) -> Of:
+        """Return what ``text`` names: a number strictly between 0 and 1, ``median`` or ``mean``.
+
+        Raises
+        ------
+        InputError
+            If it is none of these.
+        """
+        if text in ("median", "mean"):
+            return Of(text)
+        try:
+            share = float(text)
+        except ValueError:
+            share = math.nan
+        if not 0 < share < 1:
+            raise InputError(f"--of: '{text}' is no share of lineages; write a number between 0 and 1, such as 0.9 for "
+                             f"nine of ten, or median, or mean")
+        return Of(f"{share:g}", share)
+
+    @property
+    def text(self) -> str:
+        """Return of whom, in words."""
+        return f"the {self.name} over lineages" if self.share is None else f"{100 * self.share:.6g} % of lineages"
+
+    @property
+    def needed(self) -> int:
+        """Return the fewest replicates that can tell, at :data:`LEVEL`: for a share, those that give it two limits."""
+        if self.share is None:
+            return 2
+        return max(2, math.ceil(math.log((1 - LEVEL) / 2) / math.log(max(self.share, 1 - self.share))))
+
+    def asked(self, keep: Keep) -> Keep:
+        """Return what a closed form must meet: the share of lineages that have kept it so far, or the condition."""
+        return keep if self.share is None else Keep("kept", "", ">=", self.share)
+
+    def shown(self, value: float) -> str:
+        """Return a value of :attr:`Found.tried` in few digits."""
+        return f"{value:.3g}" if self.share is None else f"{100 * value:.3g} %"
 
 
 @dataclass(frozen=True)
@@ -133,7 +193,8 @@ class Found:
     """The least setting of a knob that keeps the condition, with its interval; None: none does.
 
     ``low`` and ``high`` are the ends of the 90 % interval; ``high`` None: perhaps none does. ``tried``: by setting the
-    replicate mean that is worst up to the horizon. ``best`` is the setting whose worst is best. ``exact``: by a law.
+    share of lineages that keep it, or the median or mean that is worst up to the horizon. ``best`` is the setting at
+    which that is best. ``exact``: by a law.
     """
 
     least: int | None
@@ -148,13 +209,13 @@ class Found:
 class Left:
     """The first generation at which a condition breaks, with its 90 % interval; None: later than the horizon.
 
-    ``worst`` is the worst mean value up to the horizon.
+    ``value`` is the share of lineages that keep it to the horizon, or the median or mean that is worst up to there.
     """
 
     breaks: int | None
     low: int | None
     high: int | None
-    worst: float
+    value: float
     exact: bool = False
 
 
@@ -175,12 +236,69 @@ def widening(replicates: int) -> float:
     return float(np.sqrt(replicates / (replicates - 1)) * stdtrit(replicates - 1, tail) / ndtri(tail))
 
 
-def noise(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return the mean over replicates and bootstrap draws of its noise: (R, …) -> (…), (B, …)."""
+def noise(values: np.ndarray, centre: str = "mean") -> tuple[np.ndarray, np.ndarray]:
+    """Return the mean (or median) over replicates and bootstrap draws of its noise: (R, …) -> (…), (B, …)."""
+    replicates, flat = len(values), values.reshape(len(values), -1)
+    if centre == "mean":
+        found, drawn = flat.mean(axis=0), weights(replicates) @ flat
+    else:
+        found, drawn = np.median(flat, axis=0), _medians(flat)
+    off = widening(replicates) * (drawn - found)
+    return found.reshape(values.shape[1:]), off.reshape(len(drawn), *values.shape[1:])
+
+
+def _medians(values: np.ndarray) -> np.ndarray:
+    """Return the median of each bootstrap draw of the replicates: (R, L) -> (B, L)."""
     replicates = len(values)
-    mean = values.mean(axis=0)
-    drawn = (weights(replicates) @ values.reshape(replicates, -1)).reshape(DRAWS, *mean.shape)
-    return mean, widening(replicates) * (drawn - mean)
+    times = np.rint(weights(replicates) * replicates).astype(np.int32)
+    found = np.empty((len(times), values.shape[1]))
+    for column, order in enumerate(np.argsort(values, axis=0).T):
+        ranks, line = 2 * np.cumsum(times[:, order], axis=1), values[order, column]
+        found[:, column] = (line[(ranks >= replicates).argmax(axis=1)] + line[(ranks > replicates).argmax(axis=1)]) / 2
+    return found
+
+
+def limits(worst_of: np.ndarray, share: float) -> np.ndarray:
+    """Return lower limit, estimate and upper limit of what a share of lineages reaches: M (R, …) -> (3, …).
+
+    The estimate is not below 0 where at least that share of the M are not. A limit is an order statistic of M,
+    interpolated between two so that each errs with (1 − LEVEL)/2. Infinite where R is too few to have it.
+    """
+    ordered = np.sort(worst_of, axis=0)
+    edge = np.full((1, *ordered.shape[1:]), np.inf)
+    ordered = np.concatenate([-edge, ordered, edge])  # the r-th of R at r
+    found = []
+    for below, weight in _ranks(len(worst_of), share):
+        one, other = ordered[below], ordered[below + 1]
+        found.append(one if weight == 0 else other if weight == 1 else (1 - weight) * one + weight * other)
+    return np.stack(found)
+
+
+@lru_cache
+def _ranks(replicates: int, share: float) -> tuple[tuple[int, float], ...]:
+    """Return rank below and weight of the rank above for lower limit, estimate and upper limit of a quantile.
+
+    The r-th of R values lies above the p-quantile, p = 1 − q, with probability F(r − 1), F of Binomial(R, p). Between
+    the r-th and the next the gaps on both sides of the quantile are exponential, of rates r/p and (R − r)/(1 − p).
+    """
+    from scipy.special import bdtr
+
+    p = 1 - share
+    plain = math.floor(replicates * p + 1e-9)  # so many may break it
+    ends = []
+    for level in ((1 - LEVEL) / 2, (1 + LEVEL) / 2):
+        chance = np.append(0.0, bdtr(np.arange(replicates + 1), replicates, p))  # of the r-th, r = 0 … R + 1
+        r = min(int(np.searchsorted(chance, level, side="right")) - 1, replicates)
+        passed = (level - chance[r]) / (chance[r + 1] - chance[r])
+        near, far = r / p, (replicates - r) / (1 - p)
+        ends.append((r, float(far * passed / (near * (1 - passed) + far * passed))) if 0 < r < replicates else
+                    (r, 0.0 if r == 0 else 1.0))
+    return ends[0], (plain, 1.0), ends[1]
+
+
+def kept(values: np.ndarray, keep: Keep) -> np.ndarray:
+    """Return the worst margin of each lineage so far: (R, T) -> (R, T), not rising; below 0: it has broken."""
+    return np.minimum.accumulate(keep.margins(values), axis=1)
 
 
 def worst(mean: np.ndarray, off: np.ndarray) -> np.ndarray:
@@ -238,27 +356,43 @@ def monotone(values: np.ndarray) -> np.ndarray:
 
 
 def crossing(places: np.ndarray, margins: np.ndarray) -> np.ndarray:
-    """Return where non-decreasing margins (B, K) at ``places`` (K,) first reach 0: (B,); ∞ where they never do."""
+    """Return where margins (B, K) at ``places`` (K,) first reach 0: (B,); ∞ where they never do."""
     reached = margins >= 0
     first = reached.argmax(axis=1)
     before = np.maximum(first - 1, 0)
     rows = np.arange(len(margins))
     high, low = margins[rows, first], margins[rows, before]
-    share = np.where(first > 0, -low / np.where(high > low, high - low, 1.0), 0.0)
+    with np.errstate(invalid="ignore"):
+        share = np.where(first > 0, -low / np.where(high > low, high - low, 1.0), 0.0)
+    # the setting below did not keep it; where its margin has no number, nothing is known of what lies between
+    share = np.where(first > 0, np.maximum(np.nan_to_num(share, nan=1.0), ABOVE), 0.0)
     found = places[before] + share * (places[first] - places[before])
     return np.where(reached.any(axis=1), found, np.inf)
 
 
-def left(values: np.ndarray, keep: Keep) -> Left:
-    """Return when a condition breaks on a run (R, T), with its interval over paired replicates."""
-    mean, off = noise(keep.margins(values))
-    last = len(mean)
-    drawn = np.stack([worst(mean[:t], off[:, :t]) for t in range(1, last + 1)], axis=1)  # (B, T)
-    falling = -monotone(-drawn)
-    broken = falling < 0 if keep.op in (">=", "<=") else falling <= 0
+def left(values: np.ndarray, keep: Keep, of: Of) -> Left:
+    """Return when a condition breaks on a run (R, T), with its interval over replicates.
+
+    For a share it is the first generation to which fewer lineages than that have kept it.
+    """
+    if of.share is not None:
+        lasting = kept(values, keep)
+        drawn = limits(lasting, of.share)  # (3, T), not rising
+        broken, value = drawn < 0, float((lasting[:, -1] >= 0).mean())
+    else:
+        mean, off = noise(keep.margins(values), of.name)
+        drawn = np.stack([worst(mean[:t], off[:, :t]) for t in range(1, len(mean) + 1)], axis=1)  # (B, T)
+        falling = -monotone(-drawn)
+        broken = falling < 0 if keep.op in (">=", "<=") else falling <= 0
+        value = float(_centre(values, of)[mean.argmin()])
     ends = interval(np.where(broken.any(axis=1), 1.0 + broken.argmax(axis=1), np.inf))
     breaks, low, high = (int(end) if np.isfinite(end) else None for end in ends)
-    return Left(breaks, low, high, float(values.mean(axis=0)[mean.argmin()]))
+    return Left(breaks, low, high, value)
+
+
+def _centre(values: np.ndarray, of: Of) -> np.ndarray:
+    """Return the mean or median over replicates: (R, T) -> (T,)."""
+    return np.median(values, axis=0) if of.name == "median" else values.mean(axis=0)
 
 
 # ---------------------------------------------------------------------------------------------- search
@@ -270,8 +404,12 @@ class _State:
 
     knob: Knob
     keep: Keep
+    of: Of
+    certain: Mapping[int, bool]
     values: dict[int, np.ndarray] = field(default_factory=dict)
     ends: tuple[float, float, float] = (np.inf, np.inf, np.inf)
+    precision: float = PRECISION
+    drawn: dict[int, np.ndarray] = field(default_factory=dict)
 
     def wanted(self) -> list[int]:
         """Return the settings to look at next; none: the search is over."""
@@ -279,7 +417,7 @@ class _State:
             return sorted(set(self.knob.first))
         estimate, low, high = self._judge()
         places = np.log1p(sorted(self.values))
-        width = max((min(high, places[-1]) - min(low, places[-1])) / 3, PRECISION)
+        width = max((min(high, places[-1]) - min(low, places[-1])) / 3, self.precision)
         gaps = {int(np.searchsorted(places, end)) for end in (estimate, low, high) if places[0] < end < np.inf}
         if self.knob.peaked and np.isinf(estimate):  # the best place may lie between two settings
             best, width = int(np.searchsorted(places, np.log1p(self.found().best))), PEAK
@@ -295,18 +433,44 @@ class _State:
     def _judge(self) -> tuple[float, float, float]:
         """Return the crossing and the ends of its interval, on the scale log(1 + x)."""
         settings = sorted(self.values)
-        mean, off = noise(np.stack([self.keep.margins(self.values[x]) for x in settings], axis=1))  # (K, T), (B, K, T)
-        drawn = np.stack([worst(mean[k], off[:, k]) for k in range(len(settings))], axis=1)  # (B, K)
-        last = int(np.median(drawn, axis=0).argmax()) + 1 if self.knob.peaked else len(settings)
-        self.ends = interval(crossing(np.log1p(settings[:last]), monotone(drawn[:, :last])))
+        if self.of.share is not None:
+            drawn = limits(np.stack([kept(self.values[x], self.keep)[:, -1] for x in settings], axis=1), self.of.share)
+            middle = drawn[1]
+        else:
+            drawn = np.stack([self._worst(x) for x in settings], axis=1)  # (B, K)
+            middle = np.median(drawn, axis=0)
+        for k, x in enumerate(settings):  # what a law says of a setting stands
+            if x in self.certain:
+                drawn[:, k] = np.maximum(drawn[:, k], 0) if self.certain[x] else np.minimum(drawn[:, k], -ABOVE)
+        last = int(middle.argmax()) + 1 if self.knob.peaked else len(settings)
+        drawn = drawn[:, :last]
+        if self.of.share is None:  # a knob at its low end is the branch without real data, and needs no other to hold
+            drawn, least = monotone(drawn), drawn[:, 0]
+            drawn[:, 0] = np.maximum(drawn[:, 0], least)
+        self.ends = interval(crossing(np.log1p(settings[:last]), drawn))
         return self.ends
+
+    def _worst(self, x: int) -> np.ndarray:
+        """Return draws (B,) of the margin at a setting, made once."""
+        if x not in self.drawn:
+            self.drawn[x] = worst(*noise(self.keep.margins(self.values[x]), self.of.name))
+        return self.drawn[x]
 
     def found(self) -> Found:
         """Return the answer."""
-        whole = {x: self.values[x].mean(axis=0) for x in sorted(self.values)}
-        margins = {x: self.keep.margins(v) for x, v in whole.items()}
-        tried = {x: float(v[np.argmin(margins[x])]) for x, v in whole.items()}
-        best = max(margins, key=lambda x: (margins[x].min(), -x))
+        tried: dict[int, float] = {}
+        score: dict[int, tuple[float, float]] = {}
+        for x in sorted(self.values):
+            if self.of.share is not None:
+                lasting = kept(self.values[x], self.keep)[:, -1]
+                tried[x] = float((lasting >= 0).mean())
+                score[x] = tried[x], float(limits(lasting, self.of.share)[1])
+            else:
+                whole = _centre(self.values[x], self.of)
+                margins = self.keep.margins(whole)
+                tried[x] = float(whole[margins.argmin()])
+                score[x] = float(margins.min()), 0.0
+        best = max(score, key=lambda x: (*score[x], -x))
         least, low, high = map(_whole, self.ends)
         return Found(least, low, high, best, tried)
 
@@ -316,7 +480,8 @@ def _whole(place: float) -> int | None:
     return int(np.ceil(np.expm1(place) - 1e-6)) if np.isfinite(place) else None
 
 
-def search(knobs: Iterable[Knob], simulate: Simulate, keep: Keep, rounds: int = ROUNDS,
+def search(knobs: Iterable[Knob], simulate: Simulate, keep: Keep, of: Of, *, rounds: int = ROUNDS,
+           precision: float = PRECISION, certain: Mapping[Point, bool] | None = None,
            told: Callable[[int, Mapping[str, Found], int], None] | None = None) -> dict[str, Found]:
     """Return for each knob the least setting that keeps the condition, with its 90 % interval.
 
@@ -326,10 +491,16 @@ def search(knobs: Iterable[Knob], simulate: Simulate, keep: Keep, rounds: int = 
         Called once a round, with all points that are new to it.
     rounds
         After so many the answer is given as it stands.
+    precision
+        A gap of log(1 + x) that is not divided any more.
+    certain
+        By point whether the condition is kept there, where a law knows.
     told
         Called before each round with its number, what is known so far, and how many points are new.
     """
-    states = {knob.name: _State(knob, keep) for knob in knobs}
+    known = certain or {}
+    states = {knob.name: _State(knob, keep, of, {x: held for (name, x), held in known.items() if name == knob.name},
+                                precision=precision) for knob in knobs}
     for number in range(1, rounds + 1):
         wanted = [(name, x) for name, state in states.items() for x in state.wanted()]
         if not wanted:
@@ -345,14 +516,14 @@ def search(knobs: Iterable[Knob], simulate: Simulate, keep: Keep, rounds: int = 
 
 
 def by_law(knob: Knob, form: Callable[[int], np.ndarray], keep: Keep) -> Found:
-    """Return the least setting by a closed form, exact: ``form`` gives the means (T,) at a setting.
+    """Return the least setting by a closed form, exact: ``form`` gives what must meet ``keep`` (T,) at a setting.
 
     A coarse walk finds the first of at most 64 places that keeps the condition, and halving the setting itself.
     """
     margins: dict[int, float] = {}
     tried: dict[int, float] = {}
 
-    def kept(x: int) -> bool:
+    def held(x: int) -> bool:
         values = form(x)
         found = keep.margins(values)
         margins[x], tried[x] = float(found.min()), float(values[found.argmin()])
@@ -362,13 +533,13 @@ def by_law(knob: Knob, form: Callable[[int], np.ndarray], keep: Keep) -> Found:
     below: int | None = None
     least: int | None = None
     for x in walk:
-        if kept(x):
+        if held(x):
             least = x
             break
         below = x
     while least is not None and below is not None and least - below > 1:
         middle = (least + below) // 2
-        if kept(middle):
+        if held(middle):
             least = middle
         else:
             below = middle

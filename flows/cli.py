@@ -268,16 +268,19 @@ def watch(
 @app.command()
 def recommend(
     study: Annotated[str, typer.Argument(help="The study whose data and model it is about.")],
-    keep: Annotated[str, typer.Option("--keep", help="What must be kept, such as 'tail_ratio >= 0.8': of the mean over "
-                                                     "replicates, at every generation.", metavar="CONDITION")],
+    keep: Annotated[str, typer.Option("--keep", help="What must be kept at every generation, such as "
+                                                     "'tail_ratio >= 0.8'.", metavar="CONDITION")],
     horizon: Annotated[int, typer.Option("--horizon", help="The last generation at which it must hold.",
                                          metavar="N")] = 20,
+    of: Annotated[str, typer.Option("--of", help="By whom: a share of lineages, 0.9 for nine of ten; or by their "
+                                                 "median or mean.", metavar="SHARE")] = "0.9",
     simulate: Annotated[bool, typer.Option("--simulate", help="Simulate where a law would answer at once.")] = False,
     option: Annotated[list[str] | None, typer.Option("--option", help="Only this: anchor, redraw, refresh, weighted, "
                                                      "rows, window or accumulate; may be repeated.",
                                                      metavar="NAME")] = None,
     replicates: Annotated[int | None, typer.Option("--replicates", help="Replicates of the simulation; the study's, "
-                                                   "within 20 to 200, if left out.", metavar="R")] = None,
+                                                   "within 60 to 200 for nine of ten, if left out.",
+                                                   metavar="R")] = None,
     workers: Annotated[int | None, typer.Option("--workers", "-j", min=1, help="Processes at once.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON for machines.")] = False,
     debug: Debug = False,
@@ -286,8 +289,8 @@ def recommend(
     from flows import recommend as planning
 
     try:
-        answer = planning.recommend(study, keep, horizon, simulate=simulate, only=option or [], replicates=replicates,
-                                    workers=workers, debug=debug)
+        answer = planning.recommend(study, keep, horizon, of=of, simulate=simulate, only=option or [],
+                                    replicates=replicates, workers=workers, debug=debug)
     except KeyboardInterrupt:
         print("stopped; what is finished is kept", file=sys.stderr)
         raise typer.Exit(130) from None

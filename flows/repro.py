@@ -38,6 +38,8 @@ class Unit:
     upstream: set[str] = field(default_factory=set)
     state: str = "waiting"  # waiting, clean, running, done, failed, skipped
     error: str = ""
+    #: Whether it failed since its training rows admit no fit.
+    degenerate: bool = False
     #: What the stages depended on when the unit was started.
     prints: dict[str, str] = field(default_factory=dict)
     #: The stages that its flow run covers.
@@ -223,7 +225,7 @@ class Run:
     def _finish(self, name: str, outcome: Outcome) -> None:
         unit = self.units[name]
         if outcome.error is not None:
-            unit.state, unit.error = "failed", outcome.error
+            unit.state, unit.error, unit.degenerate = "failed", outcome.error, outcome.degenerate
             self.ledger.failed(unit.ran[0], outcome.error)
             self.traces.append(outcome.trace)
             self.progress.failed(unit.name, outcome.error)
@@ -310,8 +312,9 @@ def chosen(
     return ledger.select([f"check@{studies[study].node(branch, last)}"])
 
 
-def repro(study: str | None = None, branch: str | None = None, workers: int | None = None, debug: bool = False) -> int:
-    """Bring every stale node up to date and record it in DVC; return the number of failed nodes.
+def repro(study: str | None = None, branch: str | None = None, workers: int | None = None,
+          debug: bool = False) -> list[Unit]:
+    """Bring every stale node up to date and record it in DVC; return what failed.
 
     Raises
     ------
@@ -345,13 +348,13 @@ def repro(study: str | None = None, branch: str | None = None, workers: int | No
             if not stale:
                 progress.say(f"nothing to do: {len(work)} nodes, calibrations and reports are up to date")
                 ledger.close()
-                return 0
+                return []
             progress.say("starting the Prefect server and the workers ...")
             return _repro(ledger, work, stale, progress, start, debug)
 
 
 def _repro(ledger: Ledger, work: dict[str, Unit], stale: set[str], progress: Progress,
-           start: Callable[[], tuple[Served, Workers]], debug: bool) -> int:
+           start: Callable[[], tuple[Served, Workers]], debug: bool) -> list[Unit]:
     if "plan" in stale:
         plan.check()  # before anything is made: an unsound study changes nothing
     stale = downstream(work, stale)
@@ -368,7 +371,7 @@ def _repro(ledger: Ledger, work: dict[str, Unit], stale: set[str], progress: Pro
     if debug:
         for trace in run.traces:
             progress.say(trace)
-    return len(failed)
+    return failed
 
 
 def _served(run: Run, stale: set[str], served: Served, workers: Workers) -> None:

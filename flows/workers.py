@@ -22,13 +22,14 @@ _held = ExitStack()
 class Outcome:
     """How a piece of work ended: ``error`` is one line (None: well), ``trace`` the traceback for --debug.
 
-    After what ``ends`` the run, every other node would fail in the same way.
+    After what ``ends`` the run, every other node would fail in the same way. ``degenerate``: no fit was possible.
     """
 
     error: str | None
     trace: str
     seconds: float
     ends: bool = False
+    degenerate: bool = False
 
 
 def _begin(url: str) -> None:
@@ -71,7 +72,7 @@ def _work(kind: str, key: str, parent: str | None) -> Outcome:
     from prefect.client.orchestration import get_client
     from prefect.flow_engine import run_flow
 
-    from collapse.errors import InputError, NodeError, storage
+    from collapse.errors import Degenerate, InputError, NodeError, storage
     from flows.run import create, find
     from tasks import events
 
@@ -83,7 +84,8 @@ def _work(kind: str, key: str, parent: str | None) -> Outcome:
         run_flow(flow, flow_run=run, parameters=words)
     except (InputError, NodeError) as error:
         _send_logs()
-        return Outcome(str(error), traceback.format_exc(), time.perf_counter() - begin)
+        return Outcome(str(error), traceback.format_exc(), time.perf_counter() - begin,
+                       degenerate=isinstance(error, Degenerate))
     except Exception as error:  # a worker reports whatever ended a node; the parent goes on with other branches
         fault = storage(error)
         text = fault or " ".join(f"{type(error).__name__}: {error}".split())[:300]

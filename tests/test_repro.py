@@ -304,20 +304,21 @@ def test_the_planner_reads_the_records_of_enough_replicates(done, monkeypatch):
 
     from collapse.advice import Ground
     from collapse.params import read_study
-    from collapse.planner import Keep
+    from collapse.planner import Keep, Of
     from flows.recommend import _on_record, _whole
 
     monkeypatch.chdir(done.root)
     study, keep = read_study(Path(), "tiny"), Keep.parse("w1 <= 100", {"w1"})
 
     def found(replicates: int, whole: set[str]):
-        return _on_record("replace", study.branches["replace"], keep, 3, replicates, Ground(study), lambda: whole)
+        return _on_record("replace", study.branches["replace"], keep, Of("mean"), 3, replicates, Ground(study),
+                          lambda: whole)
 
     whole = _whole("tiny")
     item = found(2, whole)
     assert (item.how, item.left.breaks) == ("records", None)
     records = [pd.read_parquet(f"data/records/tiny/tiny-replace-0{t}.parquet") for t in (1, 2, 3)]
-    assert item.left.worst == max(r.query("metric == 'w1' and feature == ''").value.mean() for r in records)
+    assert item.left.value == max(r.query("metric == 'w1' and feature == ''").value.mean() for r in records)
     assert found(3, whole) is None
     assert found(2, whole - {"tiny-replace-02"}) is None
 

@@ -8,7 +8,7 @@ from typing import ClassVar
 import numpy as np
 
 from collapse.data import WHOLE, Column, Rows, Schema
-from collapse.errors import InputError, NodeError
+from collapse.errors import Degenerate, InputError
 from collapse.models.base import Model, Parameters
 from collapse.rng import Rng
 
@@ -252,7 +252,7 @@ def _root(latents: list[_Latent]) -> np.ndarray:
         covariance = scores @ scores.T / both - (scores @ here.T / both) * (here @ scores.T / both)
     coefficients = np.stack([latent.coefficients for latent in latents])  # (D, TERMS)
     if not np.isfinite(covariance).all():
-        raise NodeError("the copula fit is not finite: its training rows overflow")
+        raise Degenerate("the copula fit is not finite: its training rows overflow")
     return np.linalg.cholesky(repaired(_correlation(covariance, coefficients)))
 
 

@@ -9,7 +9,7 @@ import numpy as np
 from pydantic import Field
 
 from collapse.data import Rows, Schema
-from collapse.errors import InputError, NodeError
+from collapse.errors import Degenerate, InputError, NodeError
 from collapse.metrics.base import Fact, Measurement
 from collapse.models.base import Model, Parameters
 from collapse.pool import Summary
@@ -98,7 +98,7 @@ class Gaussian(Model):
             d = mean.shape[1]
             covariance = np.broadcast_to(self.variance * np.eye(d), (len(mean), d, d)).copy()
         if not (np.isfinite(mean).all() and np.isfinite(covariance).all()):
-            raise NodeError("the gaussian fit is not finite: its training rows overflow")
+            raise Degenerate("the gaussian fit is not finite: its training rows overflow")
         return {"mean": mean, "covariance": covariance}
 
     def sample(self, parameters: Parameters, schema: Schema, n: int, rng: Rng) -> Rows:

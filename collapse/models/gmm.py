@@ -10,7 +10,7 @@ from pydantic import Field
 
 from collapse import mixture
 from collapse.data import Rows, Schema
-from collapse.errors import InputError, NodeError
+from collapse.errors import Degenerate, InputError
 from collapse.metrics.base import Fact, Measurement
 from collapse.models.base import Model, Parameters
 from collapse.models.categorical import draw, shares
@@ -80,7 +80,7 @@ class GMM(Model):
     def fit(self, rows: Rows, rng: Rng) -> Parameters:
         x = rows.matrix().astype(np.float64, copy=False)  # (R, n, d)
         if not np.isfinite(x).all():
-            raise NodeError("the gmm fit is not finite: its training rows overflow")
+            raise Degenerate("the gmm fit is not finite: its training rows overflow")
         parameters: Parameters = {}
         if self.pca is not None:
             centre, axes = principal_axes(x, self.pca)

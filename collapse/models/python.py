@@ -19,7 +19,7 @@ from pydantic import Field, field_validator
 
 from collapse import programs
 from collapse.data import Rows, Schema
-from collapse.errors import InputError, NodeError
+from collapse.errors import Degenerate, InputError, NodeError
 from collapse.exchange import frame, from_table
 from collapse.models.base import Model, Parameters
 from collapse.rng import Rng
@@ -142,7 +142,8 @@ class Python(Model):
             try:
                 made.fit(given)
             except Exception as error:  # whatever a stranger's code raises ends this node and no other
-                raise NodeError(f"fit of replicate {r}: {self.object} raised {_said(error)}") from error
+                kind = Degenerate if isinstance(error, Degenerate) else NodeError  # only the code knows
+                raise kind(f"fit of replicate {r}: {self.object} raised {_said(error)}") from error
         return made
 
     def _restored(self, parameters: Parameters, prefix: str, schema: Schema, r: int) -> Any:

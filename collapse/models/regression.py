@@ -9,7 +9,7 @@ import numpy as np
 from pydantic import Field
 
 from collapse.data import Rows, Schema
-from collapse.errors import InputError, NodeError
+from collapse.errors import Degenerate, InputError, NodeError
 from collapse.metrics.base import Fact, Measurement
 from collapse.models.base import Model, Parameters
 from collapse.models.gaussian import CACHED
@@ -99,7 +99,7 @@ class Regression(Model):
         try:
             weights = np.linalg.solve(xx, xy[:, :, None])[:, :, 0]
         except np.linalg.LinAlgError:
-            raise NodeError("the regression is singular: columns of its training rows are collinear") from None
+            raise Degenerate("the regression is singular: columns of its training rows are collinear") from None
         if self.noise is not None:
             return {"weights": weights, "noise": np.full(len(xx), float(self.noise))}
         rest = summary["yy"] - np.vecdot(weights, xy)
