@@ -22,7 +22,7 @@ are asked in the same order; a part is never late. What is no number is below it
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import TYPE_CHECKING
 
@@ -103,12 +103,15 @@ class Verdict:
         What carries the stage, the most telling first.
     beside
         What else holds, in the order of the rule.
+    parts
+        Of columns, groups and regions what says the same, the clearest first.
     """
 
     stage: str
     kept: float | None
     signs: tuple[Sign, ...]
     beside: tuple[str, ...]
+    parts: tuple[Sign, ...] = ()
 
     @property
     def sentence(self) -> str:
@@ -121,16 +124,30 @@ class Verdict:
         if not self.signs:
             return ""
         sign = self.signs[0]
-        where = f" in {sign.feature}" if sign.feature else ""
+        if sign.role == "moved":
+            told = sorted((part for part in self.parts if part.metric in _PLACES), key=lambda s: _ORDER.index(s.metric))
+            return _moved(told[0] if told else sign)
+        where = f" in {sign.feature}" if sign.feature else f", most in {self.parts[0].feature}" if self.parts else ""
         if sign.role in _NOUNS and sign.kept is not None:
             return f"{percent(sign.kept)} of control's {_RARE.get(sign.metric, _NOUNS[sign.role])}{where}"
         if sign.role == "gained" and sign.kept is not None and np.isfinite(sign.kept):
             return f"{sign.kept:.3g} × control's {'tails' if sign.metric.startswith('tail') else 'spread'}{where}"
-        words = {"gained": "rows beyond anything real", "changed": "associations or labels changed",
-                 "moved": "moved"}
+        words = {"gained": "rows beyond anything real", "changed": "associations or labels changed"}
         if sign.metric == "shape_distance":
             return "another shape"
         return words.get(sign.role, f"{_RARE.get(sign.metric, 'something')} lost") + where
+
+
+#: What says how far a column moved, and in which words.
+_PLACES = {"mean_shift": "{} moved by {:.2g} sd", "category_tv": "{} moved in {:.0%} of rows",
+           "missing_shift": "{} missing in {:.0%} more or fewer rows", "rank_shift": "{} moved by {:.2g} of all ranks"}
+
+_ORDER = tuple(_PLACES)
+
+
+def _moved(sign: Sign) -> str:
+    """Return which column moved, and how far."""
+    return _PLACES.get(sign.metric, "{} moved").format(sign.feature or "it", sign.value).replace("%", " %")
 
 
 def percent(share: float) -> str:
@@ -242,8 +259,10 @@ def verdict(signs: Sequence[Sign], late: float = LATE) -> Verdict:
     found = _verdict(whole, late)
     if found.stage == "healthy" and len(whole) < len(signs):
         # a part is never late
-        found = _verdict([sign for sign in signs if sign.feature], 0.0)
-    return found
+        return _verdict([sign for sign in signs if sign.feature], 0.0)
+    roles = {sign.role for sign in found.signs}
+    return replace(found, parts=tuple(sorted((sign for sign in signs if sign.feature and sign.role in roles),
+                                             key=lambda sign: -abs(sign.score))))
 
 
 def _verdict(signs: Sequence[Sign], late: float) -> Verdict:

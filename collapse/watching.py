@@ -17,8 +17,8 @@ distribution (Wilks 1941, Ann Math Stat 12:91), and categories that the referenc
 
 **The verdict** is that of :mod:`collapse.verdict`, by what each cell that left its band is a sign of; what a cell is
 held against as kept is the center of its band. Rows with new categories are set aside, and the rest is judged again:
-what is healthy then has drifted. Of a text, what only the words of the reference would explain is no loss where others have
-come in their place.
+what is healthy then has drifted. Of a text, what only the words of the reference would explain is no loss where others
+have come in their place.
 """
 
 from __future__ import annotations

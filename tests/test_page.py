@@ -390,8 +390,8 @@ def test_hostile_text_stays_text(tmp_path, sample):
 def test_finding_states_who_reached_which_stage_when(collected):
     # tails 0.98·exp(−0.24 t) < 0.72 from t = 2, spread 0.98·exp(−0.07 t) < 0.7 from t = 5
     text = page.finding(collected)
-    assert ("Replace lost some of its tails or spread at generation 2 and lost most of its spread or modes at generation "
-            "5.") in text
+    assert ("Replace lost some of its tails or spread at generation 2 and lost most of its spread or modes at "
+            "generation 5.") in text
     assert "Rescue lost some of its tails or spread at generation 6 and was healthy again from generation 9." in text
     assert "Control, accumulate and keep10 stayed healthy throughout." in text
 
