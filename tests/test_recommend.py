@@ -510,6 +510,8 @@ BAD = [
     (["tiny"], {"--option": "ancor"}, "'ancor' is not an option; did you mean 'anchor'?"),
     (["tiny"], {"--replicates": "1", "--of": "mean"}, "--replicates must be at least 2"),
     (["tiny"], {"--replicates": "28"}, "--replicates must be at least 29, for fewer cannot tell at 90 % whether"),
+    (["tiny"], {"--replicates": "40000"}, "--replicates must be at most 32767 (it is 40000)"),
+    (["tiny"], {"--of": "0.99999", "--keep": "variance_ratio >= 0.5"}, "--of: 0.99999 takes 299,572 replicates"),
     (["tiny"], {"--of": "1"}, "--of: '1' is no share of lineages; write a number between 0 and 1"),
     (["tiny"], {"--of": "90%"}, "--of: '90%' is no share of lineages"),
     (["tiny"], {"--of": "modal"}, "--of: 'modal' is no share of lineages"),
