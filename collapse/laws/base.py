@@ -277,6 +277,25 @@ def plain(path: np.ndarray, least: np.ndarray | float = 0.0) -> Pivot:
     return Pivot(path.mean(axis=0), np.sqrt(variance / len(path)), np.asarray, len(path))
 
 
+def known_mean(path: np.ndarray, law: np.ndarray) -> Pivot:
+    """Return the pivot of squares of (nearly) normal errors, on the scale of the cube root of their mean over the law's.
+
+    R times that ratio is χ² on R degrees of freedom (scores, nothing is estimated), whose cube root is near normal for
+    any R (Wilson & Hilferty 1931). The last look: the mean over t of Q_t/law.
+    """
+    replicates = len(path)
+    share = (path / law).mean(axis=1)
+    estimate = np.append(np.log(path.mean(axis=0)), np.log(share.mean()))
+    error = np.append(np.full(path.shape[1], np.sqrt(2 / replicates)),
+                      share.std(ddof=1) / share.mean() / np.sqrt(replicates))
+
+    def scale(values: np.ndarray) -> np.ndarray:
+        with np.errstate(divide="ignore"):
+            return np.append(np.log(values), np.log(np.mean(values / law)))
+
+    return Pivot(estimate, error, scale, replicates, influence=np.column_stack([path / path.mean(axis=0), share]))
+
+
 # ------------------------------------------------------------------------------------------- studies
 
 
