@@ -139,7 +139,8 @@ class _Fitted(_Gaussian):
             del found[f"ddof {1 - self.ddof}"]  # equal at t = 1 and apart by less than 1/n of what follows
         return found | {name: (lambda t, name=name: self._form(name, t, self.n, self.ddof))
                         for name in _others(self.regime)} | \
-            {"replace": lambda t: simple[0](t, self.n, self.ddof), "accumulate": lambda t: simple[1](t, self.n, self.ddof)}
+            {name: (lambda t, form=form: form(t, self.n, self.ddof))
+             for name, form in zip(("replace", "accumulate"), simple, strict=True)}
 
 
 class SubsampleVariance(_Fitted):
