@@ -7,7 +7,7 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -17,7 +17,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from collapse.data import NOTHING, WHOLE, Column, Rows, Schema
-from collapse.errors import InputError
+from collapse.errors import InputError, NodeError
 from collapse.rng import Rng
 from collapse.spec import canonical
 
@@ -151,18 +151,77 @@ class Part:
         return self if n == self.n else self.take(np.broadcast_to(np.arange(n), (self.replicates, n)))
 
 
+@dataclass(frozen=True)
+class Draw:
+    """A uniform draw of ``rows`` rows of each replicate without replacement, at an address of randomness.
+
+    Which rows they are follows from the address and the parts: a manifest need only say ``index``, their hash.
+    """
+
+    rows: int
+    address: tuple[str, ...]
+    index: str = ""
+
+    def of(self, total: int, replicates: int) -> np.ndarray:
+        """Return which of ``total`` rows are drawn, ascending, (R, rows).
+
+        Raises
+        ------
+        NodeError
+            If they are not those that were drawn first.
+        """
+        index = np.sort(Rng(*self.address).choice(total, self.rows, replicates), axis=1)
+        if self.index and self.hash(index) != self.index:
+            raise NodeError("the draw that its manifest names cannot be made again; run 'collapse audit'")
+        return index
+
+    @staticmethod
+    def hash(index: np.ndarray) -> str:
+        """Return the SHA-256 of drawn rows (R, rows)."""
+        return hashlib.sha256(np.ascontiguousarray(index, dtype="<i8").data).hexdigest()
+
+
 @dataclass(frozen=True, eq=False)
 class Pool:
-    """A training set: parts, oldest first, and how many rows per replicate it was drawn from."""
+    """Parts, oldest first, and how many rows per replicate they were drawn from.
+
+    A model is trained on all of their rows, or on those of ``draw``: :attr:`training`.
+    """
 
     parts: tuple[Part, ...]
     seen: int = 0
+    draw: Draw | None = None
     #: Summaries of all parts, and of all but the last, by name: a part costs one addition, however many there are.
     totals: dict[str, Summary] = field(default_factory=dict, repr=False)
     before: dict[str, Summary] = field(default_factory=dict, repr=False)
 
     def __add__(self, part: Part) -> Pool:
         return Pool((*self.parts, part), self.seen + int(part.n), before=self.totals)
+
+    @property
+    def n(self) -> int:
+        """Return the rows of a replicate, drawn or not."""
+        return round(sum(part.n for part in self.parts))
+
+    @cached_property
+    def drawn(self) -> np.ndarray:
+        """Return which rows are trained on, of all parts one after the other, (R, rows)."""
+        assert self.draw is not None
+        return self.draw.of(self.n, self.parts[0].replicates)
+
+    @cached_property
+    def training(self) -> Pool:
+        """Return the training set: this pool, or its parts cut down to the rows that are drawn."""
+        if self.draw is None:
+            return self
+        parts = [part if len(rows) == part.counts.sum() else part.keep(rows, counts)
+                 for part, rows, counts in self.taken]
+        return Pool(tuple(part for part in parts if part.counts.any()), self.seen)
+
+    @property
+    def taken(self) -> list[tuple[Part, np.ndarray, np.ndarray]]:
+        """Return each part with its flat rows that are drawn, and how many of each replicate, (R,)."""
+        return split(self.parts, self.drawn)
 
     @property
     def even(self) -> bool:
@@ -189,7 +248,9 @@ class Pool:
         return Pool(kept, int(sum(part.n for part in kept)))
 
     def rows(self) -> Rows:
-        """Return all rows, replicate by replicate: (R, n, …)."""
+        """Return the rows that are trained on, replicate by replicate: (R, n, …)."""
+        if self.draw is not None:
+            return self.training.rows()
         if self.even:
             rows = Rows.concat([part.rows() for part in self.parts])
             if any(part.weight != 1 for part in self.parts):
@@ -205,9 +266,41 @@ class Pool:
         return Rows(first.schema, values)
 
     def without(self, origin: str, rows: int) -> Pool:
-        """Return the pool without the sample of ``rows`` rows that ``origin`` made, as if it had never been seen."""
+        """Return the pool without the sample of ``rows`` rows that ``origin`` made, as if it had never been seen.
+
+        A draw is made anew from what is left. Replicates that have more rows left than others are thinned.
+        """
         kept = Pool.of(*(part for part in self.parts if part.origin != origin))
-        return Pool(kept.parts, max(kept.seen, self.seen - rows))
+        seen = max(kept.seen, self.seen - rows)
+        if self.draw is not None:
+            draw = Draw(min(self.draw.rows, kept.n), self.draw.address)
+            return Pool(kept.parts, seen, draw if kept.parts else None)
+        return Pool(kept.parts, seen)._even(Rng("pool", "without", origin))
+
+    def _even(self, rng: Rng) -> Pool:
+        """Return the pool with as many rows in every replicate, the fewest that one has, drawn at random."""
+        totals = np.array(sum(part.counts for part in self.parts))
+        if not self.parts or (totals == totals[0]).all():
+            return self
+        least = int(totals.min())
+        chosen = [np.sort(g.permutation(total)[:least]) for g, total in zip(rng.each(len(totals)), totals, strict=True)]
+        kept = Pool.of(*(part.keep(*rows) for part, *rows in split(self.parts, np.array(chosen))))
+        return replace(kept, seen=self.seen)
+
+
+def split(parts: Sequence[Part], index: np.ndarray) -> list[tuple[Part, np.ndarray, np.ndarray]]:
+    """Return each part with its flat rows among ``index`` (R, m), and how many of each replicate, (R,).
+
+    ``index`` counts a replicate's rows through all parts, one after the other, and ascends.
+    """
+    found, before = [], np.zeros((len(index), 1), dtype=np.int64)
+    for part in parts:
+        after = before + part.counts[:, None]
+        here = (index >= before) & (index < after)
+        start = np.cumsum(part.counts) - part.counts
+        found.append((part, (index - before + start[:, None])[here], here.sum(axis=1)))
+        before = after
+    return found
 
 
 @dataclass(frozen=True, eq=False)
@@ -487,7 +580,23 @@ def read_pool(folder: Path) -> Pool:
     ]
     for part in parts:
         (frozen or parts[0].schema).admit(part.schema, str(part.path))
-    return Pool(tuple(parts), manifest["seen"])
+    told = manifest.get("draw")
+    draw = None if told is None else Draw(told["rows"], tuple(told["address"]), told["index"])
+    return Pool(tuple(parts), manifest["seen"], draw)
+
+
+def training_pool(folder: Path, left_out: bool = False) -> Pool:
+    """Return what a child of the pool in ``folder`` is trained on: all of it, or all but the node's own sample."""
+    pool = read_pool(folder)
+    if not left_out:
+        return pool
+    manifest = read_manifest(folder)
+    return pool.without(manifest["node"], manifest["rows"])
+
+
+def trained_rows(part: dict[str, Any]) -> int:
+    """Return how many rows of a part of a manifest are trained on: those that were drawn, or all."""
+    return int(part.get("drawn", part["rows"]))
 
 
 def part_path(folder: Path, origin: str) -> Path:
@@ -513,6 +622,7 @@ def write_pool(pool: Pool, folder: Path, manifest: dict[str, Any], siblings: tup
     """
     folder.mkdir(parents=True)
     parts = []
+    drawn = {} if pool.draw is None else {part.origin: int(part.counts.sum()) for part in pool.training.parts}
     for part in pool.parts:
         target = folder / f"{part.origin}.parquet"
         if part.path is not None and part.hashes is not None:
@@ -533,11 +643,20 @@ def write_pool(pool: Pool, folder: Path, manifest: dict[str, Any], siblings: tup
         }
         if part.weight != 1:
             entry["weight"] = part.weight
-        if model is not None and model.summary and part.even:
+        if pool.draw is not None:
+            entry["drawn"] = drawn.get(part.origin, 0)
+        elif model is not None and model.summary and part.even:
             entry["summaries"] = {model.summary: _write_summary(part, model, target)}
         parts.append(entry)
-    manifest = {**manifest, "format": FORMAT, "parts": parts, "seen": pool.seen}
+    manifest = {**manifest, "format": FORMAT, "parts": parts, "seen": pool.seen, **drawing(pool)}
     write_text(folder / MANIFEST, json.dumps(manifest, indent=1, sort_keys=True) + "\n")
+
+
+def drawing(pool: Pool) -> dict[str, Any]:
+    """Return what a manifest says of the draw of a pool: nothing where all is trained on."""
+    if pool.draw is None:
+        return {}
+    return {"draw": {"address": list(pool.draw.address), "index": Draw.hash(pool.drawn), "rows": pool.draw.rows}}
 
 
 def summary_path(part: Path, name: str) -> Path:

@@ -22,11 +22,12 @@ import numpy as np
 
 from collapse.errors import InputError
 from collapse.laws.effective import heterozygosity
+from collapse.pool import trained_rows
 
 
 @dataclass(frozen=True)
 class Makeup:
-    """What a pool is made of. ``depths``: by part, (rows, mean depth, greatest depth)."""
+    """What the rows of a pool that are trained on are. ``depths``: by part, (rows, mean depth, greatest depth)."""
 
     real: int
     synthetic: int
@@ -46,7 +47,7 @@ class Makeup:
         if not rows:
             return 0.0, 0
         return (sum(count * mean for count, mean, _ in self.depths.values()) / rows,
-                max(greatest for _, _, greatest in self.depths.values()))
+                max(greatest for count, _, greatest in self.depths.values() if count))
 
 
 def makeup(manifests: Sequence[Mapping[str, Any]], trained: Sequence[Sequence[Mapping[str, Any]]]) -> list[Makeup]:
@@ -66,19 +67,22 @@ def makeup(manifests: Sequence[Mapping[str, Any]], trained: Sequence[Sequence[Ma
     pools: list[dict[str, float]] = []
     found = []
     share, base = _brought(manifests[0]) if manifests else (1.0, (0.0, 0))
+    budgets: dict[int, int] = {}
     for place, (manifest, parts) in enumerate(zip(manifests, trained, strict=True)):
-        rows = sum(part["rows"] for part in parts)
+        rows = sum(map(trained_rows, parts))
         if rows:
-            below = [(part["rows"], *_depth(part, depth, base)) for part in parts]
+            below = [(n, *_depth(part, depth, base)) for part in parts if (n := trained_rows(part))]
             depth[manifest["node"]] = (1 + sum(n * mean for n, mean, _ in below) / rows, 1 + max(d for *_, d in below))
             made[manifest["node"]] = place - 1
         replicates = manifest["replicates"]
         pools.append({_key(part): part["rows"] / replicates for part in manifest["parts"]})
-        here = {part["origin"]: (part["rows"], *_depth(part, depth, base)) for part in manifest["parts"]}
-        real = round(share * sum(part["rows"] for part in manifest["parts"] if part["kind"] == "real"))
-        found.append((real, sum(part["rows"] for part in manifest["parts"]) - real, here))
+        if "draw" in manifest:
+            budgets[place] = manifest["draw"]["rows"]
+        here = {part["origin"]: (trained_rows(part), *_depth(part, depth, base)) for part in manifest["parts"]}
+        real = round(share * sum(trained_rows(part) for part in manifest["parts"] if part["kind"] == "real"))
+        found.append((real, sum(map(trained_rows, manifest["parts"])) - real, here))
     whole = all(pools)
-    shares = heterozygosity(pools, made) if whole else np.full(len(pools), np.nan)
+    shares = heterozygosity(pools, made, budgets) if whole else np.full(len(pools), np.nan)
     return [Makeup(real, synthetic, here, float(share) if whole else None)
             for (real, synthetic, here), share in zip(found, shares, strict=True)]
 

@@ -11,18 +11,18 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from collapse.errors import InputError
+from collapse.errors import InputError, NodeError
 from collapse.layout import DATA, Files
 from collapse.lineage import Node
 from collapse.params import Study, read_yaml
-from collapse.pool import Part, part_note, read_manifest, read_part
+from collapse.pool import Part, part_note, read_manifest, read_part, training_pool
 
 RECORD = Path("withdrawals.yaml")
 HEADER = "# What was withdrawn from this project, and why: `collapse withdraw` writes it, `collapse audit` reads it.\n"
@@ -36,12 +36,16 @@ Spans = tuple[tuple[int, int], ...]
 
 @dataclass(frozen=True)
 class Held:
-    """The rows that one node made, in a pool: ``counts`` of each replicate."""
+    """The rows that one node made, in a pool: ``counts`` of each replicate.
+
+    Where a training set is drawn from the pool, ``drawn`` are the rows of the part that are in it, by their number.
+    """
 
     origin: str
     synthetic: bool
     content: str
     counts: tuple[int, ...]
+    drawn: np.ndarray | None = field(default=None, compare=False, repr=False)
 
 
 @dataclass(frozen=True)
@@ -49,7 +53,7 @@ class Link:
     """A node as a closure sees it: its pool, and what its model began with.
 
     ``left_out``: its own sample is in quarantine, and its children are not trained on it. ``continues``: its model
-    begins with the parent's weights.
+    begins with the parent's weights. ``training``: the parts that children are trained on, if not the pool's.
     """
 
     name: str
@@ -57,6 +61,7 @@ class Link:
     parts: tuple[Held, ...]
     left_out: bool = False
     continues: bool = False
+    training: tuple[Held, ...] | None = None
 
 
 @dataclass(frozen=True)
@@ -94,21 +99,27 @@ def closure(links: Iterable[Link], holds: Callable[[Link, Held], Mapping[int, in
         How many of the withdrawn rows themselves a part of a pool holds, by replicate.
     """
     trace, known = Trace(), {}
+
+    def descends(link: Link, part: Held) -> dict[int, int]:
+        """Return how many rows of a part descend from withdrawn ones, by replicate, where any does."""
+        made = trace.models.get(part.origin, frozenset()) if part.synthetic else frozenset()
+        own = holds(link, part)
+        rows = {r: count if r in made else min(own.get(r, 0), count) for r, count in enumerate(part.counts)}
+        return {r: count for r, count in rows.items() if count}
+
     for link in links:
         known[link.name] = link
         parent, taken = known.get(link.parent or ""), set()
         if parent is not None:
-            for part in parent.parts:
+            for part in parent.parts if parent.training is None else parent.training:
                 if not (parent.left_out and part.origin == parent.name):
-                    taken |= set(trace.parts[parent.name, part.origin])
+                    taken |= set(trace.parts[parent.name, part.origin] if parent.training is None else
+                                 descends(parent, part))
             if link.continues:
                 taken |= trace.models[parent.name]
         trace.models[link.name] = frozenset(taken)
         for part in link.parts:
-            made = trace.models.get(part.origin, frozenset()) if part.synthetic else frozenset()
-            own = holds(link, part)
-            rows = {r: count if r in made else min(own.get(r, 0), count) for r, count in enumerate(part.counts)}
-            trace.parts[link.name, part.origin] = {r: count for r, count in rows.items() if count}
+            trace.parts[link.name, part.origin] = descends(link, part)
     return trace
 
 
@@ -210,12 +221,23 @@ def links(nodes: Iterable[Node], studies: Mapping[str, Study]) -> list[Link]:
             parts = tuple(Held(p["origin"], p["kind"] != "real", p["content"], _counts(files, p, manifest))
                           for p in manifest["parts"])
             outcome = _outcome(files)
+            training = _training(files, parts, outcome == "quarantine") if "draw" in manifest else None
         except (OSError, ValueError, KeyError, TypeError):  # an audit says what is wrong with it
             continue
         branch = studies[node.study].branches.get(node.branch or "")
         continues = branch is not None and branch.model.continues and node.parent != studies[node.study].real
-        found.append(Link(node.name, node.parent, parts, outcome == "quarantine", continues))
+        found.append(Link(node.name, node.parent, parts, outcome == "quarantine", continues, training))
     return found
+
+
+def _training(files: Files, parts: Sequence[Held], left_out: bool) -> tuple[Held, ...] | None:
+    """Return what is drawn from a pool for training; None, all of it, if that cannot be read."""
+    known = {part.origin: part for part in parts}
+    try:
+        return tuple(replace(known[part.origin], counts=tuple(counts.tolist()), drawn=rows)
+                     for part, rows, counts in training_pool(files.pool, left_out).taken)
+    except (InputError, NodeError):
+        return None
 
 
 def _counts(files: Files, part: Mapping[str, Any], manifest: Mapping[str, Any]) -> tuple[int, ...]:
@@ -270,7 +292,8 @@ class Search:
         found: dict[int, int] = {}
         try:
             read = read_part(path)
-            for replicate, row in zip(read.replicate.tolist(), row_bytes(read), strict=True):
+            pairs = list(zip(read.replicate.tolist(), row_bytes(read), strict=True))
+            for replicate, row in pairs if part.drawn is None else (pairs[i] for i in part.drawn.tolist()):
                 if row in self.wanted[0 if self.real else replicate]:
                     found[replicate] = found.get(replicate, 0) + 1
         except (InputError, OSError, ValueError, IndexError):  # damaged, as an audit says: it may hold them

@@ -32,6 +32,7 @@ from collapse.pool import (
     NAME,
     Part,
     content_hash,
+    drawing,
     head,
     part_note,
     read_part,
@@ -235,7 +236,7 @@ class Auditor:
         said = json.loads(json.dumps(said))
         if manifest.get("halted") != halted:
             fault(path, "halted is not what the parent's verdict says")
-        elsewhere = {"parts", "seen", "halted", *(("found",) if first else ())}  # held against what is made again
+        elsewhere = {"parts", "seen", "halted", "draw", *(("found",) if first else ())}  # held against what is made again
         for key in sorted({*said, *manifest} - elsewhere):
             if key not in said:
                 fault(path, f"says '{key}', which no manifest has")
@@ -405,19 +406,24 @@ class Auditor:
         try:
             before = turn.pool
             checked.trained = [{"origin": p.origin, "rows": int(p.counts.sum()),
-                                "kind": "synthetic" if p.synthetic else "real"} for p in before.parts]
+                                "kind": "synthetic" if p.synthetic else "real"} for p in before.training.parts]
             sample = read_part(turn.files.sample_part)
             regime, rng = turn.branch.regime, turn.rng.at("regime")
             # Parts that are handed on whole are never loaded, nor is reality where the regime does without.
             real: Any = turn.real if regime.fresh or hasattr(regime, "real") else None
             allowed = regime.next_pool(before, sample.head(turn.branch.rows), real, rng)
             expected = {part.origin: self._expected(part) for part in allowed.parts}
+            drawn = {part.origin: int(part.counts.sum()) for part in allowed.training.parts}
+            draw = drawing(allowed).get("draw")
         except Exception as error:  # what lies upstream is damaged, which has been said where it lies
             fault(path, f"the pool that {turn.branch.regime.kind} allows cannot be made again "
                         f"({str(error).splitlines()[0][:120]})")
             return
         if manifest.get("seen") != allowed.seen:
             fault(path, f"seen is {_short(manifest.get('seen'))}, and {regime.kind} has seen {allowed.seen}")
+        if manifest.get("draw") != draw:
+            fault(path, f"draw is not the one that {regime.kind} makes: {_short(manifest.get('draw'))}, not "
+                        f"{_short(draw)}")
         told = {entry["origin"]: entry for entry in manifest["parts"]}
         kind = turn.branch.regime.kind
         for origin in expected:
@@ -432,13 +438,16 @@ class Auditor:
                 fault(path, f"says {entry['rows']} rows of {origin}, and {kind} keeps {rows}")
             if entry["content"] != content:
                 fault(turn.files.pool / f"{origin}.parquet", f"holds other rows of {origin} than {kind} keeps")
+            if entry.get("drawn") != (None if draw is None else drawn.get(origin, 0)):
+                fault(path, f"says {entry.get('drawn')} rows of {origin} are drawn, and {kind} draws "
+                            f"{drawn.get(origin, 0) if draw else 'none'}")
             if entry.get("weight", 1.0) != weight:
                 fault(path, f"weighs {origin} by {_short(entry.get('weight', 1.0))}, and {kind} by {weight:g}")
         if list(told) != list(expected) and set(told) == set(expected):
             fault(path, "has its parts in another order")
         for origin, entry in told.items():
             wants = turn.branch.model.summary
-            if set(entry) - {"content", "file", "generation", "kind", "origin", "rows", "weight", "summaries"}:
+            if set(entry) - {"content", "drawn", "file", "generation", "kind", "origin", "rows", "weight", "summaries"}:
                 fault(path, f"says more of {origin} than a manifest does")
             if set(entry.get("summaries") or {}) - ({wants} if wants else set()):
                 fault(path, f"has a summary of {origin} that {turn.branch.model.kind} does not make")

@@ -21,7 +21,7 @@ from collapse import __version__, lineage
 from collapse.layout import REPORTS, Files
 from collapse.lineage import Node
 from collapse.params import Study, read_study
-from collapse.pool import MANIFEST, file_hash, read_manifest
+from collapse.pool import MANIFEST, file_hash, read_manifest, trained_rows
 from collapse.provenance import merkle
 from tasks.calibrate import find as calibration
 from tasks.turn import find
@@ -211,8 +211,8 @@ def _pool(files: Files, sources: Sequence[str], made: bool) -> ol.OutputDataset:
     manifest = read_manifest(files.pool)
     parts = manifest["parts"]
     about, counts = _file_facets([files.pool / f"{part['origin']}.parquet" for part in parts])
-    real = sum(part["rows"] for part in parts if part["kind"] == "real")
-    rows = sum(part["rows"] for part in parts)
+    real = sum(trained_rows(part) for part in parts if part["kind"] == "real")
+    rows = sum(map(trained_rows, parts))
     root = merkle({part["origin"]: part["content"] for part in parts}) if parts else None
     about |= _versioned(files.pool / MANIFEST)
     about |= {"collapse_provenance": _provenance(manifest, real / rows if rows else None, root)}

@@ -15,7 +15,7 @@ from collapse.metrics.classifier import Classifier
 from collapse.metrics.frame import Frame
 from collapse.models.base import Parameters
 from collapse.params import Branch, Study, read_params, read_study
-from collapse.pool import MANIFEST, Pool, RealData, file_hash, part_note, put, read_manifest, read_part, read_pool
+from collapse.pool import MANIFEST, Pool, RealData, file_hash, part_note, put, read_manifest, read_part, read_pool, training_pool
 from collapse.rng import Rng
 
 #: What a node learned, in its folder ``model``.
@@ -116,10 +116,7 @@ class Turn:
     @cached_property
     def pool(self) -> Pool:
         """Return the training set: the parent's pool, without the parent's own sample if that is quarantined."""
-        pool = read_pool(self.parent.pool)
-        if verdict(self.parent)["outcome"] != "quarantine":
-            return pool
-        return pool.without(self.parent.node, read_manifest(self.parent.pool)["rows"])
+        return training_pool(self.parent.pool, verdict(self.parent)["outcome"] == "quarantine")
 
     @property
     def start(self) -> Parameters | None:

@@ -31,6 +31,7 @@ branches:
   replace:    {regime: replace}
   accumulate: {regime: accumulate}
   subsample:  {regime: subsample}
+  reservoir:  {regime: reservoir, budget: 40}
   anchor:     {regime: anchor, real: 0.1}
   refresh:    {regime: refresh, real: 0.1}
   rescue:     {from: replace, at: 1, regime: window, k: 2}

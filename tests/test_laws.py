@@ -50,6 +50,7 @@ WIDE = {"kind": "gaussian", "dim": 3}
 WORDS = {"kind": "zipf", "categories": 60}
 COUNTS = {"kind": "categorical"}
 REPLACE, ACCUMULATE = {"kind": "replace"}, {"kind": "accumulate"}
+SUBSAMPLE, RESERVOIR = {"kind": "subsample"}, {"kind": "reservoir"}
 #: Law, its settings, model, regime, n, generations, replicates, source.
 CASES = [
     ("gaussian.replace.variance", {"n": 6, "ddof": 1}, NORMAL, REPLACE, 6, 12, 6000, None),
@@ -69,6 +70,13 @@ CASES = [
     ("gaussian.anchor.error", {"n": 10, "m": 3}, LIKELY, {"kind": "anchor", "real": 0.3}, 10, 12, 8000, None),
     ("gaussian.redraw.variance", {"n": 10, "m": 2}, LIKELY, {"kind": "redraw", "real": 0.2}, 10, 12, 12000, None),
     ("gaussian.redraw.error", {"n": 10, "m": 2}, LIKELY, {"kind": "redraw", "real": 0.2}, 10, 12, 8000, None),
+    ("gaussian.subsample.variance", {"n": 8, "ddof": 0}, LIKELY, SUBSAMPLE, 8, 10, 12000, None),
+    ("gaussian.subsample.error", {"n": 8, "ddof": 0}, LIKELY, SUBSAMPLE, 8, 10, 8000, None),
+    ("gaussian.subsample.variance", {"n": 6, "ddof": 1}, NORMAL, SUBSAMPLE, 6, 10, 12000, None),
+    ("gaussian.reservoir.variance", {"n": 8, "ddof": 0}, LIKELY, RESERVOIR, 8, 10, 5000, None),
+    ("gaussian.reservoir.error", {"n": 8, "ddof": 0}, LIKELY, RESERVOIR, 8, 10, 5000, None),
+    ("mean.subsample.error", {"n": 8}, {"kind": "gaussian", "variance": 1.0}, SUBSAMPLE, 8, 10, 8000, None),
+    ("mean.reservoir.error", {"n": 8}, {"kind": "gaussian", "variance": 1.0}, RESERVOIR, 8, 10, 5000, None),
     (
         "mean.weighted.error",
         {"n": 12, "n_real": 6, "n_synth": 12, "weight": 0.5},
@@ -122,6 +130,8 @@ CASES = [
     ("kde.replace.variance", {"n": 12, "width": 0.4}, {"kind": "kde", "bandwidth": 0.4}, REPLACE, 12, 12, 6000, None),
     ("categorical.replace.simpson", {"n": 50, "shares": zipf(60)}, COUNTS, REPLACE, 50, 15, 4000, WORDS),
     ("categorical.accumulate.simpson", {"n": 40, "shares": zipf(60)}, COUNTS, ACCUMULATE, 40, 15, 8000, WORDS),
+    ("categorical.subsample.simpson", {"n": 30, "shares": zipf(60)}, COUNTS, SUBSAMPLE, 30, 10, 8000, WORDS),
+    ("categorical.reservoir.simpson", {"n": 30, "shares": zipf(60)}, COUNTS, RESERVOIR, 30, 10, 5000, WORDS),
     (
         "categorical.replace.share",
         {"n": 50, "shares": zipf(60), "code": 1, "feature": "w002"},

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -18,6 +20,7 @@ from collapse.regimes.poisoned import Poisoned
 from collapse.regimes.redraw import Redraw
 from collapse.regimes.refresh import Refresh
 from collapse.regimes.replace import Replace
+from collapse.regimes.reservoir import Reservoir
 from collapse.regimes.subsample import Subsample
 from collapse.regimes.window import Window
 from collapse.rng import Rng
@@ -73,9 +76,9 @@ def test_window_of_one_is_replace():
 
 
 @settings(max_examples=20, deadline=None)
-@given(st.integers(1, 8), st.sampled_from([None, 5, 20, 33]))
-def test_subsample_keeps_its_budget_in_every_replicate(generations, budget):
-    for t, pool in enumerate(walk(Subsample(budget=budget), generations)[1:], start=1):
+@given(st.sampled_from([Subsample, Reservoir]), st.integers(1, 8), st.sampled_from([None, 5, 20, 33]))
+def test_a_budget_is_kept_in_every_replicate(regime, generations, budget):
+    for t, pool in enumerate(walk(regime(budget=budget), generations)[1:], start=1):
         assert pool.seen == N * (t + 1)
         rows = pool.rows()
         assert rows.n == min(budget or N, N * (t + 1))
@@ -83,7 +86,32 @@ def test_subsample_keeps_its_budget_in_every_replicate(generations, budget):
             assert len(set(rows["x"][r])) == rows.n
 
 
-def test_subsample_is_a_uniform_draw_from_all_of_history():
+@given(st.integers(1, 8), st.sampled_from([None, 5, 33]))
+def test_subsample_never_loses_a_part_and_trains_on_rows_of_its_own_replicate(generations, budget):
+    whole, drawn = walk(Accumulate(), generations), walk(Subsample(budget=budget), generations)
+    for before, after in zip(whole, drawn, strict=True):
+        assert origins(after) == origins(before) and after.seen == before.seen
+        assert all(a.values["x"] is b.values["x"] or np.array_equal(a.values["x"], b.values["x"])
+                   for a, b in zip(after.parts, before.parts, strict=True))
+        for own, all_of_them in zip(after.rows()["x"], before.rows()["x"], strict=True):
+            assert set(own) <= set(all_of_them)
+
+
+def test_what_subsample_leaves_out_can_come_back_and_what_the_reservoir_does_cannot():
+    drawn = [[set(row) for row in pool.rows()["x"]] for pool in walk(Subsample(), 12)]
+    kept = [[set(row) for row in pool.rows()["x"]] for pool in walk(Reservoir(), 12)]
+    back = {"drawn": 0, "kept": 0}
+    for name, pools in (("drawn", drawn), ("kept", kept)):
+        for r in range(R):
+            gone: set[float] = set()
+            for before, after in pairwise(pools):
+                gone |= before[r] - after[r]
+                back[name] += len(gone & after[r])
+    assert back["kept"] == 0 and back["drawn"] > 20
+
+
+@pytest.mark.parametrize("regime", [Subsample(), Reservoir()])
+def test_a_budget_is_a_uniform_draw_from_all_of_history(regime):
     """After t generations each of the t + 1 parts holds the same share of the budget on average."""
     generations, replicates = 4, 600
     real = part("s-real", 0, 0.0, replicates=replicates)
@@ -91,10 +119,38 @@ def test_subsample_is_a_uniform_draw_from_all_of_history():
     data = RealData("s-real", real, lambda n, r, rng: real.rows(), exact=True)
     for t in range(1, generations + 1):
         sample = part(f"s-b-{t:02d}", t, 1e6 * t, replicates=replicates)
-        pool = Subsample().next_pool(pool, sample, data, Rng(3, "s", t).at("regime"))
-    shares = np.array([part.n / N for part in pool.parts])
+        pool = regime.next_pool(pool, sample, data, Rng(3, "s", t).at("regime"))
+    shares = np.array([part.n / N for part in pool.training.parts])
     # a hypergeometric count of mean 4 among 20 has standard deviation below 1.6
     assert np.abs(shares - 1 / (generations + 1)).max() < 4 * 1.6 / N / np.sqrt(replicates)
+
+
+def test_a_draw_is_made_anew_without_a_sample_in_quarantine():
+    pool = walk(Subsample(budget=30), 3)[-1]
+    less = pool.without("s-b-03", N)
+    assert origins(less) == ["s-real", "s-b-01", "s-b-02"] and less.seen == 3 * N
+    assert less.rows().n == 30 and (less.rows()["x"] < 3000).all()
+    first = walk(Subsample(budget=30), 1)[-1].without("s-b-01", N)
+    assert np.array_equal(first.rows()["x"], first.parts[0].rows()["x"])  # fewer rows than the budget: all of them
+    assert Pool.of(part("s-b-01", 1, 0.0)).without("s-b-01", N).parts == ()
+
+
+def test_a_reservoir_without_a_sample_keeps_as_many_rows_in_every_replicate():
+    """Replicates hold different numbers of its rows, and are not mixed when these are taken out."""
+    pool = walk(Reservoir(), 3)[-1]
+    less = pool.without("s-b-03", N)
+    counts = [sum(int(part.counts[r]) for part in pool.parts[:-1]) for r in range(R)]
+    assert pool.parts[-1].origin == "s-b-03" and len(set(counts)) > 1
+    for r, row in enumerate(less.rows()["x"]):
+        assert len(row) == min(counts) and set(row) <= set(pool.rows()["x"][r])
+
+
+def test_rows_that_were_weighted_count_alike_in_a_budget():
+    real = real_data()
+    before = Pool.of(real.first.weighted(3.0))
+    for regime in (Subsample(), Reservoir()):
+        pool = regime.next_pool(before, part("s-b-01", 1, 1e3), real, Rng(1, "s", 1))
+        assert pool.rows().weights is None and {part.weight for part in pool.parts} == {1.0}
 
 
 def test_anchor_keeps_the_same_real_rows():
@@ -128,7 +184,7 @@ def test_control_never_trains_on_a_sample():
 
 
 def test_replicates_are_independent_of_their_number():
-    for regime in (Subsample(), Redraw(real=0.5), Refresh(real=0.5)):
+    for regime in (Subsample(), Reservoir(), Redraw(real=0.5), Refresh(real=0.5)):
         few, many = [], []
         for replicates, found in ((2, few), (5, many)):
             bank = Rows(SCHEMA, {"x": 1e6 + np.arange(200, dtype=float)[None]})
@@ -183,7 +239,8 @@ def test_poison_is_addressed_and_independent_of_the_number_of_replicates():
     assert np.array_equal(few, many[:R]) and not np.array_equal(few[0], few[1])
 
 
-@pytest.mark.parametrize("of", ["replace", {"regime": "anchor", "real": 0.25}, {"regime": "subsample", "budget": 15}])
+@pytest.mark.parametrize("of", ["replace", {"regime": "anchor", "real": 0.25}, {"regime": "reservoir", "budget": 15},
+                                {"regime": "subsample", "budget": 15}])
 def test_poison_draws_what_the_inner_regime_would_draw_alone(of):
     wrapped = Poisoned(of=of, when=2, share=0.5, becomes="b")
     (_, alone), (_, inside) = step(wrapped.inner, 2), step(wrapped, 2)

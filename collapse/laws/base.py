@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
@@ -29,6 +29,8 @@ class Pivot:
     ``scale`` takes the values of a closed form at t = 1 … T onto it. ``walk``: the looks are sums of independent
     steps. ``influence`` (R, L): what each replicate adds to the estimates. With either, their covariance is known, and
     a closed form is also judged along the direction in which it differs from the law (the most powerful linear score).
+    ``skew``: an estimate and its error hang together where the values are skewed, so that few replicates call the truth
+    too low too often; the critical value is greater by 1 + skew/√R (the order of the first Edgeworth term).
     """
 
     estimate: np.ndarray
@@ -38,6 +40,7 @@ class Pivot:
     walk: bool = False
     influence: np.ndarray | None = None
     exact: bool = False
+    skew: float = 0.0
 
     def z(self, values: np.ndarray, slack: np.ndarray | float = 0.0) -> np.ndarray:
         """Return the standardised distance to a closed form, (L,); ``slack`` of it is forgiven."""
@@ -61,35 +64,83 @@ class Pivot:
         return float(weight @ seen[use] / noise) if noise > 0 else 0.0
 
     def _score(self, values: np.ndarray, law: np.ndarray) -> float:
-        if self.influence is None or self.replicates < 20 * len(self.estimate):
+        found = self._along(self.scale(values) - self.scale(law))
+        if found is None:
             return 0.0
-        off = self.scale(values) - self.scale(law)
+        weight, use, noise = found
+        return float(weight @ (self.estimate - self.scale(values))[use] / noise) if noise > 0 else 0.0
+
+    def _along(self, off: np.ndarray) -> tuple[np.ndarray, np.ndarray, float] | None:
+        """Return the weights of the most powerful score along ``off`` (L,), their looks, and the score's error."""
+        if self.influence is None or self.replicates < 20 * len(self.estimate):
+            return None
         use = np.isfinite(off) & np.isfinite(self.error) & (self.error > 0)
         covariance = np.atleast_2d(np.cov(self.influence[:, use], rowvar=False)) / self.replicates
         weight = np.linalg.lstsq(covariance, off[use], rcond=1e-10)[0]
-        noise = np.sqrt(max(float(weight @ covariance @ weight), 0.0))
-        return float(weight @ (self.estimate - self.scale(values))[use] / noise) if noise > 0 else 0.0
+        return weight, use, float(np.sqrt(max(float(weight @ covariance @ weight), 0.0)))
 
-    def critical(self, looks: int, level: float = LEVEL) -> float:
-        """Return the two-sided critical value at ``level`` over ``looks`` (Bonferroni)."""
+    def apart(self, values: np.ndarray, law: np.ndarray) -> float:
+        """Return by how many standard errors a closed form differs from the law: at the best look, or along all."""
+        with np.errstate(invalid="ignore", divide="ignore"):
+            off = self.scale(values) - self.scale(law)
+            looks = np.abs(off) / self.error
+        best = float(np.nanmax(np.where(off == 0, 0.0, looks), initial=0.0))
+        if self.walk:
+            with np.errstate(invalid="ignore"):
+                step, grown = np.diff(off, prepend=0.0), np.diff(np.square(self.error), prepend=0.0)
+            use = (grown > 0) & np.isfinite(grown) & np.isfinite(step)
+            return max(best, float(np.sqrt(np.sum(step[use] ** 2 / grown[use]))))
+        found = self._along(off)
+        return best if found is None else max(best, float(np.sqrt(max(found[0] @ off[found[1]], 0.0))))
+
+    def needed(self, values: np.ndarray, law: np.ndarray, looks: int, level: float = LEVEL) -> int | None:
+        """Return the replicates at which a closed form is rejected if the law is true (97.7 %); None: never."""
+        apart = self.apart(values, law)
+        if apart < 1e-9:
+            return None
+
+        def enough(replicates: float) -> bool:
+            # two standard errors beyond the critical value, or the next run may miss it
+            return apart * np.sqrt(replicates / self.replicates) >= self.critical(looks, level, replicates) + 2
+
+        low, high = 2.0, 4.0
+        while not enough(high):
+            low, high = high, 2 * high
+        while high - low > max(1.0, 0.01 * high):
+            middle = (low + high) / 2
+            low, high = (low, middle) if enough(middle) else (middle, high)
+        return int(np.ceil(high))
+
+    def critical(self, looks: int, level: float = LEVEL, replicates: float | None = None) -> float:
+        """Return the two-sided critical value at ``level`` over ``looks`` (Bonferroni), of so many replicates."""
         from scipy import special
 
+        count = self.replicates if replicates is None else replicates
         tail = level / (2 * max(looks, 1))
-        return float(-special.ndtri(tail) if self.exact else -special.stdtrit(max(self.replicates - 1, 1), tail))
+        value = -special.ndtri(tail) if self.exact else -special.stdtrit(max(count - 1, 1), tail)
+        return float(value * (1 + self.skew / np.sqrt(count)))
 
 
 @dataclass(frozen=True)
 class Mutant:
-    """A wrong closed form: whether the same run rejects it, and by how many standard errors."""
+    """A wrong closed form: whether the run rejects it, by how many standard errors, and how many replicates would.
+
+    ``needed``: replicates at which it is rejected if the law is true; None: it says what the law says.
+    """
 
     name: str
     rejected: bool
     z: float
+    needed: int | None
 
 
 @dataclass(frozen=True)
 class Judgement:
-    """How a law fared: ``holds`` if it is not rejected and all its mutants are; ``fails`` if it is rejected."""
+    """How a law fared: ``holds`` if it is not rejected and all its mutants are; ``fails`` if it is rejected.
+
+    ``neighbours`` are the law itself with a tenth more or fewer rows. They decide nothing: that they are told apart
+    takes more replicates than some studies have, and the verdict says which are.
+    """
 
     verdict: Literal["holds", "fails", "undecided"]
     label: str
@@ -97,9 +148,13 @@ class Judgement:
     t: int | None
     critical: float
     mutants: tuple[Mutant, ...]
+    neighbours: tuple[Mutant, ...]
     replicates: int
-    #: Replicates at which the mutants that survived would be rejected, about.
-    needed: int | None
+
+    @property
+    def needed(self) -> int | None:
+        """Return the replicates at which the mutants that survived would be rejected, about."""
+        return max((m.needed or 0 for m in self.mutants if not m.rejected), default=None)
 
     @property
     def sentence(self) -> str:
@@ -109,15 +164,25 @@ class Judgement:
                 f"{100 * LEVEL:g} % over all looks, {self.replicates:,} replicates")
         alive = [m.name for m in self.mutants if not m.rejected]
         if alive:
-            return f"{text}; not told apart from: {', '.join(alive)} (about {self.needed:,} replicates would)."
-        least = min((abs(m.z) for m in self.mutants), default=np.inf)
-        return f"{text}; all {len(self.mutants)} mutants are rejected (the nearest by {least:.1f})."
+            text = f"{text}; not told apart from: {', '.join(alive)} (about {self.needed:,} replicates would)"
+        else:
+            least = min((abs(m.z) for m in self.mutants), default=np.inf)
+            text = f"{text}; all {len(self.mutants)} mutants are rejected (the nearest by {least:.1f})"
+        told = [m.name for m in self.neighbours if m.rejected]
+        alike = [f"{m.name} (about {m.needed:,} replicates would)" for m in self.neighbours if not m.rejected]
+        text += f"; told apart from its neighbours {' and '.join(told)}" if told else ""
+        text += f"; not from {'its neighbours ' * (not told)}{' and '.join(alike)}" if alike else ""
+        return f"{text}."
 
     def plain(self) -> dict[str, Any]:
         """Return plain data for JSON."""
         return {"label": self.label, "z": round(self.z, 3), "t": self.t, "critical": round(self.critical, 3),
                 "replicates": self.replicates, "needed": self.needed,
-                "mutants": [{"name": m.name, "rejected": m.rejected, "z": _finite(m.z)} for m in self.mutants]}
+                "mutants": [_plain(m) for m in self.mutants], "neighbours": [_plain(m) for m in self.neighbours]}
+
+
+def _plain(mutant: Mutant) -> dict[str, Any]:
+    return {"name": mutant.name, "rejected": mutant.rejected, "z": _finite(mutant.z), "needed": mutant.needed}
 
 
 def _finite(z: float) -> float:
@@ -132,6 +197,8 @@ class Law(Spec):
     source: ClassVar[str]
     #: The fitted quantity whose expectation the law is.
     metric: ClassVar[str]
+    #: The fields that count the rows of a generation.
+    counted: ClassVar[tuple[str, ...]] = ("n",)
     feature: str = ""
 
     def __call__(self, t: np.ndarray | int) -> np.ndarray:
@@ -162,6 +229,28 @@ class Law(Spec):
     def mutants(self) -> dict[str, Form]:
         """Return wrong forms by name, each different from the law."""
         raise NotImplementedError(type(self).__name__)
+
+    def neighbours(self) -> dict[str, Form]:
+        """Return the law itself with a tenth fewer and more rows a generation, one at least, by name."""
+        found: dict[str, Form] = {}
+        for sign in (-1, 1):
+            rows = {name: getattr(self, name) for name in self.counted}
+            rows = {name: n + sign * max(1, round(n / 10)) for name, n in rows.items()}
+            try:
+                found[f"n = {rows[self.counted[0]]}"] = self.resized(rows)
+            except ValueError:  # too few rows for the law
+                continue
+        return found
+
+    def resized(self, rows: dict[str, int]) -> Form:
+        """Return the closed form with other numbers of rows.
+
+        Raises
+        ------
+        ValueError
+            If these are too few.
+        """
+        return type(self)(**{**{name: getattr(self, name) for name in type(self).model_fields}, **rows})
 
     def slack(self, t: np.ndarray) -> np.ndarray | float:
         """Return how far, on the pivot's scale, the truth may lie from a limit or first-order form."""
@@ -197,20 +286,22 @@ class Law(Spec):
         critical = pivot.critical(looks or len(pivot.estimate), level)
         z = pivot.z(law, self.slack(t))
         worst = int(np.argmax(np.abs(z)))
-        found = []
-        for name, form in self.mutants().items():
-            values = form(t)
-            every = np.append(pivot.z(values), pivot.directed(values, law))
-            strongest = float(every[np.argmax(np.abs(every))])
-            found.append(Mutant(name, abs(strongest) > critical, strongest))
-        alive = [abs(m.z) for m in found if not m.rejected]
-        needed = None
-        if alive:
-            # two standard errors beyond the critical value, or the next run may miss it again
-            needed = int(pivot.replicates * ((critical + 2) / max(min(alive), 0.3)) ** 2)
+
+        def tried(forms: dict[str, Form]) -> Iterator[Mutant]:
+            for name, form in forms.items():
+                values = form(t)
+                every = np.append(pivot.z(values), pivot.directed(values, law))
+                strongest = float(every[np.argmax(np.abs(every))])
+                needed = pivot.needed(values, law, looks or len(pivot.estimate), level)
+                yield Mutant(name, abs(strongest) > critical, strongest, needed)
+
+        mutants = tuple(tried(self.mutants()))
+        # where rows make no difference there is no neighbour
+        neighbours = tuple(mutant for mutant in tried(self.neighbours()) if mutant.needed is not None)
+        alive = any(not mutant.rejected for mutant in mutants)
         verdict: Any = "fails" if abs(z[worst]) > critical else "undecided" if alive else "holds"
-        return Judgement(verdict, self.label, float(z[worst]), worst + 1 if worst < last else None, critical,
-                         tuple(found), pivot.replicates, needed)
+        return Judgement(verdict, self.label, float(z[worst]), worst + 1 if worst < last else None, critical, mutants,
+                         neighbours, pivot.replicates)
 
 
 class _Seen(dict[tuple[str, str], np.ndarray]):
@@ -268,13 +359,33 @@ def direct(path: np.ndarray, law: np.ndarray) -> Pivot:
         with np.errstate(divide="ignore", invalid="ignore"):
             return np.append(np.log(values), np.log(np.mean(values / law)))
 
-    return Pivot(estimate, error, scale, replicates, influence=influence)
+    return Pivot(estimate, error, scale, replicates, influence=influence, skew=2.0)
 
 
 def plain(path: np.ndarray, least: np.ndarray | float = 0.0) -> Pivot:
     """Return the pivot of a plain mean on its own scale; the variance of one replicate is at ``least`` the law's."""
     variance = np.maximum(path.var(axis=0, ddof=1), least)
     return Pivot(path.mean(axis=0), np.sqrt(variance / len(path)), np.asarray, len(path))
+
+
+def known_mean(path: np.ndarray, law: np.ndarray) -> Pivot:
+    """Return the pivot of squares of (nearly) normal errors: R·mean/law is χ² on R degrees (a score, nothing estimated).
+
+    On the scale of the cube root, which is near normal for any R (Wilson & Hilferty 1931); the last look: the mean
+    over t of Q_t/law.
+    """
+    replicates = len(path)
+    share = (path / law).mean(axis=1)
+    # with the independent t that would give its variance, its own χ² has fewer degrees of freedom
+    spread = np.maximum(share.std(ddof=1) / share.mean(), np.sqrt(2 / path.shape[1])) / np.sqrt(replicates)
+    error = np.append(np.full(path.shape[1], np.sqrt(2 / replicates)), spread)
+    bias = 1 - np.square(error) / 9
+
+    def scale(values: np.ndarray) -> np.ndarray:
+        return np.cbrt(np.append(values / law, np.mean(values / law)))
+
+    estimate = np.cbrt(np.append(path.mean(axis=0) / law, share.mean())) / bias
+    return Pivot(estimate, error / 3, scale, replicates, influence=np.column_stack([path / law, share]) / 3)
 
 
 # ------------------------------------------------------------------------------------------- studies

@@ -202,7 +202,7 @@ class ReplaceShare(_Categorical):
         path, p = paths[self.metric, self.feature], self.p[self.code]
         t = np.arange(1, path.shape[1] + 1)
         error = np.sqrt(p * (1 - p) * (1 - replace_simpson(t, self.n)) / len(path))  # the exact variance
-        return Pivot(path.mean(axis=0), error, np.asarray, len(path), walk=True, exact=True)
+        return Pivot(path.mean(axis=0), error, np.asarray, len(path), walk=True, exact=True, skew=0.5)
 
     def mutants(self) -> dict[str, Form]:
         return {f"mode-seeking, τ = {tau:g}": lambda t, tau=tau: self._sought(t, tau) for tau in (0.95, 1.05)}
@@ -239,6 +239,10 @@ class ReplaceExtinction(_Categorical):
     def __call__(self, t: Any) -> np.ndarray:
         return extinction(t, self.n, self.members).mean(axis=1)
 
+    def resized(self, rows: dict[str, int]) -> Form:
+        """Return the closed form with other numbers of rows, for the same categories."""
+        return lambda t: extinction(t, rows["n"], self.members).mean(axis=1)
+
     def pivot(self, paths: Paths) -> Pivot:
         path = paths[self.metric, self.feature]
         chance = extinction(np.arange(1, path.shape[1] + 1), self.n, self.members)  # (T, k)
@@ -258,6 +262,10 @@ class ReplaceExtinctionLimit(ReplaceExtinction):
 
     def __call__(self, t: Any) -> np.ndarray:
         return extinction_limit(t, self.n * self.members).mean(axis=1)
+
+    def resized(self, rows: dict[str, int]) -> Form:
+        """Return the closed form with other numbers of rows, for the same categories."""
+        return lambda t: extinction_limit(t, rows["n"] * self.members).mean(axis=1)
 
     def slack(self, t: np.ndarray) -> np.ndarray:
         return np.abs(extinction(t, self.n, self.members).mean(axis=1) - self(t))
@@ -290,6 +298,7 @@ class ReplaceFixation(_Categorical):
     steady: ClassVar[bool] = False
     code: int
     first: Annotated[int, Field(ge=1)]
+    counted: ClassVar[tuple[str, ...]] = ("n", "first")
 
     @classmethod
     def settings(cls, study: Any, branch: Any, feature: str, p: np.ndarray, names: tuple[str, ...]) -> dict[str, Any]:

@@ -161,7 +161,7 @@ class _Error(_Gaussian):
         error, influence, _, _ = self._parts(paths)
         influence /= error
         return Pivot(np.log(error), influence.std(axis=0) / np.sqrt(len(influence)), _log, len(influence),
-                     influence=influence)
+                     influence=influence, skew=0.5)
 
 
 class ReplaceError(_Error):
@@ -196,7 +196,7 @@ class ReplaceW2(_Error):
         width = np.cumprod(ratio)
         value = error + 1 + grown - 2 * width
         whole = (influence + moved - 2 * width * np.cumsum(off, axis=1)) / value
-        return Pivot(np.log(value), whole.std(axis=0) / np.sqrt(len(off)), _log, len(off), influence=whole)
+        return Pivot(np.log(value), whole.std(axis=0) / np.sqrt(len(off)), _log, len(off), influence=whole, skew=2.0)
 
     def mutants(self) -> dict[str, Form]:
         return self._others(_w2) | {"first order, (3/2) t/n": lambda t: 1.5 * t / self.n}

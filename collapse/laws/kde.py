@@ -56,7 +56,8 @@ class ReplaceVariance(Law):
             estimate.append(np.log(value))
             influence.append(moved / value)
         whole = np.stack(influence, axis=1)
-        return Pivot(np.array(estimate), whole.std(axis=0) / np.sqrt(len(path)), _log, len(path), influence=whole)
+        error = whole.std(axis=0) / np.sqrt(len(path))
+        return Pivot(np.array(estimate), error, _log, len(path), influence=whole, skew=0.5)
 
     def mutants(self) -> dict[str, Form]:
         keep, added = 1 - 1 / self.n, self.width**2

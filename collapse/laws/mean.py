@@ -8,7 +8,7 @@ import numpy as np
 from pydantic import Field
 
 from collapse.errors import InputError
-from collapse.laws.base import Form, Law, Paths, Pivot, describe
+from collapse.laws.base import Form, Law, Paths, Pivot, describe, known_mean
 from collapse.regimes.weighted import golden
 
 
@@ -24,6 +24,7 @@ class WeightedError(Law):
     n: Annotated[int, Field(ge=1)]
     n_real: Annotated[int, Field(ge=1)]
     n_synth: Annotated[int, Field(ge=1)]
+    counted: ClassVar[tuple[str, ...]] = ("n", "n_real", "n_synth")
     weight: Annotated[float, Field(gt=0, lt=1)]
 
     @classmethod
@@ -47,20 +48,8 @@ class WeightedError(Law):
         return np.where(t < 1, 0.0, found)
 
     def pivot(self, paths: Paths) -> Pivot:
-        """Return the pivot from Gaussian scores: R·mean/law is χ² on R degrees; the last look: the mean over t."""
         path = paths["fit_error2", ""]
-        replicates = len(path)
-        law = self(np.arange(1, path.shape[1] + 1))
-        share = (path / law).mean(axis=1)
-        estimate = np.append(np.log(path.mean(axis=0)), np.log(share.mean()))
-        error = np.append(np.full(path.shape[1], np.sqrt(2 / replicates)),
-                          share.std(ddof=1) / share.mean() / np.sqrt(replicates))
-
-        def scale(values: np.ndarray) -> np.ndarray:
-            with np.errstate(divide="ignore"):
-                return np.append(np.log(values), np.log(np.mean(values / law)))
-
-        return Pivot(estimate, error, scale, replicates, influence=np.column_stack([path / path.mean(axis=0), share]))
+        return known_mean(path, self(np.arange(1, path.shape[1] + 1)))
 
     def mutants(self) -> dict[str, Form]:
         k = self.n_real / self.n_synth

@@ -15,7 +15,11 @@ _DENSITY = "Naeem et al. 2020, ICML"
 
 
 class Fidelity(Metric):
-    """Precision, recall, density and coverage with k = 5, at most 1,000 rows a side off the line."""
+    """Precision, recall, density and coverage with k = 5, at most 1,000 rows a side off the line.
+
+    Balls are open; equal rows count by the chance that they would be among the nearest
+    (:mod:`collapse.metrics.neighbours`), so that atoms and lattices saturate nothing.
+    """
 
     kind = "fidelity"
     facts: ClassVar[dict[str, Fact]] = {
@@ -51,7 +55,7 @@ class Fidelity(Metric):
         if not frame.space.axes.shape[1]:
             return
         near = frame.view(sample).near
-        yield Measurement("precision", "", (near.hits > 0).mean(axis=1))
+        yield Measurement("precision", "", near.inside.mean(axis=1))
         yield Measurement("recall", "", near.recalled.mean(axis=1))
         yield Measurement("density", "", near.hits.mean(axis=1) / K)
         yield Measurement("coverage", "", near.covered.mean(axis=1))

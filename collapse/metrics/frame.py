@@ -31,7 +31,7 @@ from collapse.condition import Condition
 from collapse.data import WHOLE, Column, Rows, Schema
 from collapse.errors import InputError
 from collapse.metrics import classifier as images
-from collapse.metrics.neighbours import Balls, Near, nearest, thin
+from collapse.metrics.neighbours import SAME, Balls, Near, nearest, thin
 from collapse.metrics.partition import Partition, Reach, reach
 from collapse.rng import Rng
 
@@ -44,8 +44,6 @@ LEAST = 0.005
 BINS = 20
 #: Standard errors beyond which a column has clearly moved.
 CLEAR = 4.0
-#: Reference standard deviations within which two values are one.
-SAME = 1e-7
 #: Times the mean distance to the nearest reference row beyond which rows that are moved back have strayed.
 STRAYED = 1.02
 #: Levels at which quantiles are compared.
@@ -237,7 +235,7 @@ class View:
     @cached_property
     def reach(self) -> Reach:
         """Return which reference rows of each group the rows reach."""
-        return reach(self.space[:, self.pairs], self.near.reach, self._frame.members)
+        return reach(self.space[:, self.pairs], self.near.reach, self.near.tied, self._frame.members)
 
     def shares(self, name: str, categories: int) -> np.ndarray:
         """Return the share of every category of a column, (R, categories)."""
@@ -562,7 +560,7 @@ class Frame:
         for place, name in enumerate(self.names):
             out["side", f"{name}:low"], out["side", f"{name}:high"] = below[:, place], above[:, place]
         if self.space.axes.shape[1]:
-            out["stratum", "stratum"] = (depth > self.balls.edge).mean(axis=1)
+            out["stratum", "stratum"] = (depth > self.balls.edge + SAME).mean(axis=1)
         for name, members in self.rare.items():
             out["rare", f"rare:{name}"] = view.shares(name, len(members))[:, members].sum(axis=1)
         return out

@@ -111,7 +111,7 @@ class Images(Metric):
         if rule is None or column is None:
             return
         near = gauge.balls.near(embedded[:, thin(*embedded.shape[1:])], all=False)
-        yield Measurement("learned_precision", "", (near.hits > 0).mean(axis=1))
+        yield Measurement("learned_precision", "", near.inside.mean(axis=1))
         yield Measurement("learned_recall", "", near.recalled.mean(axis=1))
         yield Measurement("learned_density", "", near.hits.mean(axis=1) / K)
         yield Measurement("learned_coverage", "", near.covered.mean(axis=1))

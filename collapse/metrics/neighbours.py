@@ -1,5 +1,10 @@
 """Nearest neighbours, balls and mean distances between samples and the frozen reference, in bounded memory.
 
+**Balls are open** (Naeem et al. 2020) and reach to the K-th nearest *row*. Where several rows are just as far, one of
+them is in with the chance that it would be among the K nearest if ties were broken at random. So an atom (many equal
+rows, whose balls have radius 0) counts as what it is, a place of high density: two real samples read the same whatever
+is tied, and without ties this is the open ball.
+
 Everything that needs pairs of rows is computed in one pass per replicate and kept as small arrays. On a
 line the same quantities come from sorting, at n log n instead of n².
 """
@@ -9,6 +14,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 
@@ -18,6 +24,8 @@ PAIRS = 1000
 REACH, OVERHEAD = 7.0, 4000
 #: The k of every k-nearest-neighbour ball.
 K = 5
+#: Reference standard deviations within which two values, or distances, are one.
+SAME = 1e-7
 #: A row covers a rare reference row only where it lies itself at least this sparse: its own distance to the K-th
 #: neighbour over that of the rare row.
 SPARSE = 0.85
@@ -55,18 +63,28 @@ class Near:
         return self._part("reach", self._balls.cover)
 
     @property
+    def tied(self) -> np.ndarray:
+        """Return the chance that a row just as far as ``reach`` is in the sample row's ball, (R, m)."""
+        return self._part("tied", self._balls.cover)
+
+    @property
     def hits(self) -> np.ndarray:
-        """Return the number of reference balls that contain each sample row, (R, m)."""
+        """Return the number of reference balls that contain each sample row, (R, m); of ties the expected number."""
         return self._part("hits", self._balls.cover)
 
     @property
+    def inside(self) -> np.ndarray:
+        """Return whether each sample row lies in a reference ball, (R, m): 0 or 1, or the chance where ties decide."""
+        return self._part("inside", self._balls.cover)
+
+    @property
     def covered(self) -> np.ndarray:
-        """Return whether the ball of each reference row contains a sample row, (R, N)."""
+        """Return whether the ball of each reference row contains a sample row, (R, N): 0 or 1, of ties the chance."""
         return self._part("covered", self._balls.cover)
 
     @property
     def recalled(self) -> np.ndarray:
-        """Return whether each reference row lies in the ball of a sample row, (R, N)."""
+        """Return whether each reference row lies in the ball of a sample row, (R, N): 0 or 1, of ties the chance."""
         return self._part("recalled", self._balls.cover)
 
     @property
@@ -110,7 +128,17 @@ class Balls:
     @cached_property
     def radii(self) -> np.ndarray:
         """Return the distance of each reference row to its K-th nearest other row, (N,)."""
-        return radii(self.points)
+        return self._own[0]
+
+    @cached_property
+    def _own(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Return the radii (N,), and of the rows at that distance how many are in and how many there are, (N,)."""
+        return own_balls(self.points)
+
+    @cached_property
+    def share(self) -> np.ndarray:
+        """Return the chance that a row just as far as the radius is in the ball, (N,)."""
+        return chance(*self._own[1:])
 
     @cached_property
     def edge(self) -> float:
@@ -120,7 +148,7 @@ class Balls:
     @cached_property
     def rare(self) -> np.ndarray:
         """Return the indices of the reference rows of lowest density."""
-        return np.flatnonzero(self.radii > self.edge)
+        return np.flatnonzero(self.radii > self.edge + SAME)
 
     @cached_property
     def bandwidth(self) -> float:
@@ -159,20 +187,22 @@ class Balls:
             return {"depth": depth, "rare": self._rare_on_a_line(ranked, ascending)}
         depth = _depth(rows, self.points, distance, K)
         gap = _distances(rows, self.points[self.rare]) if distance is None else distance[:, self.rare]
-        inside = gap <= self.radii[self.rare]
+        inside = gap < self.radii[self.rare] - SAME
         return {"depth": depth, "rare": (inside & self._as_sparse(depth)).any(axis=0)}
 
     def cover(self, rows: np.ndarray, distance: np.ndarray | None = None,
               own: np.ndarray | None = None) -> dict[str, np.ndarray]:
-        """Return reach, hits, covered, recalled and both nearest of :class:`Near`."""
+        """Return reach, tied, hits, inside, covered, recalled and both nearest of :class:`Near`."""
         if self._on_a_line:
             return self._cover_on_a_line(rows[:, 0])
         distance = _distances(rows, self.points) if distance is None else distance  # (m, N)
-        inside = distance <= self.radii
-        reach = _depth(rows, rows, own, K + 1)  # the row itself is its own nearest
+        reach, *places = own_balls(rows, own)
+        tied = chance(*places)
+        hits, inside, nearer, level = held(distance, self.radii, self.share)
         return {
-            "reach": reach, "hits": inside.sum(axis=1), "covered": inside.any(axis=0),
-            "recalled": (distance <= reach[:, None]).any(axis=0),
+            "reach": reach, "tied": tied, "hits": hits, "inside": inside,
+            "covered": np.where(nearer > 0, 1.0, _first(*self._own[1:], level)),
+            "recalled": held(distance.T, reach, tied)[1],
             "to_reference": distance.argmin(axis=1), "to_sample": distance.argmin(axis=0),
         }
 
@@ -194,15 +224,14 @@ class Balls:
         points, line = self.points[:, 0], self._line
         order = np.argsort(x, kind="stable")
         ranked = x[order]
-        ascending = _kth_on_a_line(ranked, ranked, K + 1)
-        reach = np.empty(len(x))
-        reach[order] = ascending
-        starts, ends = np.sort(ranked - ascending), np.sort(ranked + ascending)
+        reach, *places = own_balls(x[:, None])
+        tied = chance(*places)
+        hits, inside = line["balls"].held(x)
+        start, stop = _between(ranked, points, self.radii)
         return {
-            "reach": reach,
-            "hits": np.searchsorted(line["starts"], x, "right") - np.searchsorted(line["ends"], x, "left"),
-            "covered": np.searchsorted(ranked, line["right"], "right") > np.searchsorted(ranked, line["left"], "left"),
-            "recalled": np.searchsorted(starts, points, "right") > np.searchsorted(ends, points, "left"),
+            "reach": reach, "tied": tied, "hits": hits, "inside": inside,
+            "covered": np.where(stop > start, 1.0, _first(*self._own[1:], _at(ranked, points, self.radii))),
+            "recalled": _Line(x, reach, tied).held(points)[1],
             "to_reference": line["order"][_closest(x, line["points"])], "to_sample": order[_closest(points, ranked)],
         }
 
@@ -211,8 +240,7 @@ class Balls:
         return depth[:, None] >= SPARSE * self.radii[self.rare]
 
     def _rare_on_a_line(self, ranked: np.ndarray, depth: np.ndarray) -> np.ndarray:
-        left, right = self._line["left"][self.rare], self._line["right"][self.rare]
-        start, stop = np.searchsorted(ranked, left, "left"), np.searchsorted(ranked, right, "right")
+        start, stop = _between(ranked, self.points[self.rare, 0], self.radii[self.rare])
         if not len(start):
             return np.empty(0, dtype=bool)
         spans = np.stack([start, stop], axis=1).ravel()
@@ -228,16 +256,15 @@ class Balls:
                 depth[block] = _kth_on_a_line(rows[block, 0], self._line["points"], K)
             else:
                 depth[block] = _depth(rows[block], self.points, None, K)
-            inside = _distances(rows[block], self.points[self.rare]) <= self.radii[self.rare]
+            inside = _distances(rows[block], self.points[self.rare]) < self.radii[self.rare] - SAME
             count += (inside & self._as_sparse(depth[block])).sum(axis=0)
         return depth, count
 
     @cached_property
-    def _line(self) -> dict[str, np.ndarray]:
+    def _line(self) -> dict[str, Any]:
         x = self.points[:, 0]
-        left, right, order = x - self.radii, x + self.radii, np.argsort(x, kind="stable")
-        return {"points": x[order], "order": order, "left": left, "right": right,
-                "starts": np.sort(left), "ends": np.sort(right)}
+        order = np.argsort(x, kind="stable")
+        return {"points": x[order], "order": order, "balls": _Line(x, self.radii, self.share)}
 
 
 def thin(n: int, width: int) -> np.ndarray | slice:
@@ -262,6 +289,106 @@ def radii(points: np.ndarray) -> np.ndarray:
 def nearest(a: np.ndarray, b: np.ndarray) -> float:
     """Return the mean distance of the rows of ``a`` (n, k) to the nearest of ``b`` (m, k)."""
     return float(_depth(a, b, None, 1).mean())
+
+
+def own_balls(points: np.ndarray, distance: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return the distance of each of ``points`` (N, k) to its K-th nearest other, and what is tied there, each (N,).
+
+    Of the others just as far there are ``ties``, of which the first ``places`` complete the K: 1 and 1 without ties.
+    """
+    n = len(points)
+    if points.shape[1] == 1:
+        x = np.sort(points[:, 0])
+        reach = radii(points)
+        start, stop = _between(x, points[:, 0], reach)
+        first, last = np.searchsorted(x, points[:, 0] - reach - SAME, "left"), \
+            np.searchsorted(x, points[:, 0] + reach + SAME, "right")
+        nearer, within = np.maximum(stop - start, 0), last - first
+    elif distance is None and points.shape[1] <= TREE:
+        from scipy.spatial import cKDTree
+
+        found = cKDTree(points).query(points, k=[min(K, n), min(K + 1, n), min(K + 2, n)])[0]
+        reach = found[:, 1]
+        nearer, within = np.full(n, min(K, n - 1)), np.full(n, min(K + 1, n))
+        level = np.flatnonzero((np.abs(found[:, [0, 2]] - reach[:, None]) <= SAME).any(axis=1) | (reach <= SAME))
+        if len(level):
+            far = _distances(points[level], points)
+            nearer[level] = (far < reach[level, None] - SAME).sum(axis=1)
+            within[level] = (far <= reach[level, None] + SAME).sum(axis=1)
+    else:
+        distance = _distances(points, points) if distance is None else distance
+        reach = _kth(distance, K + 1)
+        nearer = (distance < reach[:, None] - SAME).sum(axis=1)
+        within = (distance <= reach[:, None] + SAME).sum(axis=1)
+    own = reach > SAME  # a point is nearer to itself than that, or tied with itself
+    return reach, min(K, n - 1) - (nearer - own), within - nearer - ~own
+
+
+def chance(places: np.ndarray, ties: np.ndarray) -> np.ndarray:
+    """Return the chance that one row more, just as far as ``ties`` others, comes among the first ``places``."""
+    return places / (ties + 1)
+
+
+def _first(places: np.ndarray, ties: np.ndarray, rows: np.ndarray) -> np.ndarray:
+    """Return the chance that one of ``rows`` comes among the first ``places`` of ``ties``, all just as far."""
+    miss = np.ones(len(places))
+    for j in range(K):  # none of the rows before the first, the second, … of the ties
+        left = np.maximum(ties - j, 0)
+        miss *= np.where(j < places, left / np.maximum(left + rows, 1), 1.0)
+    return np.where(rows > 0, 1 - miss, 0.0)
+
+
+def held(distance: np.ndarray, reach: np.ndarray, share: np.ndarray) -> tuple[np.ndarray, ...]:
+    """Relate rows to balls ``distance`` (m, N) away that have ``reach`` (N,).
+
+    Returns the expected number of balls around each row and the chance of any, (m,), and the rows within each ball and
+    just on its edge, (N,). A row on the edge is in with chance ``share`` (N,).
+    """
+    inside, within = distance < reach - SAME, distance <= reach + SAME
+    hits, rows = inside.sum(axis=1), inside.sum(axis=0)
+    edge = within ^ inside
+    if not edge.any():
+        return hits, (hits > 0).astype(float), rows, np.zeros(len(reach), dtype=int)
+    miss = np.exp(edge @ np.log1p(-share))
+    return hits + edge @ share, np.where(hits > 0, 1.0, 1 - miss), rows, edge.sum(axis=0)
+
+
+class _Line:
+    """Balls on a line, sorted so that rows find theirs."""
+
+    def __init__(self, centre: np.ndarray, reach: np.ndarray, share: np.ndarray) -> None:
+        wide = reach > SAME
+        self._starts, self._ends = np.sort((centre - reach + SAME)[wide]), np.sort((centre + reach - SAME)[wide])
+        edges = np.concatenate([(centre - reach)[wide], (centre + reach)[wide], centre[~wide]])
+        chances = np.concatenate([share[wide], share[wide], share[~wide]])
+        order = np.argsort(edges, kind="stable")
+        self._edges = edges[order]
+        self._sums = np.concatenate([[0.0], np.cumsum(chances[order])])
+        self._misses = np.concatenate([[0.0], np.cumsum(np.log1p(-chances[order]))])
+
+    def held(self, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return the expected number of balls around each of ``x`` (m,), and the chance of any."""
+        hits = np.searchsorted(self._starts, x, "left") - np.searchsorted(self._ends, x, "right")
+        first, last = np.searchsorted(self._edges, x - SAME, "left"), np.searchsorted(self._edges, x + SAME, "right")
+        level = last > first  # a difference of sums is not quite 0 where nothing lies between
+        miss = np.exp(self._misses[last] - self._misses[first])
+        return hits + np.where(level, self._sums[last] - self._sums[first], 0.0), \
+            np.where(hits > 0, 1.0, np.where(level, 1 - miss, 0.0))
+
+
+def _between(ranked: np.ndarray, centre: np.ndarray, reach: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return where the values of ``ranked`` nearer than ``reach`` to ``centre`` begin and end; none if end ≤ begin."""
+    inner = reach - SAME
+    stop = np.searchsorted(ranked, centre + inner, "left")
+    return np.where(inner > 0, np.searchsorted(ranked, centre - inner, "right"), stop), stop
+
+
+def _at(ranked: np.ndarray, centre: np.ndarray, reach: np.ndarray) -> np.ndarray:
+    """Return how many values of ``ranked`` are just ``reach`` away from ``centre``."""
+    def near(place: np.ndarray) -> np.ndarray:
+        return np.searchsorted(ranked, place + SAME, "right") - np.searchsorted(ranked, place - SAME, "left")
+
+    return np.where(reach > SAME, near(centre - reach) + near(centre + reach), near(centre))
 
 
 def means(a: np.ndarray, b: np.ndarray, bandwidth: float) -> np.ndarray:

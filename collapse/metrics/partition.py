@@ -9,6 +9,7 @@ import numpy as np
 
 from collapse.data import Rows
 from collapse.errors import InputError, nearest
+from collapse.metrics.neighbours import held
 from collapse.rng import Rng
 
 #: Reference rows below which a group is too small to measure: its share alone is uncertain by more than a fifth.
@@ -89,23 +90,26 @@ class Partition:
 class Reach:
     """Which of the M reference rows that stand for groups a sample reaches; groups one after the other."""
 
-    recalled: np.ndarray  # (R, M) whether the reference row lies in the ball of a sample row
+    recalled: np.ndarray  # (R, M) whether the reference row lies in the ball of a sample row; of ties the chance
     to_sample: np.ndarray  # (R, M) index of the nearest sample row
     starts: np.ndarray  # where each group begins
 
 
-def reach(sample: np.ndarray, radii: np.ndarray, members: list[np.ndarray]) -> Reach:
-    """Relate the rows of ``sample`` (R, m, k), each with its ball of ``radii`` (R, m), to ``members`` of groups."""
+def reach(sample: np.ndarray, radii: np.ndarray, tied: np.ndarray, members: list[np.ndarray]) -> Reach:
+    """Relate the rows of ``sample`` (R, m, k), each with its ball of ``radii`` (R, m), to ``members`` of groups.
+
+    A row just on the edge of a ball is in with chance ``tied`` (R, m).
+    """
     from scipy.spatial.distance import cdist
 
     points = np.concatenate(members)
     shape = (len(sample), len(points))
-    recalled, closest = np.empty(shape, dtype=bool), np.empty(shape, dtype=int)
+    recalled, closest = np.empty(shape), np.empty(shape, dtype=int)
     size = max(1, BLOCK // sample.shape[1])
     for r, rows in enumerate(sample):
         for start in range(0, len(points), size):
             distance = cdist(points[start : start + size], rows)
-            recalled[r, start : start + size] = (distance <= radii[r]).any(axis=1)
+            recalled[r, start : start + size] = held(distance, radii[r], tied[r])[1]
             closest[r, start : start + size] = distance.argmin(axis=1)
     return Reach(recalled, closest, np.cumsum([0, *map(len, members)])[:-1])
 

@@ -93,6 +93,7 @@ class Model(Spec):
         NodeError
             If the fit fails (singular covariance, NaN loss).
         """
+        pool = pool.training
         if self.summary and pool.even and self._solves():
             return self.solve(pool.summary(self), rng)
         return self.fit(pool.rows(), rng)

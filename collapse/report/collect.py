@@ -19,7 +19,7 @@ from collapse.errors import InputError
 from collapse.grid import Judged
 from collapse.metrics.base import Fact
 from collapse.onset import Survey, survey
-from collapse.pool import Part, read_part
+from collapse.pool import Part, read_part, trained_rows
 from collapse.published import Beside
 from collapse.verdict import BULK, TAILS, role, staged
 
@@ -282,8 +282,8 @@ def _node(place: Place, records: Path) -> tuple[NodeView, pa.Table]:
     manifest = note["manifest"]
     halted = manifest.get("halted")
     parts = manifest.get("parts", [])
-    rows = sum(part["rows"] for part in parts)
-    real = sum(part["rows"] for part in parts if part["kind"] == "real")
+    rows = sum(map(trained_rows, parts))
+    real = sum(trained_rows(part) for part in parts if part["kind"] == "real")
     stage = {} if halted else validation.get("stage") or {}
     view = NodeView(
         place.name, place.branch, place.generation, place.parent, stage.get("node", ""),

@@ -16,7 +16,7 @@ from collapse.errors import InputError
 from collapse.layout import Files
 from collapse.lineage import Node, ancestors
 from collapse.params import Study
-from collapse.pool import FORMAT, MANIFEST, part_note
+from collapse.pool import FORMAT, MANIFEST, part_note, training_pool
 from collapse.provenance import Makeup, makeup
 from tasks.audit import Auditor
 
@@ -138,6 +138,9 @@ def _trained(told: Told, found: dict[str, Told]) -> list[dict[str, Any]]:
     parent = found[told.node.parent]
     verdict = json.loads(parent.files.record("verdict.json").read_text(encoding="utf-8"))
     left_out = parent.node.name if verdict["outcome"] == "quarantine" else None
+    if left_out and "draw" in parent.manifest:  # then another draw was made
+        rows = {p.origin: int(p.counts.sum()) for p in training_pool(parent.files.pool, left_out=True).training.parts}
+        return [part | {"drawn": rows[part["origin"]]} for part in parent.parts if part["origin"] in rows]
     return [part for part in parent.parts if part["origin"] != left_out]
 
 

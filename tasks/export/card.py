@@ -77,7 +77,10 @@ def _node(one: Told) -> str:
         *([_warning(made.real_share)] if made.synthetic else []),
         "## What it is made of",
         _table(["figure", "value"], [
-            ["rows", f"{one.rows:,}"], ["real", _share(made.real_share)],
+            ["rows", f"{one.rows:,}"],
+            *([["trained on", f"{made.real + made.synthetic:,} rows, drawn at random; what follows speaks of these"]]
+              if "draw" in manifest else []),
+            ["real", _share(made.real_share)],
             ["synthetic depth, mean (most)", f"{mean:.2g} ({most}): how many models stand between a row and reality"],
             ["real diversity that is expected to be left", _share(made.effective)],
             ["replicates", f"{manifest['replicates']}: independent lineages, column `replicate`"],

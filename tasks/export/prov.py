@@ -43,6 +43,7 @@ def _node(document: ProvDocument, one: Told, known: set[str]) -> None:
     made = one.makeup
     document.collection(pool, _plain({
         "generation": one.node.generation, "rows": one.rows, "sha256": one.sha256, "study": one.node.study,
+        "drawn": manifest["draw"]["rows"] * manifest["replicates"] if "draw" in manifest else None,
         **({} if made is None else {"realShare": made.real_share, "depth": made.depth[0],
                                     "effectiveShare": made.effective})}))
     if first:
