@@ -2,7 +2,7 @@
 
 Control alone: 20 independent fits to fresh real rows, held against as many real rows as they are. The rule is in
 docs/decisions.md: tails, spread and recall within [0.7, 1.3], the worst of the three nearest to real rows.
-Words: --fits N (20), --only TEXT.
+Words: --fits=N (20), --only=TEXT.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ def kept(spec: dict[str, object], rows: int, fits: int) -> tuple[dict[str, float
 
 def main() -> None:
     """Print a line for each candidate, the best admitted last."""
-    words = dict(zip(sys.argv, sys.argv[1:], strict=False))
+    words = dict(word.split("=", 1) for word in sys.argv if "=" in word)
     fits, only = int(words.get("--fits", 20)), words.get("--only", "")
     admitted: list[tuple[float, str]] = []
     for spec in CANDIDATES:

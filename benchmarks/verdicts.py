@@ -2,7 +2,7 @@
 
 Each case is a change whose right name is known: wider, narrower, shifted, cut, heavier, filled in, a mode gone, labels
 shuffled, a point. Printed: the share of seeds that get a right name, and what else was said.
-Words: --seeds N (40), --rows 400,4000, --only NAME, --dims 2.
+Words: --seeds=N (40), --rows=400,4000, --only=NAME, --dims=2.
 """
 
 from __future__ import annotations
@@ -203,7 +203,7 @@ def said(make: Maker, frame: Frame, bands: Bands, n: int, seed: int):
 
 def main() -> None:
     """Print the table."""
-    words = dict(zip(sys.argv, sys.argv[1:], strict=False))
+    words = dict(word.split("=", 1) for word in sys.argv if "=" in word)
     seeds, only = int(words.get("--seeds", 40)), words.get("--only")
     sizes = [int(n) for n in words.get("--rows", "400,4000").split(",")]
     for d in [int(x) for x in words.get("--dims", "1,2,3,15").split(",")]:

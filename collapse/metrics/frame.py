@@ -196,7 +196,7 @@ class View:
     def placed(self) -> View:
         """Return the rows moved back to where the reference lies, for what speaks of shape and not of place.
 
-        A column (of images a component) is moved, replicate by replicate, where its mean or ranks have clearly moved
+        A column (images as a whole) is moved, replicate by replicate, where its mean or ranks have clearly moved
         and the move brings it nearer to the reference; and all stay where they are if that takes the rows away from
         their nearest reference rows. For the mean also moves where a part has gone, and putting the rest in its place
         would hide what is missing. Where nothing moved these are the rows themselves.
@@ -376,7 +376,7 @@ class Frame:
         """Return by how much the standardised features of ``view`` have clearly moved, (R, D); None: nothing has."""
         if not self.names:
             return None
-        error = self._deviation * np.sqrt(1 / self.own.present + 1 / np.maximum(view.present, 1))  # (R, p)
+        error = self.error(view)
         gap = view.mean(np.nan_to_num(view.coordinates)) - self._center  # (R, p)
         noise = np.sqrt((1 / self.own.present + 1 / np.maximum(view.present, 1)) / 3)
         clear = (np.abs(gap) > CLEAR * error) | (np.abs(self.superiority(view)) > CLEAR * noise)
@@ -391,12 +391,19 @@ class Frame:
             pixels = np.ones(out.shape[1], dtype=bool)
             pixels[[at for at, _ in columns]] = False
             steps = np.zeros((view.replicates, len(self.numeric.axes.T)))
-            for r, place in np.argwhere(clear[:, len(columns) :]):
+            whole = clear[:, len(columns) :].any(axis=1)  # images move as a whole
+            for r, place in np.ndindex(*steps.shape) if whole.any() else ():
+                if not whole[r]:
+                    continue
                 at = len(columns) + place
                 step = self._step(at, view.ranked[r, :, at], float(gap[r, at]))
                 steps[r, place] = step * self._component_scale[place]
             out[:, pixels] = (steps @ self.numeric.axes.T)[:, pixels]
         return out if out.any() else None
+
+    def error(self, view: View) -> np.ndarray:
+        """Return the standard error of the difference of means of ``view`` and the reference, (R, p)."""
+        return self._deviation * np.sqrt(1 / self.own.present + 1 / np.maximum(view.present, 1))
 
     def superiority(self, view: View) -> np.ndarray:
         """Return 2 P(value of ``view`` above the reference's) − 1, ties half, by coordinate: (R, p)."""

@@ -9,7 +9,7 @@ import numpy as np
 
 from collapse.data import Rows
 from collapse.metrics.base import Fact, Measurement, Metric
-from collapse.metrics.frame import SAME, Frame, across
+from collapse.metrics.frame import CLEAR, Frame, across
 
 _FAMILIES = {"side": "tail_sides", "stratum": "tail_stratum", "rare": "tail_rare"}
 _RATIO = "P_sample / P_reference, unclipped; 1.0: the mass is kept, 0.0: it is gone, 2.0: it has doubled"
@@ -46,8 +46,8 @@ class Tails(Metric):
         ),
         "tail_beyond": Fact(
             "tails", 0.0, "above",
-            "share of rows with a coordinate beyond the least and greatest of all real rows, the sample moved back "
-            "like tail_kept; 0.0: none, 1.0: all",
+            "share of rows with a coordinate beyond the least and greatest of all real rows by four standard errors of "
+            "the place, the sample moved back like tail_kept; 0.0: none, 1.0: all",
             "Wilks 1941, Ann Math Stat 12:91",
             above="gained", high=1.0,
         ),
@@ -104,8 +104,8 @@ class Tails(Metric):
             for region, ratio in zip(regions, ratios, strict=True):
                 yield Measurement("tail_kept", region.name, ratio)
         if frame.names:
-            placed = view.placed.coordinates
-            beyond = (placed < frame.ranges[0] - SAME) | (placed > frame.ranges[1] + SAME)  # NaN is on neither side
+            placed, margin = view.placed.coordinates, CLEAR * frame.error(view)[:, None]  # (R, n, p), (R, 1, p)
+            beyond = (placed < frame.ranges[0] - margin) | (placed > frame.ranges[1] + margin)  # NaN is on neither side
             yield Measurement("tail_beyond", "", beyond.any(axis=2).mean(axis=1))
         if frame.space.axes.shape[1] and len(frame.balls.rare):
             covered = view.near.rare.mean(axis=1)
