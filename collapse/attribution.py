@@ -189,7 +189,8 @@ class Rung:
 def climb(values: Mapping[str, np.ndarray], ladder: Ladder) -> tuple[tuple[Rung, ...], int]:
     """Return the rungs of a ladder and the place of the best; ``values`` holds final distances (R,) by branch."""
     names = list(ladder.capacity)
-    best = int(np.argmin([values[name].mean() for name in names]))
+    means = np.array([values[name].mean() for name in names])
+    best = int(np.argmin(np.where(np.isnan(means), np.inf, means)))
     rungs = []
     for name in names:
         here, more = _mean((), values[name]), _mean((), values[name] - values[names[best]])
@@ -264,7 +265,7 @@ def cuts(values: Mapping[str, np.ndarray], ladder: Ladder) -> Finding:
     with np.errstate(invalid="ignore"):
         more = {(end, name): Median(values[end] - values[name]) for end in ends for name in inside}
     each = {name: max(more[end, name].above(0) for end in ends) for name in inside}
-    best = min(inside, key=lambda name: (each[name], np.nanmedian(values[name])))
+    best = min(inside, key=lambda name: (each[name], np.nan_to_num(Median(values[name]).estimate, nan=np.inf)))
     p = min(1.0, len(inside) * each[best])
     against = min(max(more[end, name].below(0, equal=True) for name in inside) for end in ends)
     weaker = max((more[end, best] for end in ends), key=lambda centre: centre.above(0))

@@ -250,7 +250,7 @@ class Margin:
         """Return the change since the first generation (T − 1, R); one relative to no positive number is NaN."""
         with np.errstate(invalid="ignore", divide="ignore"):
             if not self.relative:
-                return values[1:] - values[0]  # type: ignore[no-any-return]
+                return values[1:] - values[0]
             return np.where(values[0] > 0, values[1:] / values[0] - 1, np.nan)
 
     def said(self, change: float) -> str:
@@ -363,8 +363,8 @@ class Compare(Statement):
         else:
             values, zero, what = columns[0].to_numpy(dtype=float), self.right, f"The {name} of {self.left.name}"
         if most < zero if self.sign == "<" else least > zero:
-            side = "above" if self.sign == "<" else "below"
-            text = f"{what} cannot be {side} {zero:g}: nothing could have refuted it."
+            beyond = "above" if self.sign == "<" else "below"
+            text = f"{what} cannot be {beyond} {zero:g}: nothing could have refuted it."
             return Finding("blind", text, self.at)
         return _sided(self.left.centre(values), self.sign, zero, f"{what} at generation {self.at}", self.at)
 

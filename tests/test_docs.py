@@ -215,7 +215,8 @@ def test_the_claims_of_the_grammar_can_be_parsed(tmp_path):
         for chosen in (re.sub(r" \[[^]]*\]", "", sentence), sentence.replace("[", "").replace("]", "")):
             text = re.sub(r"SERIES\\\|NUMBER", "0.5", chosen)
             text = re.sub(r"(\w+)(\\\|\w+)+", r"\1", text).replace("SERIES", "replace.tail_ratio")
-            taken = {"MARGIN": "5 %", "NUMBER": "0.5", "BRANCH": "replace", "STAGE": "early", " N": " 8", " M": " 2", " P ": " 95 "}
+            taken = {"MARGIN": "5 %", "NUMBER": "0.5", "BRANCH": "replace", "STAGE": "early", " N": " 8", " M": " 2",
+                     " P ": " 95 "}
             for word, value in taken.items():
                 text = text.replace(word, value)
             assert parse_claims([text], "docs", known.branches, facts())

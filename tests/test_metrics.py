@@ -402,6 +402,27 @@ def test_every_metric_is_known_finite_and_near_ideal_on_real_rows(reference: Row
             assert abs(m.values.mean() - fact.ideal) < 0.6, (m, fact)
 
 
+def test_no_metric_leaves_what_its_fact_says_it_can_be():
+    """A claim on it would be called blind without being so: rows real, alike, far off, spread, turned and exchanged."""
+    frame = Frame.freeze(table("reference", 1, 400), table("bank", 1, 800), (), 300)
+    real = table("sample", 2, 300)
+    numbers = [name for name in real.values if np.issubdtype(real[name].dtype, np.floating)]
+    other = {"far": lambda x: x + 50, "wide": lambda x: 1000 * x, "turned": lambda x: -x, "point": lambda x: 0 * x}
+    samples = {"real": real, "one row": real.take(np.zeros((2, 300), dtype=int)),
+               **{name: Rows(real.schema, {**real.values, **{c: bend(real[c]) for c in numbers}})
+                  for name, bend in other.items()}}
+    known, seen = facts(), set()
+    for name, sample in samples.items():
+        for m in measure_all(sample, samples["turned"], frame):
+            fact, values = known[m.metric], m.values[np.isfinite(m.values)]
+            assert (values >= fact.low - 1e-9).all() and (values <= fact.high + 1e-9).all(), (name, m.metric, m.feature)
+            seen.add(m.metric)
+    assert len(seen) > 25
+    for name, fact in known.items():
+        assert fact.low <= fact.ideal <= fact.high or np.isnan(fact.ideal), name
+
+
+
 def test_a_degenerate_sample_is_measured_too() -> None:
     """One point, many times: everything that means spread or tails says 0.0, and nothing is NaN."""
     frame = Frame.freeze(table("reference", 1, 600), table("real", 1, 600))

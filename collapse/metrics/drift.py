@@ -34,7 +34,7 @@ class Drift(Metric):
             "|2 P(sample above reference) − 1|, ties half, root mean square over the coordinates, and column by "
             "column: a shift that heavy tails do not hide; 0.0: in place, 1.0: no value in common",
             "Mann & Whitney 1947, Ann Math Stat 18:50; Vargha & Delaney 2000, J Educ Behav Stat 25:101",
-            above="moved",
+            above="moved", high=1.0,
         ),
         "shape_distance": Fact(
             "drift", 0.0, "above",
