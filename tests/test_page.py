@@ -482,9 +482,9 @@ def test_a_missing_record_is_refused(tmp_path):
 def test_text_summary_is_a_table(collected):
     lines = page.text_summary(collected).splitlines()
     assert lines[0] == "Handwritten digits, learned from copies of copies"
-    assert lines[3].split()[:4] == ["branch", "regime", "stage", "tails"]
+    assert lines[3].split()[:4] == ["branch", "regime", "stage", "first"]
     row = next(text for text in lines if text.startswith("replace  "))
-    assert row.split()[:6] == ["replace", "replace", "late", "collapse", "1", "5"]  # 0.98·exp(−0.24) < 0.89 at once
+    assert row.split()[:6] == ["replace", "replace", "late", "collapse", "2", "5"]
     assert sum(text.startswith(("holds", "fails", "undecided")) for text in lines) == len(CLAIMS)
 
 

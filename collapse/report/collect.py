@@ -367,9 +367,10 @@ def _whole(table: pd.DataFrame) -> set[str]:
 
 
 def curves(table: pd.DataFrame, branches: Sequence[BranchView]) -> pd.DataFrame:
-    """Return mean, median and 95 % t interval over replicates, by branch, metric, feature and generation.
+    """Return mean, median and their 95 % intervals over replicates, by branch, metric, feature and generation.
 
-    A branch begins at the point it stems from: generation 0, or the point of the branch it left.
+    ``low`` and ``high`` are of the mean (Student's t), ``lower`` and ``upper`` of the median: exact order statistics,
+    the least and the greatest of fewer than six replicates. A branch begins at the point it stems from: generation 0, or the point of the branch it left.
     """
     import pandas as pd
     from scipy.special import stdtrit
@@ -377,6 +378,11 @@ def curves(table: pd.DataFrame, branches: Sequence[BranchView]) -> pd.DataFrame:
     keys = ["branch", "metric", "feature", "generation"]
     groups = table.groupby(keys, observed=True).value
     stats = groups.agg(mean="mean", median="median", spread="std", count="count").reset_index()
+    ranked = table.sort_values([*keys, "value"], kind="stable", na_position="last").value.to_numpy()
+    sizes = groups.size().to_numpy()
+    starts = np.concatenate([[0], np.cumsum(sizes)[:-1]])
+    ends = np.array([ranks(int(n)) for n in range(int(sizes.max(initial=0)) + 1)])[stats["count"]]  # (groups, 2)
+    stats["lower"], stats["upper"] = (np.where(stats["count"] > 0, ranked[starts + at], np.nan) for at in ends.T)
     half = stdtrit(np.maximum(stats["count"] - 1, 1), 0.975) * stats.spread / np.sqrt(stats["count"])
     stats = stats.assign(low=stats["mean"] - half, high=stats["mean"] + half).drop(columns="spread")
     pieces = [stats[stats.branch != "real"]]
@@ -384,6 +390,15 @@ def curves(table: pd.DataFrame, branches: Sequence[BranchView]) -> pd.DataFrame:
         stem = stats[(stats.branch == (branch.from_ or "real")) & (stats.generation == branch.first - 1)]
         pieces.append(stem.assign(branch=branch.name))
     return pd.concat(pieces, ignore_index=True).sort_values(keys, kind="stable", ignore_index=True)
+
+
+def ranks(count: int) -> tuple[int, int]:
+    """Return the places of the order statistics that hold the median of ``count`` values in 95 % of cases or more."""
+    from scipy.special import bdtr
+
+    inner = [k for k in range(1, count // 2 + 1) if bdtr(k - 1, count, 0.5) <= 0.025]
+    k = inner[-1] if inner else 1
+    return k - 1, max(count - k, 0)
 
 
 def _plain(value: Any) -> str:

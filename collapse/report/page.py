@@ -105,12 +105,12 @@ def percent(part: float | None) -> str:
 
 
 def span(row: dict[str, float] | None) -> str:
-    """Return 'median (mean [low, high])'; without an interval, the value alone."""
+    """Return 'median [lower, upper]'; without an interval, the value alone."""
     if row is None:
         return "–"
     if not np.isfinite(row["low"]):
-        return number(row["mean"])
-    return f"{number(row['median'])} ({number(row['mean'])} [{number(row['low'])}, {number(row['high'])}])"
+        return number(row["median"])
+    return f"{number(row['median'])} [{number(row['lower'])}, {number(row['upper'])}]"
 
 
 def _and(words: list[str]) -> str:
@@ -208,7 +208,8 @@ def _summary(collected: Collected, branch: BranchView) -> dict[str, Any]:
     return {
         "branch": branch, "stage": final.stage if final else "halted",
         "generation": final.generation if final else None,
-        "tails": collected.tails_left(branch), "late": branch.reached("late"),
+        "tails": collected.tails_left(branch), "early": branch.reached("early", "late"),
+        "late": branch.reached("late"),
         "distorted": branch.reached("distorted"), "drifted": branch.reached("drifted"),
         "amount": final.amount if final else "", "beside": final.beside if final else (),
         "back": branch.well_again,
@@ -225,12 +226,13 @@ def summary(collected: Collected) -> dict[str, Any]:
         row = _summary(collected, branch)
         ends = {}
         for metric, end in zip(collected.headline, row["ends"], strict=True):
-            ends[metric] = None if end is None else {k: _round(end[k]) for k in ("mean", "low", "high", "median")}
+            ends[metric] = None if end is None else {k: _round(end[k]) for k in ("mean", "low", "high", "median", "lower", "upper")}
         branches[branch.name] = {
             "regime": branch.regime, "from": branch.from_, "at": branch.at, "stage": row["stage"],
             "judged_to": row["generation"],
             "early_at": branch.reached("early"), "tails_left_at": row["tails"], "late_at": row["late"],
-            "distorted_at": row["distorted"], "halted_by": row["halted"] or None, "final": ends,
+            "amount": row["amount"], "beside": list(row["beside"]), "first_loss_at": row["early"],
+            "distorted_at": row["distorted"], "drifted_at": row["drifted"], "halted_by": row["halted"] or None, "final": ends,
             "real_share": None if row["real_share"] is None else _round(row["real_share"] / 100),
         }
     study = collected.study
@@ -292,12 +294,12 @@ def _tally(collected: Collected) -> dict[str, int]:
 
 def text_summary(collected: Collected) -> str:
     """Return the result as a short table for a terminal."""
-    head = ("branch", "regime", "stage", "tails left", "spread left", *collected.headline)
+    head = ("branch", "regime", "stage", "first loss", "late", *collected.headline)
     rows = [head]
     for branch in collected.branches:
         s = _summary(collected, branch)
         rows.append((branch.name, branch.rule, SHOWN[s["stage"]],
-                     *(str(s[k]) if s[k] else "–" for k in ("tails", "late")), *map(span, s["ends"])))
+                     *(str(s[k]) if s[k] else "–" for k in ("early", "late")), *map(span, s["ends"])))
     profile = [*_profile(collected), f"({', '.join(f'{mark} {verdict}' for verdict, mark in MARKS.items())}; 90 % "
                "intervals of what real data alone gives)"]
     told = [collected.definitions.sentence(b.name) for b in collected.branches if len(collected.branches) <= FEW]
@@ -316,7 +318,7 @@ def text_summary(collected: Collected) -> str:
         last = next((p for p in reversed(item.points) if p.measured is not None), item.points[-1])
         notes.append(f"{item.series} at generation {last.generation}: {number(last.measured)}, published "
                      f"{number(last.published)}")
-    title = [collected.study.title, "At the last generation: median over replicates (mean [95 % interval])."]
+    title = [collected.study.title, "At the last generation: median over replicates [95 % interval]."]
     return "\n\n".join("\n".join(block) for block in (title, _table(rows), profile, told, claims, grid, notes)
                        if block) + "\n"
 
