@@ -201,7 +201,7 @@ def drawn(study: Study, branch: Branch, keep: Keep, horizon: int, of: Of) -> np.
     """Return the condition's series (R, T) on lineages of a branch drawn from their law: exact but for their number."""
     numbers = branch.rows if isinstance(branch.regime, Mixed) and not branch.regime.fresh else 1
     if study.source.kind == "zipf":
-        numbers += 4 * len(study.source.probabilities)  # type: ignore[attr-defined]
+        numbers += 20 * len(study.source.probabilities)  # type: ignore[attr-defined]
     count = MEDIAN_LINEAGES if of.share is None else \
         int(np.clip(NUMBERS // (numbers * horizon), LEAST_LINEAGES, LINEAGES))
     size, found = max(1, min(count, NUMBERS // (8 * numbers))), []
