@@ -16,7 +16,6 @@ from collapse.errors import InputError, nearest
 from collapse.laws import categorical, effective, passage, real
 from collapse.metrics import measure_all
 from collapse.metrics.classifier import Classifier, applies
-from collapse.models.base import Model
 from collapse.params import Branch, Study
 from collapse.planner import Keep, Knob, Of
 from collapse.regimes.base import Mixed, Regime
@@ -163,22 +162,23 @@ def _means(study: Study, branch: Branch, keep: Keep, horizon: int) -> Covered | 
 def _passage(study: Study, branch: Branch, keep: Keep, horizon: int) -> Covered | None:
     """Return the share of lineages that keep a bound on their variance, or on a category's share, under replace."""
     model: Any = branch.model
+    source: Any = study.source
     if branch.regime.kind != NONE or branch.from_ is not None:
         return None
-    if study.source.kind == model.kind == "gaussian" and study.source.dim == 1 and model.variance is None and \
-            not keep.feature and keep.metric in ("fit_variance", "fit_log_det"):  # type: ignore[attr-defined]
+    if source.kind == model.kind == "gaussian" and source.dim == 1 and model.variance is None and not keep.feature and \
+            keep.metric in ("fit_variance", "fit_log_det"):
         with np.errstate(over="ignore"):
             bound = float(np.exp(keep.bound)) if keep.metric == "fit_log_det" else keep.bound
         return Covered("first passage of a variance", "exact: log v is a sum of independent log χ² steps "
                        "(collapse.laws.passage)", passage.variance(horizon, study.rows, branch.rows, model.ddof, bound,
                                                                    keep.sign > 0))
-    if keep.metric == "fit_share" and study.source.kind == "zipf" and model.kind == "categorical" and \
+    if keep.metric == "fit_share" and source.kind == "zipf" and model.kind == "categorical" and \
             model.temperature == 1 and not model.smoothing and not model.favour and \
-            max(branch.rows, study.rows) <= categorical.STATES and keep.feature in study.source.words:  # type: ignore[attr-defined]
-        p = study.source.probabilities[study.source.words.index(keep.feature)]  # type: ignore[attr-defined]
+            max(branch.rows, study.rows) <= categorical.STATES and keep.feature in source.words:
         counts = [keep.met(np.arange(n + 1) / n) for n in (branch.rows, study.rows)]
+        p = float(source.probabilities[source.words.index(keep.feature)])
         return Covered("first passage of a share", "exact: Wright 1931, Genetics 16:97 (collapse.laws.passage)",
-                       passage.share(horizon, study.rows, branch.rows, float(p), *counts))
+                       passage.share(horizon, study.rows, branch.rows, p, *counts))
     return None
 
 
@@ -188,20 +188,20 @@ def drawable(study: Study, branch: Branch, keep: Keep, of: Of) -> bool:
     Not for the mean, of which heavy tails leave little in any number of lineages.
     """
     model: Any = branch.model
-    if study.source.kind == "zipf" and len(study.source.probabilities) > MOST_CATEGORIES:  # type: ignore[attr-defined]
-        return False
-    return (of.name != "mean" and branch.from_ is None and keep.metric in model.facts and model.summary is not None
-            and type(model).draw is not Model.draw and (branch.regime.rows_free or isinstance(branch.regime, Mixed))
-            and branch.regime.kind != "control"
-            and (study.source.kind, model.kind) in (("gaussian", "gaussian"), ("zipf", "categorical"))
-            and (study.source.kind != "gaussian" or study.source.dim == 1))  # type: ignore[attr-defined]
+    source: Any = study.source
+    if (source.kind, model.kind) == ("gaussian", "gaussian"):
+        known = source.dim == 1
+    else:
+        known = (source.kind, model.kind) == ("zipf", "categorical") and len(source.probabilities) <= MOST_CATEGORIES
+    return (known and of.name != "mean" and branch.from_ is None and keep.metric in model.facts
+            and branch.regime.kind != "control" and (branch.regime.rows_free or isinstance(branch.regime, Mixed)))
 
 
 def drawn(study: Study, branch: Branch, keep: Keep, horizon: int, of: Of) -> np.ndarray:
     """Return the condition's series (R, T) on lineages of a branch drawn from their law: exact but for their number."""
     numbers = branch.rows if isinstance(branch.regime, Mixed) and not branch.regime.fresh else 1
     if study.source.kind == "zipf":
-        numbers += 4 * len(study.source.probabilities)  # type: ignore[attr-defined]
+        numbers += 20 * len(study.source.probabilities)  # type: ignore[attr-defined]
     count = MEDIAN_LINEAGES if of.share is None else \
         int(np.clip(NUMBERS // (numbers * horizon), LEAST_LINEAGES, LINEAGES))
     size, found = max(1, min(count, NUMBERS // (8 * numbers))), []

@@ -480,6 +480,7 @@ def _drawn(book: Book, options: Mapping[str, Option], loops: Mapping[str, Branch
              if all(advice.drawable(study, option.branch(study, x), keep, of) for x in option.knob.first)]
     lines = {}
     for option in open_:
+        _say(f"{option.name}: drawing lineages from their law")
         found = planner.search([option.knob], lambda points: {(key, x): values(key, x) for key, x in points}, keep, of,
                                rounds=DRAWN_ROUNDS, precision=0.0, certain=_certain([option], ends))[option.name]
         how = _lineages(values(option.name, option.knob.low))
