@@ -144,7 +144,7 @@ def edit(path: Path, change) -> None:
 
 def test_a_clean_study_verifies_and_says_what_it_is_made_of(copy):
     report = audit("tiny")
-    assert report.sound and len(report.nodes) == 12 and report.authority == "self-consistent, unauthenticated"
+    assert report.sound and len(report.nodes) == 14 and report.authority == "self-consistent, unauthenticated"
     made = {node.name: node.makeup for node in report.nodes}
     assert made["tiny-real"].real_share == 1 and made["tiny-real"].depth == (0, 0)
     assert made["tiny-accumulate-02"].real_share == pytest.approx(1 / 3)
@@ -209,6 +209,9 @@ def test_a_damaged_part_is_named(copy):
     ("forge", "data/tiny-replace-02/pool/tiny-replace-02.parquet"),
     ("drop", "data/tiny-accumulate-02/pool/_manifest.json"),
     ("keep", "data/tiny-replace-02/pool/_manifest.json"),
+    ("redraw", "data/tiny-subsample-02/pool/_manifest.json"),
+    ("drawn", "data/tiny-subsample-02/pool/_manifest.json"),
+    ("undrawn", "data/tiny-subsample-02/pool/_manifest.json"),
     ("verdict", "data/records/tiny/tiny-replace-02.verdict.json"),
     ("record", "data/records/tiny/tiny-replace-02.parquet"),
     ("weights", "data/tiny-replace-02/model/weights.safetensors"),
@@ -238,6 +241,18 @@ def test_a_forgery_is_named(copy, change, place):
         shutil.copy("data/tiny-real/pool/tiny-real.parquet", pool)
         entry = json.loads(Path("data/tiny-real/pool/_manifest.json").read_text())["parts"][0]
         edit(manifest, lambda m: m["parts"].insert(0, entry))
+    elif change == "redraw":  # more real rows than chance gave, and everything made to fit
+        from collapse.pool import Draw, drawing, read_pool
+
+        here = read_pool(Path(place).parent)
+        other = replace(here, draw=Draw(60, ("another", "address")))
+        counts = {p.origin: int(p.counts.sum()) for p in other.training.parts}
+        edit(Path(place), lambda m: m.update(drawing(other)))
+        edit(Path(place), lambda m: [p.update(drawn=counts[p["origin"]]) for p in m["parts"]])
+    elif change == "drawn":
+        edit(Path(place), lambda m: m["parts"][0].update(drawn=m["parts"][0]["drawn"] + 1))
+    elif change == "undrawn":  # trained on all of it, it says
+        edit(Path(place), lambda m: (m.pop("draw"), [p.pop("drawn") for p in m["parts"]]))
     elif change == "verdict":
         edit(Path(place), lambda v: v.update(outcome="quarantine"))
     else:
@@ -422,7 +437,7 @@ def test_a_clone_that_pulled_its_data_verifies(made, tmp_path, monkeypatch):
     for project in (clone, made):
         monkeypatch.chdir(project.root)
         report = audit("tiny")
-        assert report.sound and len(report.nodes) == 12, [fault.line for fault in report.faults]
+        assert report.sound and len(report.nodes) == 14, [fault.line for fault in report.faults]
     made.run("collapse", "repro")
     assert audit("tiny").sound
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -29,7 +31,8 @@ measure: {only: [spread]}
 branches:
   clean:     {regime: accumulate}
   poisoned:  {regime: poisoned, of: accumulate, when: 2, share: 0.5, becomes: c0}
-  thin:      {regime: subsample, budget: 60}
+  thin:      {regime: reservoir, budget: 60}
+  drawn:     {regime: subsample, budget: 30}
 gates: {}  # none
 """
 
@@ -44,9 +47,10 @@ REPLICATES, ROWS = 2, 3
 def lineages(draw):
     """A random tree of nodes whose pools hold random rows of their ancestors' pools and of their own samples.
 
-    Returns the links, every pool as lists of rows (origin, replicate, number), and the withdrawn rows.
+    Returns the links, every pool as lists of rows (origin, replicate, number), what is drawn from each for training
+    (its own sample left out where it is in quarantine), and the withdrawn rows.
     """
-    pools, links, samples = {}, [], {}
+    pools, links, samples, trained = {}, [], {}, {}
     count = draw(st.integers(2, 7))
     for i in range(count):
         name = f"n{i}"
@@ -59,25 +63,34 @@ def lineages(draw):
         kept = [row for row in [*before, *samples[name]] if draw(st.integers(0, 3))]
         pools[name] = kept
         origins = sorted({row[0] for row in kept})
-        parts = tuple(Held(o, o != "n0", f"{name}/{o}", tuple(sum(row[:2] == (o, r) for row in kept)
-                                                              for r in range(REPLICATES))) for o in origins)
-        links.append(Link(name, parent, parts, left_out, i > 1 and parent != "n0" and draw(st.booleans())))
+
+        def held(rows, origins=origins, name=name):
+            return tuple(Held(o, o != "n0", f"{name}/{o}", tuple(sum(row[:2] == (o, r) for row in rows)
+                                                                  for r in range(REPLICATES))) for o in origins)
+
+        trained[name] = [row for row in kept if not (left_out and row[0] == name)]
+        training = None
+        if draw(st.booleans()):
+            trained[name] = [row for row in trained[name] if draw(st.booleans())]
+            training = tuple(replace(part, drawn=np.array([k for k, row in enumerate(
+                [row for row in kept if row[0] == part.origin]) if row in trained[name]], dtype=int))
+                for part in held(trained[name]))
+        continues = i > 1 and parent != "n0" and draw(st.booleans())
+        links.append(Link(name, parent, held(kept), left_out, continues, training))
     target = draw(st.sampled_from(sorted(samples)))
     withdrawn = {row for row in samples[target] if draw(st.booleans())}
-    return links, pools, target, withdrawn
+    return links, pools, trained, target, withdrawn
 
 
 @settings(max_examples=300, deadline=None)
 @given(lineages())
 def test_a_closure_is_what_a_walk_over_every_row_finds(lineage):
-    links, pools, target, withdrawn = lineage
+    links, pools, trained, target, withdrawn = lineage
     # the oracle: one replicate and one row at a time, without parts
     tainted_rows, tainted_models = set(withdrawn), set()
     for link in links:
         for r in range(REPLICATES):
-            parent = next((one for one in links if one.name == link.parent), None)
-            training = [] if parent is None else [row for row in pools[parent.name] if row[1] == r and not (
-                parent.left_out and row[0] == parent.name)]
+            training = [row for row in trained.get(link.parent, ()) if row[1] == r]
             if any(row in tainted_rows for row in training) or (
                     link.continues and (link.parent, r) in tainted_models):
                 tainted_models.add((link.name, r))
@@ -85,7 +98,9 @@ def test_a_closure_is_what_a_walk_over_every_row_finds(lineage):
                     tainted_rows |= {(link.name, r, k) for k in range(ROWS)}
 
     def holds(link, part):
-        own = [row for row in pools[link.name] if row in withdrawn and row[0] == part.origin == target]
+        own = [row for row in pools[link.name] if row[0] == part.origin]
+        own = own if part.drawn is None else [own[k] for k in part.drawn]
+        own = [row for row in own if row in withdrawn and row[0] == target]
         return {r: sum(row[1] == r for row in own) for r in range(REPLICATES)}
 
     trace = closure(links, holds)
@@ -216,6 +231,29 @@ def test_rows_are_followed_by_value_and_replicate(copy):
     assert found("data/tiny-thin-01/sample/tiny-thin-01.parquet", str(there)).trace.nodes[0] == "tiny-thin-01"
 
 
+def test_a_row_that_no_draw_took_taints_no_model(copy):
+    """Under subsample the pool holds every row, and any may be drawn later; a model descends from what it was given."""
+    from collapse.pool import read_part, training_pool
+    from collapse.withdrawal import row_bytes
+    from flows.withdraw import trace
+
+    path = "data/tiny-drawn-01/pool/tiny-drawn-01.parquet"
+    given = {}
+    for generation in (1, 2):
+        drawn = training_pool(Path(f"data/tiny-drawn-0{generation}/pool")).training
+        part = next(p for p in drawn.parts if p.origin == "tiny-drawn-01")
+        given[generation] = set(zip(part.replicate.tolist(), row_bytes(part), strict=True))
+    whole = read_part(Path(path))
+    rows = list(zip(whole.replicate.tolist(), row_bytes(whole), strict=True))
+    for first, second in ((True, False), (False, True), (False, False)):
+        place = next(i for i, row in enumerate(rows) if (row in given[1], row in given[2]) == (first, second))
+        found = trace(path, "x", str(place), []).trace
+        replicate = rows[place][0]
+        assert found.models["tiny-drawn-02"] == ({replicate} if first else frozenset())
+        assert found.models["tiny-drawn-03"] == ({replicate} if first or second else frozenset())
+        assert found.pool("tiny-drawn-03")["tiny-drawn-01"] == {replicate: 1}
+
+
 def test_a_source_taints_all_that_saw_it(copy):
     from flows.withdraw import rebuild, trace
 
@@ -248,7 +286,7 @@ def test_a_poisoned_branch_is_traced_withdrawn_and_mended(made, monkeypatch):
     told = run("collapse", "withdraw", "tiny-poisoned-02", "--why", "labels were made c0").stdout
     assert "1 model descends" in told
     assert "runs 4 stages: check@tiny-poisoned-02, and generation@ and check@ of tiny-poisoned-03, and report" in told
-    assert "9 of 10 nodes stay untouched" in told
+    assert "12 of 13 nodes stay untouched" in told
     again = run("collapse", "withdraw", "tiny-poisoned-02", "--why", "once more").stdout
     assert again.count("\n") == 1 and "was withdrawn on" in again and "labels were made c0" in again
     assert made.read("withdrawals.yaml").count("target:") == 1 and made.lock == lock
