@@ -236,7 +236,8 @@ class Auditor:
         said = json.loads(json.dumps(said))
         if manifest.get("halted") != halted:
             fault(path, "halted is not what the parent's verdict says")
-        elsewhere = {"parts", "seen", "halted", "draw", *(("found",) if first else ())}  # held against what is made again
+        # held against what is made again
+        elsewhere = {"parts", "seen", "halted", "draw", *(("found",) if first else ())}
         for key in sorted({*said, *manifest} - elsewhere):
             if key not in said:
                 fault(path, f"says '{key}', which no manifest has")

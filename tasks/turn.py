@@ -15,7 +15,18 @@ from collapse.metrics.classifier import Classifier
 from collapse.metrics.frame import Frame
 from collapse.models.base import Parameters
 from collapse.params import Branch, Study, read_params, read_study
-from collapse.pool import MANIFEST, Pool, RealData, file_hash, part_note, put, read_manifest, read_part, read_pool, training_pool
+from collapse.pool import (
+    MANIFEST,
+    Pool,
+    RealData,
+    file_hash,
+    part_note,
+    put,
+    read_manifest,
+    read_part,
+    read_pool,
+    training_pool,
+)
 from collapse.rng import Rng
 
 #: What a node learned, in its folder ``model``.

@@ -369,7 +369,7 @@ def plain(path: np.ndarray, least: np.ndarray | float = 0.0) -> Pivot:
 
 
 def known_mean(path: np.ndarray, law: np.ndarray) -> Pivot:
-    """Return the pivot of squares of (nearly) normal errors: R·mean/law is χ² on R degrees (a score, nothing estimated).
+    """Return the pivot of squares of nearly normal errors: R·mean/law is χ² on R degrees (a score, nothing estimated).
 
     On the scale of the cube root, which is near normal for any R (Wilson & Hilferty 1931); the last look: the mean
     over t of Q_t/law.

@@ -26,6 +26,8 @@ STAGES = {name: MEANINGS[name] for name in ("healthy", "early", "late", "distort
 #: An answer to a definition of collapse, as a mark; and branches up to which their answers stand side by side.
 MARKS = {"holds": "●", "does not hold": "○", "undecided": "?", "not measurable here": "–"}
 FEW = 7
+#: What summary.json says of a branch's last generation: means and medians, each with its 95 % interval.
+ENDS = ("mean", "low", "high", "median", "lower", "upper")
 #: What each word of a gate's action does.
 ACTIONS = {"record": "recorded", "halt": "halts the branch", "quarantine": "leaves the sample out"}
 
@@ -226,13 +228,15 @@ def summary(collected: Collected) -> dict[str, Any]:
         row = _summary(collected, branch)
         ends = {}
         for metric, end in zip(collected.headline, row["ends"], strict=True):
-            ends[metric] = None if end is None else {k: _round(end[k]) for k in ("mean", "low", "high", "median", "lower", "upper")}
+            ends[metric] = None if end is None else {key: _round(end[key]) for key in ENDS}
         branches[branch.name] = {
             "regime": branch.regime, "from": branch.from_, "at": branch.at, "stage": row["stage"],
             "judged_to": row["generation"],
-            "early_at": branch.reached("early"), "tails_left_at": row["tails"], "late_at": row["late"],
-            "amount": row["amount"], "beside": list(row["beside"]), "first_loss_at": row["early"],
-            "distorted_at": row["distorted"], "drifted_at": row["drifted"], "halted_by": row["halted"] or None, "final": ends,
+            "early_at": branch.reached("early"), "first_loss_at": row["early"], "tails_left_at": row["tails"],
+            "late_at": row["late"],
+            "amount": row["amount"], "beside": list(row["beside"]),
+            "distorted_at": row["distorted"], "drifted_at": row["drifted"],
+            "halted_by": row["halted"] or None, "final": ends,
             "real_share": None if row["real_share"] is None else _round(row["real_share"] / 100),
         }
     study = collected.study
