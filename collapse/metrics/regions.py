@@ -90,7 +90,7 @@ def alive(points: np.ndarray, name: str, frame: Frame, of: Callable[[View], np.n
     ``of`` returns the same points of a view, under the ``name`` of the space.
     """
     width = points.shape[2]
-    reference = of(frame.own)[0][thin(frame.reference.n, width)]
+    reference = of(frame.own)[0][thin(frame.reference.n, 2)]
     rows = np.nan_to_num(points[:, thin(points.shape[1], width)])  # (R, m, k)
     reference = np.nan_to_num(reference)
     span = float(np.clip(EXPECTED / rows.shape[1], 0.0, WIDEST))
