@@ -104,7 +104,7 @@ def main() -> None:
             break
         begin = time.perf_counter()
         count = rejected(study, branch, law, runs)
-        print(f"  {law.kind:36} {study.name}, {branch.name}: {count} of {runs:,} runs of {FEW} replicates reject the truth, "
+        print(f"  {law.kind:36} {study.name}, {branch.name}: {count} of {runs:,} runs of {FEW} reject the truth, "
               f"{100 * count / runs:.3f} % (at most 0.1), {time.perf_counter() - begin:.0f} s", flush=True)
 
 
