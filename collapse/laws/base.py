@@ -354,7 +354,8 @@ def chain(path: np.ndarray, start: float) -> Pivot:
     mean, off = steps(path, start)
     with np.errstate(divide="ignore"):
         estimate = np.log(start) + np.cumsum(np.log(mean))
-    return Pivot(estimate, np.sqrt(np.cumsum(off.var(axis=0))) / np.sqrt(len(path)), np.log, len(path), walk=True)
+    return Pivot(estimate, np.sqrt(np.cumsum(off.var(axis=0))) / np.sqrt(len(path)), np.log, len(path), walk=True,
+                 skew=0.5)
 
 
 def direct(path: np.ndarray, law: np.ndarray) -> Pivot:
