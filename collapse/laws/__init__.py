@@ -50,7 +50,7 @@ def find(name: str) -> type[Law]:
     return known[name]
 
 
-def _claimed(study: Study) -> Iterator[tuple[int, Any, Law]]:
+def claims(study: Study) -> Iterator[tuple[int, Any, Law]]:
     """Yield the place, the statement and the law of every claim that names one."""
     from collapse.claims import Law as Statement
 
@@ -76,14 +76,14 @@ def check(study: Study) -> None:
     InputError
         Naming the claim, what the law speaks of, and the remedy.
     """
-    for _ in _claimed(study):
+    for _ in claims(study):
         pass
 
 
 def curves(study: Study) -> dict[tuple[str, str, str], dict[int, float]]:
     """Return the laws that a study claims, drawn: by (branch, metric, feature) the value at each generation."""
     found = {}
-    for _, said, law in _claimed(study):
+    for _, said, law in claims(study):
         t = np.arange(1, study.branches[said.branch].last + 1)
         for metric, values in law.lines(t).items():
             found[said.branch, metric, law.feature] = dict(zip(t.tolist(), values.tolist(), strict=True))
@@ -95,7 +95,7 @@ def judges(study: Study) -> dict[str, Callable[..., Any]]:
 
     One level, :data:`collapse.laws.base.LEVEL`, is shared by all looks of all its law claims.
     """
-    claimed = {(said.law, said.branch, said.feature): law for _, said, law in _claimed(study)}
+    claimed = {(said.law, said.branch, said.feature): law for _, said, law in claims(study)}
     looks = sum(study.branches[branch].last + 1 for _, branch, _ in claimed)
 
     def judge(name: str) -> Callable[..., Any]:

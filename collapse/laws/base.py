@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 Paths = Mapping[tuple[str, str], np.ndarray]
 #: A closed form: t (T,) -> values (T,).
 Form = Callable[[np.ndarray], np.ndarray]
+#: Replicates beyond which a form is said not to be told apart at all.
+MANY = 10**9
 #: Chance that a true law of a study is rejected, over all its laws, generations and branches.
 LEVEL = 0.001
 
@@ -41,6 +43,8 @@ class Pivot:
     influence: np.ndarray | None = None
     exact: bool = False
     skew: float = 0.0
+    #: Replicates that each look needs to count, (L,); None: all do.
+    least: np.ndarray | None = None
 
     def z(self, values: np.ndarray, slack: np.ndarray | float = 0.0) -> np.ndarray:
         """Return the standardised distance to a closed form, (L,); ``slack`` of it is forgiven."""
@@ -70,46 +74,53 @@ class Pivot:
         weight, use, noise = found
         return float(weight @ (self.estimate - self.scale(values))[use] / noise) if noise > 0 else 0.0
 
+    def _scored(self, replicates: float) -> bool:
+        """Return whether so many replicates suffice for the covariance of the looks to be estimated."""
+        return replicates >= 20 * len(self.estimate)
+
     def _along(self, off: np.ndarray) -> tuple[np.ndarray, np.ndarray, float] | None:
         """Return the weights of the most powerful score along ``off`` (L,), their looks, and the score's error."""
-        if self.influence is None or self.replicates < 20 * len(self.estimate):
+        if self.influence is None or not self._scored(self.replicates):
             return None
         use = np.isfinite(off) & np.isfinite(self.error) & (self.error > 0)
         covariance = np.atleast_2d(np.cov(self.influence[:, use], rowvar=False)) / self.replicates
         weight = np.linalg.lstsq(covariance, off[use], rcond=1e-10)[0]
         return weight, use, float(np.sqrt(max(float(weight @ covariance @ weight), 0.0)))
 
-    def apart(self, values: np.ndarray, law: np.ndarray) -> float:
-        """Return by how many standard errors a closed form differs from the law: at the best look, or along all."""
-        with np.errstate(invalid="ignore", divide="ignore"):
-            off = self.scale(values) - self.scale(law)
-            looks = np.abs(off) / self.error
-        best = float(np.nanmax(np.where(off == 0, 0.0, looks), initial=0.0))
-        if self.walk:
-            with np.errstate(invalid="ignore"):
-                step, grown = np.diff(off, prepend=0.0), np.diff(np.square(self.error), prepend=0.0)
-            use = (grown > 0) & np.isfinite(grown) & np.isfinite(step)
-            return max(best, float(np.sqrt(np.sum(step[use] ** 2 / grown[use]))))
-        found = self._along(off)
-        return best if found is None else max(best, float(np.sqrt(max(found[0] @ off[found[1]], 0.0))))
-
     def needed(self, values: np.ndarray, law: np.ndarray, looks: int, level: float = LEVEL) -> int | None:
         """Return the replicates at which a closed form is rejected if the law is true (97.7 %); None: never."""
-        apart = self.apart(values, law)
-        if apart < 1e-9:
+        with np.errstate(invalid="ignore"):
+            off = self.scale(values) - self.scale(law)
+        if not np.any(np.abs(off) > 1e-12):
             return None
+        score = self._along(off)
+        along = 0.0 if score is None else float(np.sqrt(max(score[0] @ off[score[1]], 0.0)))
 
         def enough(replicates: float) -> bool:
+            apart = max(self._apart(off, replicates), along if self._scored(replicates) else 0.0)
             # two standard errors beyond the critical value, or the next run may miss it
             return apart * np.sqrt(replicates / self.replicates) >= self.critical(looks, level, replicates) + 2
 
-        low, high = 2.0, 4.0
+        low, high = 1.0, 2.0
         while not enough(high):
             low, high = high, 2 * high
+            if high > MANY:
+                return None
         while high - low > max(1.0, 0.01 * high):
             middle = (low + high) / 2
             low, high = (low, middle) if enough(middle) else (middle, high)
         return int(np.ceil(high))
+
+    def _apart(self, off: np.ndarray, replicates: float) -> float:
+        """Return by how many of this run's errors ``off`` (L,) is from 0: at the best look, or along a walk."""
+        use = np.isfinite(self.error) if self.least is None else self.least <= replicates
+        if self.walk:
+            grown = np.diff(np.square(self.error), prepend=0.0)
+            step = np.diff(np.where(np.isfinite(off), off, 0.0), prepend=0.0)
+            use = use & (grown > 0) & np.isfinite(grown) & np.isfinite(off)
+            return float(np.sqrt(np.sum(step[use] ** 2 / grown[use])))
+        with np.errstate(invalid="ignore", divide="ignore"):
+            return float(np.max(np.where(use & (off != 0), np.abs(off) / self.error, 0.0), initial=0.0))
 
     def critical(self, looks: int, level: float = LEVEL, replicates: float | None = None) -> float:
         """Return the two-sided critical value at ``level`` over ``looks`` (Bonferroni), of so many replicates."""
@@ -123,9 +134,9 @@ class Pivot:
 
 @dataclass(frozen=True)
 class Mutant:
-    """A wrong closed form: whether the run rejects it, by how many standard errors, and how many replicates would.
+    """A wrong closed form: whether the run rejects it, by how many standard errors, and what run would.
 
-    ``needed``: replicates at which it is rejected if the law is true; None: it says what the law says.
+    ``needed``: replicates at which it is rejected if the law is true; None: it says what the law says, or nearly.
     """
 
     name: str
@@ -343,7 +354,8 @@ def chain(path: np.ndarray, start: float) -> Pivot:
     mean, off = steps(path, start)
     with np.errstate(divide="ignore"):
         estimate = np.log(start) + np.cumsum(np.log(mean))
-    return Pivot(estimate, np.sqrt(np.cumsum(off.var(axis=0))) / np.sqrt(len(path)), np.log, len(path), walk=True)
+    return Pivot(estimate, np.sqrt(np.cumsum(off.var(axis=0))) / np.sqrt(len(path)), np.log, len(path), walk=True,
+                 skew=0.5)
 
 
 def direct(path: np.ndarray, law: np.ndarray) -> Pivot:
@@ -385,7 +397,8 @@ def known_mean(path: np.ndarray, law: np.ndarray) -> Pivot:
         return np.cbrt(np.append(values / law, np.mean(values / law)))
 
     estimate = np.cbrt(np.append(path.mean(axis=0) / law, share.mean())) / bias
-    return Pivot(estimate, error / 3, scale, replicates, influence=np.column_stack([path / law, share]) / 3)
+    return Pivot(estimate, error / 3, scale, replicates, skew=0.5,
+                 influence=np.column_stack([path / law, share]) / 3)
 
 
 # ------------------------------------------------------------------------------------------- studies

@@ -338,6 +338,8 @@ def _counted(path: np.ndarray, chance: np.ndarray, share: float, walk: bool = Fa
     """
     replicates = len(path)
     variance = (chance * (1 - chance)).sum(axis=1) * share**2
-    events = replicates * np.minimum(chance, 1 - chance).sum(axis=1)
+    with np.errstate(divide="ignore"):
+        least = EVENTS / np.minimum(chance, 1 - chance).sum(axis=1)
     error = np.sqrt(np.maximum(variance, path.var(axis=0)) / replicates)
-    return Pivot(path.mean(axis=0), np.where(events < EVENTS, np.inf, error), np.asarray, replicates, walk, exact=True)
+    error = np.where(replicates < least, np.inf, error)
+    return Pivot(path.mean(axis=0), error, np.asarray, replicates, walk, exact=True, least=least)
