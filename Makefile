@@ -4,14 +4,18 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.stamp
 MAKEFLAGS += --no-print-directory
+NEWER := 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or later is needed; try: make PYTHON=python3.11")'
 # Libraries are compiled on all cores, which pip does on one, and without what nothing here imports.
 UNUSED := '/tests/|transformers/models/(?!auto/|gpt2/|llama/|opt/)'
 
 .DEFAULT_GOAL := help
-.PHONY: help install repro dvc ui paper gallery soak bench test lint clean
+.PHONY: help taste install repro dvc ui paper gallery soak bench test lint clean
 
 help:  ## List the targets
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 10
+
+taste: .taste/.stamp  ## See models collapse in half a minute, before the installation
+	@.taste/bin/python -m collapse.taste
 
 install: $(STAMP)  ## Install into .venv
 
@@ -45,14 +49,19 @@ lint: $(STAMP)  ## Ruff and the import contracts
 
 clean:  ## Remove reports, caches and half-made outputs; data and the environment stay
 	@rm -rf reports data/.tmp build dist *.egg-info .pytest_cache .hypothesis .mypy_cache .ruff_cache
-	@find . -name __pycache__ -not -path './.venv/*' -prune -exec rm -rf {} +
+	@find . -name __pycache__ -not -path './.venv/*' -not -path './.taste/*' -prune -exec rm -rf {} +
 	@echo "Removed reports and caches. 'make repro' rebuilds the reports; data/ and .venv/ were left alone."
+
+.taste/.stamp: constraints.txt
+	@test -x .taste/bin/python || $(PYTHON) -m venv .taste
+	@.taste/bin/python -c $(NEWER) || { rm -rf .taste; exit 1; }
+	@.taste/bin/pip install -q --disable-pip-version-check --no-compile -c constraints.txt numpy pydantic scipy
+	@touch $@
 
 $(STAMP): pyproject.toml constraints.txt
 	@echo "Installing into .venv (about two minutes the first time) ..."
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
-	@$(BIN)/python -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or later is needed; try: make PYTHON=python3.11")' \
-		|| { rm -rf .venv; exit 1; }
+	@$(BIN)/python -c $(NEWER) || { rm -rf .venv; exit 1; }
 	@$(BIN)/pip install -q --disable-pip-version-check --no-compile -c constraints.txt -e '.[dev]'
 	@$(BIN)/python -m compileall -qq -j 0 -x $(UNUSED) .venv/lib/python3*/site-packages || true
 	@$(BIN)/python -m compileall -qq collapse flows tasks

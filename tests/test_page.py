@@ -18,6 +18,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from collapse.calibration import Band
 from collapse.data import Column, Rows, Schema
 from collapse.definitions import DEFINITIONS, Settings
 from collapse.errors import InputError
@@ -27,6 +28,7 @@ from collapse.pool import Part, write_part
 from collapse.published import Published
 from collapse.report import drawing, galleries, page, pictures
 from collapse.report.collect import Collected, collect
+from collapse.report.opening import unmet
 from collapse.rng import Rng
 from collapse.sentences import parse_claims
 from collapse.spec import canonical, digest
@@ -53,10 +55,6 @@ CLAIMS = [
     "rescue.variance_ratio rises",
     "accumulate.variance_ratio < 0.5 at generation 10",
 ]
-
-
-class Band(SimpleNamespace):
-    """low, high, center, fits, method."""
 
 
 class Bands:
@@ -396,6 +394,76 @@ def test_finding_states_who_reached_which_stage_when(collected):
     assert "Control, accumulate and keep10 stayed healthy throughout." in text
 
 
+def test_the_first_screen_says_what_became_of_three_branches(collected, html):
+    first = page.opening(collected)
+    assert [way.branch.name for way in first.ways] == ["replace", "accumulate", "keep10"]
+    assert (first.metric, first.noun, first.kind) == ("variance_ratio", "variety", "grid")
+    for way in first.ways:
+        t = collected.table[(collected.table.branch == way.branch.name) & (collected.table.metric == "variance_ratio")
+                            & (collected.table.feature == "") & (collected.table.generation == GENERATIONS)]
+        # eight replicates: the 95 % interval of a median is from the least to the greatest
+        assert (way.low, way.kept, way.high) == pytest.approx(np.quantile(t.value, [0, 0.5, 1]) / 0.98)
+    left = f"{100 * first.ways[0].kept:.0f} %"
+    assert first.sentence == (
+        f"Trained on nothing but its own newest output, the model kept only {left} of its variety after ten "
+        "generations; trained on everything so far, real data included, it lost nothing beyond chance; with a tenth of "
+        "real data in every training set, it lost nothing beyond chance.")
+    opens = own(html)[own(html).index("<header"): own(html).index("<main>")]
+    assert first.sentence in opens and opens.count('class="strip ink"') == 4 and opens.count('<ol class="run"') == 3
+    assert opens.count(f"<b>{left}</b>") == 1 and "late collapse" in opens and "distorted" not in opens
+    assert page.summary(collected)["opening"]["kept"]["replace"]["kept"] == pytest.approx(first.ways[0].kept, abs=1e-6)
+    assert page.text_summary(collected).splitlines()[1:3] == [first.sentence, first.unmet]
+
+
+def test_the_first_screen_goes_by_how_branches_end(tmp_path):
+    study = study_of("Halted", claims=[])
+    del study.branches["replace"], study.branches["rescue"]
+    study.branches["window"] = SimpleNamespace(**vars(study.branches["accumulate"]))
+    study.branches["window"].regime = SimpleNamespace(kind="window", spec=lambda: {"kind": "window", "k": 3})
+    study.claims, study.published = (), ()
+    study.grid = None
+    first = page.opening(gather(tmp_path / "digits", study, plane, halted="digits-keep10-04"))
+    assert [way.branch.name for way in first.ways] == ["accumulate", "keep10", "window"] and first.unmet == ""
+    assert first.kind == "scatter"
+    assert first.sentence.endswith("in every training set, it was halted at generation 4 by a gate; trained on the "
+                                   "newest 3 generations, it lost nothing beyond chance.")
+
+
+def test_a_study_of_controls_opens_with_its_finding(collected):
+    alone = dataclasses.replace(collected, branches=tuple(b for b in collected.branches if b.name == "control"))
+    assert page.opening(alone) is None
+    assert "Control stayed healthy throughout." in own(page.render(alone)).split("<main>")[0]
+
+
+@pytest.mark.parametrize(("claim", "words"), [
+    ("replace.variance_ratio leaves the control band below", "the variety (variance_ratio) under replace never fell "
+     "below what real data alone gives"),
+    ("replace.energy leaves the control band above",
+     "energy under replace never rose above what real data alone gives"),
+    ("replace.variance_ratio stays inside the control band",
+     "the variety (variance_ratio) under replace did leave what real data alone gives"),
+    ("replace.variance_ratio falls", "the variety (variance_ratio) under replace did not fall"),
+    ("replace.variance_ratio keeps within 10 %", "the variety (variance_ratio) under replace changed by more than was "
+     "claimed"),
+    ("accumulate.variance_ratio > replace.variance_ratio + 0.1", "the variety (variance_ratio) under accumulate did "
+     "not end above that under replace by 0.1"),
+    ("accumulate.energy < 0.2", "energy under accumulate did not end below 0.2"),
+    ("replace reaches late", "replace never was in late collapse"),
+    ("accumulate avoids early", "accumulate was in early collapse"),
+    ("replace warns before late", "replace gave no warning before late collapse"),
+    ("control is healthy in 95 % of cells", "control was healthy in 90 % of its cells, not 95 %"),
+    ("replace.variance_ratio amplifies its bias", "it is not so that replace.variance_ratio amplifies its bias"),
+])
+def test_a_claim_that_fails_is_told_in_plain_words(collected, claim, words):
+    claims = parse_claims([claim, "replace warns before late"], "studies/x.yaml", study_of("x").branches, FACTS)
+    study = SimpleNamespace(**{**vars(collected.study), "claims": claims})
+    verdicts = [{"verdict": "fails", "estimate": 0.9}, {"verdict": "undecided"}]
+    told = unmet(dataclasses.replace(collected, study=study, claims=verdicts))
+    assert told == f"Of two claims none holds; one fails: {words}; one stays open with eight lineages."
+    verdicts[1]["verdict"] = verdicts[0]["verdict"] = "holds"
+    assert unmet(dataclasses.replace(collected, study=study, claims=verdicts)) == "All two claims hold."
+
+
 def test_summary_agrees_with_scipy(collected):
     t = collected.table
     last = t[(t.node == "digits-replace-10") & (t.metric == "tail_kept") & (t.feature == "")].value.to_numpy()
@@ -466,7 +534,7 @@ def test_a_halted_branch_says_so(tmp_path):
     text = own(page.render(found))
     assert "Keep10 was healthy until it was halted by tail_kept at digits-keep10-04." in page.finding(found)
     assert page.summary(found)["branches"]["keep10"]["judged_to"] == 4
-    assert text.count("digits-keep10-05: not made; halted by tail_kept at digits-keep10-04") == 2
+    assert text.count("digits-keep10-05: not made; halted by tail_kept at digits-keep10-04") == 3
     assert "halted by tail_kept" in text
     assert "keep10" in page.text_summary(found)
 
@@ -482,7 +550,7 @@ def test_a_missing_record_is_refused(tmp_path):
 def test_text_summary_is_a_table(collected):
     lines = page.text_summary(collected).splitlines()
     assert lines[0] == "Handwritten digits, learned from copies of copies"
-    assert lines[3].split()[:4] == ["branch", "regime", "stage", "first"]
+    assert lines[5].split()[:4] == ["branch", "regime", "stage", "first"]
     row = next(text for text in lines if text.startswith("replace  "))
     assert row.split()[:6] == ["replace", "replace", "late", "collapse", "2", "5"]
     assert sum(text.startswith(("holds", "fails", "undecided")) for text in lines) == len(CLAIMS)

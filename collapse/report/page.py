@@ -11,11 +11,13 @@ from typing import Any
 
 import numpy as np
 
+from collapse import verdict
 from collapse.definitions import DEFINITIONS, Answer
 from collapse.pool import write_text
 from collapse.published import Published
 from collapse.report import drawing, phase, pictures, tables, texts
 from collapse.report.collect import COLUMNS, FAMILIES, BranchView, Collected, NodeView
+from collapse.report.opening import opening
 from collapse.verdict import MEANINGS, SHOWN, staged, within
 
 #: Metrics that get a chart of their own, and series that the explorer offers.
@@ -39,15 +41,17 @@ def render(collected: Collected) -> str:
     from plotly.offline import get_plotlyjs
 
     environment = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
-    environment.filters.update(number=number, span=span, percent=percent, shown=SHOWN.get)
+    environment.filters.update(number=number, span=span, percent=percent, share=verdict.percent, shown=SHOWN.get)
     template = environment.from_string(_asset("page.html"))
     phases = phase.diagrams(collected) if collected.study.sweeps else []
     drawn = {"phases": phases, "stages": [SHOWN[name] for name in phase.STAGES]} if phases else {}
+    opened, strips = opening(collected), _strips(collected)
     return template.render(
-        c=collected, study=collected.study, question=question(collected), finding=finding(collected),
+        c=collected, study=collected.study, opening=opened, strip_of={s["branch"].name: s["cells"] for s in strips},
+        question=question(collected), finding=finding(collected),
         summary=[_summary(collected, branch) for branch in collected.branches], headline=collected.headline,
         definitions=DEFINITIONS, measures=_measures(collected), marks=MARKS, few=FEW,
-        stages=STAGES, strips=_strips(collected), columns=_columns(collected), albums=pictures.albums(collected),
+        stages=STAGES, strips=strips, columns=_columns(collected), albums=pictures.albums(collected),
         marginals=tables.marginals(collected), groups=tables.group_maps(collected), least=tables.LEAST_ROWS,
         texts=texts.figures(collected), tokens=texts.budget(collected),
         gates=_gates(collected), lines=_lines(collected), drawing=Markup(drawing.lineage(collected)),
@@ -241,7 +245,9 @@ def summary(collected: Collected) -> dict[str, Any]:
         }
     study = collected.study
     return {"study": study.name, "title": study.title, "seed": study.seed, "rows": study.rows,
-            "generations": study.generations, "replicates": study.replicates, "finding": finding(collected),
+            "generations": study.generations, "replicates": study.replicates,
+            "opening": None if (opened := opening(collected)) is None else opened.plain(),
+            "finding": finding(collected),
             "branches": branches, "blind": {name: list(where) for name, where in collected.blind.items()},
             "claims": _tally(collected), "definitions": collected.definitions.plain(),
             "survey": collected.survey.plain(),
@@ -322,8 +328,11 @@ def text_summary(collected: Collected) -> str:
         last = next((p for p in reversed(item.points) if p.measured is not None), item.points[-1])
         notes.append(f"{item.series} at generation {last.generation}: {number(last.measured)}, published "
                      f"{number(last.published)}")
-    title = [collected.study.title, "At the last generation: median over replicates [95 % interval]."]
-    return "\n\n".join("\n".join(block) for block in (title, _table(rows), profile, told, claims, grid, notes)
+    opened = opening(collected)
+    first = [] if opened is None else [text for text in (opened.sentence, opened.unmet) if text]
+    title = [collected.study.title, *first]
+    ends = ["At the last generation: median over replicates [95 % interval].", *_table(rows)]
+    return "\n\n".join("\n".join(block) for block in (title, ends, profile, told, claims, grid, notes)
                        if block) + "\n"
 
 

@@ -67,6 +67,12 @@ def _branch(collected: Collected, branch: BranchView, real: Part) -> Iterator[Al
         yield Album(branch.name, branch.colour, painter.kind, painter.title, frames)
 
 
+def first_painter(real: Part) -> Images | Grid | Cloud | Scatter | Density | Bars | Texts | None:
+    """Return what shows most of such rows in one picture: of images a grid, several of each class."""
+    painters = list(_painters(real))
+    return next((p for p in painters if p.kind == "grid"), painters[0] if painters else None)
+
+
 def _painters(real: Part) -> Iterator[Images | Grid | Cloud | Scatter | Density | Bars | Texts]:
     from collapse.report.galleries import Cloud, Grid
 

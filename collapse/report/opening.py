@@ -1,0 +1,278 @@
+"""What the page opens with: one sentence, one picture and a number for each of three branches, and what failed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from functools import singledispatch
+from typing import Any
+
+import numpy as np
+
+from collapse.claims import Compare, Keeps, Leaves, LevelsOff, Reaches, Share, Statement, Stays, Trend, Warns
+from collapse.report.collect import BranchView, Collected
+from collapse.report.pictures import first_painter
+from collapse.verdict import BULK, SHOWN, Sign, percent, role, staged, verdict, within
+
+#: Regimes that keep or bring some real data, and the words for usual shares of it.
+PARTLY = ("redraw", "anchor", "refresh", "weighted")
+SHARES = {Fraction(1, 10): "a tenth", Fraction(1, 5): "a fifth", Fraction(1, 4): "a quarter", Fraction(1, 2): "half"}
+#: What is lost, in plain words, by the role of the metric that shows it; and failed claims that are told one by one.
+LOST = {"spread lost": "variety", "modes lost": "modes", "tails lost": "tails"}
+TOLD = 2
+_NUMBERS = ("none", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
+
+
+@dataclass(frozen=True)
+class Way:
+    """One branch at its end: how it was trained, what became of it, and the number that shows it.
+
+    ``kept`` is the median over replicates, as a share of what the same model keeps of real data without recursion
+    (1.0: as much, 0.0: nothing), ``low`` and ``high`` the bounds of its 95 % interval; all NaN where none was measured.
+    """
+
+    branch: BranchView
+    label: str
+    how: str
+    fate: str
+    kept: float
+    low: float
+    high: float
+    picture: str
+
+    @property
+    def measured(self) -> bool:
+        """Return whether there is a number."""
+        return bool(np.isfinite(self.kept))
+
+
+@dataclass(frozen=True)
+class Opening:
+    """The first screen. ``kind`` is that of the picture ('' where none is kept); ``noun`` what the numbers are of."""
+
+    sentence: str
+    unmet: str
+    ways: tuple[Way, ...]
+    real: str
+    kind: str
+    noun: str
+    metric: str
+
+    def stages(self, strips: Mapping[str, Sequence[Mapping[str, Any] | None]]) -> set[str]:
+        """Return the stages that occur in the strips of the branches shown."""
+        return {cell["stage"] for way in self.ways for cell in strips[way.branch.name] if cell}
+
+    def plain(self) -> dict[str, Any]:
+        """Return the words and numbers as plain data; None for what is not measured."""
+        ends = {way.branch.name: {key: round(value, 6) if np.isfinite(value := getattr(way, key)) else None
+                                  for key in ("kept", "low", "high")} for way in self.ways}
+        return {"sentence": self.sentence, "unmet": self.unmet, "metric": self.metric, "kept": ends}
+
+
+def opening(collected: Collected) -> Opening | None:
+    """Return what the page opens with; None where no branch but controls and sweeps was judged."""
+    branches = _chosen(collected)
+    if not branches:
+        return None
+    metric, noun = _measure(collected, branches)
+    real = collected.samples.get(collected.real.name)
+    painter = first_painter(real) if real is not None else None
+    ways = []
+    for branch in branches:
+        kept, low, high = _kept(collected, branch, metric)
+        last = next((node for node in reversed(branch.nodes) if node.name in collected.samples), None)
+        drawn = painter.paint(collected.samples[last.name]) if painter is not None and last is not None else ""
+        how, label = _how(collected, branch)
+        ways.append(Way(branch, label, how, _fate(branch, kept, noun), kept, low, high, drawn))
+    shown = painter.paint(real) if painter is not None and real is not None else ""
+    return Opening(_sentence(ways), unmet(collected), tuple(ways), shown, painter.kind if painter is not None else "",
+                   noun, metric)
+
+
+def _chosen(collected: Collected) -> list[BranchView]:
+    """Return three branches at the most: replace, accumulate, one that keeps some real data; else the first others."""
+    swept = {name for sweep in collected.study.sweeps.values() for name in sweep.cells}
+    free = [b for b in collected.branches if b.name not in swept and b.judged and b.regime["kind"] != "control"]
+    wanted = (("replace",), ("accumulate",), PARTLY)
+    own = sorted(free, key=lambda b: bool(b.from_) or _overrides(collected, b))  # forks and other models last
+    found = [next((b for b in own if b.regime["kind"] in kinds), None) for kinds in wanted]
+    chosen = [b for b in found if b is not None]
+    return [*chosen, *(b for b in own if b not in chosen)][:3]
+
+
+def _overrides(collected: Collected, branch: BranchView) -> bool:
+    return collected.study.floor(branch.name) != "calibration"
+
+
+def _measure(collected: Collected, branches: list[BranchView]) -> tuple[str, str]:
+    """Return the metric that the gravest end rests on, if it is a share of control's, and what it is of."""
+    names = staged(set(collected.table.metric[collected.table.feature == ""].unique()))
+    found = []
+    for branch in branches:
+        signs = []
+        for name in names:
+            row, band = collected.final(branch, name), collected.band(branch.name, name)
+            if row is not None and band is not None and band.side(row["median"]) != "inside":
+                side = role(name, "", band.side(row["median"]))
+                signs.append(Sign(name, "", row["median"], band.low, band.high, band.center, side))
+        carried = verdict([sign for sign in signs if sign.role in LOST], collected.study.late).signs
+        found += [(sign.kept, sign) for sign in carried[:1] if sign.kept is not None]
+    if found:
+        sign = min(found, key=lambda item: item[0])[1]
+        return sign.metric, LOST[sign.role]
+    return next((name for name in BULK if name in names), ""), LOST["spread lost"]
+
+
+def _kept(collected: Collected, branch: BranchView, metric: str) -> tuple[float, float, float]:
+    row, band = collected.final(branch, metric), collected.band(branch.name, metric)
+    if row is None or band is None or not band.center > 0:
+        return np.nan, np.nan, np.nan
+    return row["median"] / band.center, row["lower"] / band.center, row["upper"] / band.center
+
+
+# --------------------------------------------------------------------------------------------- words
+
+
+def _how(collected: Collected, branch: BranchView) -> tuple[str, str]:
+    """Return how a branch is trained, to follow 'the model', and as a label."""
+    kind, real = branch.regime["kind"], branch.regime.get("real")
+    if branch.from_ or _overrides(collected, branch):
+        return f"under {branch.name}", branch.name
+    if kind in ("anchor", "redraw") and real:
+        part = _part(real)
+        return f"with {part} of real data in every training set", f"its own output and {part} of real data"
+    if kind == "refresh" and real:
+        return f"with {_part(real)} fresh real data each time", f"{_part(real)} fresh real data each time"
+    return {
+        "replace": ("trained on nothing but its own newest output", "nothing but its own newest output"),
+        "accumulate": ("trained on everything so far, real data included", "everything so far, real data included"),
+        "subsample": ("trained on a draw from everything so far", "a draw from everything so far"),
+        "window": (f"trained on the newest {branch.regime.get('k')} generations",
+                   f"the newest {branch.regime.get('k')} generations"),
+    }.get(kind, (f"under {branch.name}", branch.name))
+
+
+def _part(real: Any) -> str:
+    share = Fraction(real).limit_denominator(1000) if isinstance(real, int | float) else None
+    return str(real) if share is None else SHARES.get(share, percent(float(share)))
+
+
+def _fate(branch: BranchView, kept: float, noun: str) -> str:
+    """Return what became of a branch, to follow 'it'."""
+    final = branch.final
+    assert final is not None
+    if branch.halted:
+        return f"was halted at generation {final.generation} by a gate"
+    if final.stage == "healthy":
+        return "lost nothing beyond chance"
+    if final.stage in ("early", "late") and np.isfinite(kept) and kept < 1:
+        return f"kept {'only ' if final.stage == 'late' else ''}{percent(kept)} of its {noun}"
+    amount = f" ({final.amount})" if final.amount and final.stage != "drifted" else ""
+    return {"distorted": f"was distorted{amount}", "drifted": "drifted away, its shape kept"}.get(
+        final.stage, f"ended {within(final.stage)}{amount}")
+
+
+def _sentence(ways: list[Way]) -> str:
+    first, *rest = ways
+    last = first.branch.last
+    when = f"after {_count(last)} generation{'s' if last > 1 else ''}"
+    lead = f"{first.how[:1].upper()}{first.how[1:]}, the model {first.fate} {when}"
+    if first.branch.halted:
+        lead = lead.removesuffix(f" {when}")
+    more = []
+    for way in rest:
+        other = "" if way.branch.last == last else f" after {_count(way.branch.last)}"
+        more.append(f"{way.how}, it {way.fate}{other}")
+    return "; ".join([lead, *more]) + "."
+
+
+def _count(number: int) -> str:
+    return _NUMBERS[number] if number < len(_NUMBERS) else f"{number:,}"
+
+
+# -------------------------------------------------------------------------------------------- claims
+
+
+def unmet(collected: Collected) -> str:
+    """Return in one sentence how many of the study's claims hold and what those say that fail; '' without claims."""
+    claims = collected.claims
+    if not claims:
+        return ""
+    count = {word: sum(c["verdict"] == word for c in claims) for word in ("holds", "fails", "undecided", "blind")}
+    if count["holds"] == len(claims):
+        return f"{'The one claim holds' if len(claims) == 1 else f'All {_count(len(claims))} claims hold'}."
+    parts = [f"Of {_count(len(claims))} claim{'s' if len(claims) > 1 else ''} {_verb(count['holds'], 'hold')}"]
+    failed = [(claim, found) for claim, found in zip(collected.study.claims, claims, strict=True)
+              if found["verdict"] == "fails"]
+    if failed:
+        said = [_failed(claim.statement, claim.text, found, collected) for claim, found in failed[:TOLD]]
+        more = f", and {_count(len(failed) - TOLD)} more" if len(failed) > TOLD else ""
+        parts.append(f"{_verb(len(failed), 'fail')}: {' and '.join(said)}{more}")
+    if unsettled := count["undecided"] + count["blind"]:
+        known = collected.study.measured
+        parts.append(f"{_verb(unsettled, 'stay')} open with {_count(known)} lineage{'s' if known > 1 else ''}")
+    return "; ".join(parts) + "."
+
+
+def _verb(number: int, verb: str) -> str:
+    return f"{_count(number) if number else 'none'} {verb}{'s' if number < 2 else ''}"
+
+
+def _subject(series: Any, collected: Collected) -> str:
+    """Return what a series is of, in plain words and by name."""
+    fact = collected.facts.get(series.metric)
+    noun = LOST.get(fact.below, "") if fact is not None and fact.below else ""
+    name = series.metric + (f"[{series.feature}]" if series.feature else "")
+    return f"{'the ' + noun + ' (' + name + ')' if noun else name} under {series.branch}"
+
+
+@singledispatch
+def _failed(statement: Statement, text: str, found: dict[str, Any], collected: Collected) -> str:
+    return f"it is not so that {text}"
+
+
+@_failed.register
+def _(statement: Leaves, text: str, found: dict[str, Any], collected: Collected) -> str:
+    verb = {"below": "never fell below", "above": "never rose above"}.get(statement.side, "never left")
+    return f"{_subject(statement.series, collected)} {verb} what real data alone gives"
+
+
+@_failed.register
+def _(statement: Stays, text: str, found: dict[str, Any], collected: Collected) -> str:
+    return f"{_subject(statement.series, collected)} did leave what real data alone gives"
+
+
+@_failed.register
+def _(statement: Trend, text: str, found: dict[str, Any], collected: Collected) -> str:
+    return f"{_subject(statement.series, collected)} did not {statement.direction.rstrip('s')}"
+
+
+@_failed.register(Keeps)
+@_failed.register(LevelsOff)
+def _(statement: Keeps | LevelsOff, text: str, found: dict[str, Any], collected: Collected) -> str:
+    return f"{_subject(statement.series, collected)} changed by more than was claimed"
+
+
+@_failed.register
+def _(statement: Reaches, text: str, found: dict[str, Any], collected: Collected) -> str:
+    return f"{statement.branch} {'was' if statement.avoids else 'never was'} {within(statement.stage)}"
+
+
+@_failed.register
+def _(statement: Warns, text: str, found: dict[str, Any], collected: Collected) -> str:
+    return f"{statement.branch} gave no warning before {SHOWN['late']}"
+
+
+@_failed.register
+def _(statement: Compare, text: str, found: dict[str, Any], collected: Collected) -> str:
+    than = "above" if statement.sign == ">" else "below"
+    right = statement.right if isinstance(statement.right, int | float) else f"that under {statement.right.branch}"
+    beyond = f" by {abs(statement.margin):g}" if statement.margin else ""
+    return f"{_subject(statement.left, collected)} did not end {than} {right}{beyond}"
+
+
+@_failed.register
+def _(statement: Share, text: str, found: dict[str, Any], collected: Collected) -> str:
+    return (f"{statement.branch} was {within(statement.stage)} in {percent(found['estimate'])} of its cells, not "
+            f"{statement.percent:g} %")
