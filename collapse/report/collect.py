@@ -370,8 +370,8 @@ def curves(table: pd.DataFrame, branches: Sequence[BranchView]) -> pd.DataFrame:
     """Return mean, median and their 95 % intervals over replicates, by branch, metric, feature and generation.
 
     ``low`` and ``high`` are of the mean (Student's t), ``lower`` and ``upper`` of the median: exact order statistics,
-    the least and the greatest of fewer than six replicates. A branch begins at the point it stems from: generation 0, or
-    the point of the branch it left.
+    the least and the greatest of fewer than six replicates. A branch begins at the point it stems from: generation 0,
+    or the point of the branch it left.
     """
     import pandas as pd
     from scipy.special import stdtrit
