@@ -221,18 +221,22 @@ class Balls:
         return self.points.shape[1] == 1
 
     def _cover_on_a_line(self, x: np.ndarray) -> dict[str, np.ndarray]:
-        points, line = self.points[:, 0], self._line
+        line = self._line
+        by, points, radii = line["order"], line["points"], self.radii[line["order"]]  # sorted are found faster
         order = np.argsort(x, kind="stable")
         ranked = x[order]
         reach, *places = own_balls(x[:, None])
         tied = chance(*places)
         hits, inside = line["balls"].held(x)
-        start, stop = _between(ranked, points, self.radii)
+        start, stop = _between(ranked, points, radii)
+        bare = np.flatnonzero(stop <= start)
+        covered, recalled, to_sample = np.empty(len(by)), np.empty(len(by)), np.empty(len(by), dtype=int)
+        covered[by] = 1.0
+        covered[by[bare]] = _first(*(part[by[bare]] for part in self._own[1:]), _at(ranked, points[bare], radii[bare]))
+        recalled[by], to_sample[by] = _Line(x, reach, tied).held(points)[1], order[_closest(points, ranked)]
         return {
-            "reach": reach, "tied": tied, "hits": hits, "inside": inside,
-            "covered": np.where(stop > start, 1.0, _first(*self._own[1:], _at(ranked, points, self.radii))),
-            "recalled": _Line(x, reach, tied).held(points)[1],
-            "to_reference": line["order"][_closest(x, line["points"])], "to_sample": order[_closest(points, ranked)],
+            "reach": reach, "tied": tied, "hits": hits, "inside": inside, "covered": covered, "recalled": recalled,
+            "to_reference": by[_closest(x, points)], "to_sample": to_sample,
         }
 
     def _as_sparse(self, depth: np.ndarray) -> np.ndarray:
