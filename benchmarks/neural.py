@@ -15,7 +15,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-STUDIES, NODE, LEAST = ("digits", "keep10", "mnist"), "replace-03", 85
+STUDIES, NODE, LEAST = ("digits-vae", "keep10", "mnist"), "replace-03", 85
 #: Least and most times that the node is made, and the seconds after which the least are enough. The first warms up.
 LOOKS, ENOUGH = (4, 21), 60
 

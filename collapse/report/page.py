@@ -308,7 +308,8 @@ def text_summary(collected: Collected) -> str:
     rows = [head]
     for branch in collected.branches:
         s = _summary(collected, branch)
-        rows.append((branch.name, branch.rule, SHOWN[s["stage"]],
+        stage = SHOWN[s["stage"]] + (f": {s['amount']}" if s["amount"] else "")
+        rows.append((branch.name, branch.rule, stage,
                      *(str(s[k]) if s[k] else "–" for k in ("early", "late")), *map(span, s["ends"])))
     profile = [*_profile(collected), f"({', '.join(f'{mark} {verdict}' for verdict, mark in MARKS.items())}; 90 % "
                "intervals of what real data alone gives)"]
