@@ -56,7 +56,7 @@ TAILS = ("tail_kept", "token_alive", "rare_alive")
 BULK = ("variance_ratio", "entropy_power", "effective_categories", "simpson_ratio", "effective_tokens", "modes_alive")
 #: What stands for a role in a sentence.
 _NOUNS = {"spread lost": "spread", "modes lost": "modes", "tails lost": "tails"}
-_RARE = {"rare_alive": "rare categories", "token_alive": "rare tokens", "rare_token_ratio": "rare tokens",
+RARE = {"rare_alive": "rare categories", "token_alive": "rare tokens", "rare_token_ratio": "rare tokens",
          "group_share": "the smallest group", "group_alive": "groups", "group_tails": "a group's tails"}
 _LOSSES = ("spread lost", "modes lost", "tails lost")
 
@@ -129,13 +129,13 @@ class Verdict:
             return _moved(told[0] if told else sign)
         where = f" in {sign.feature}" if sign.feature else f", most in {self.parts[0].feature}" if self.parts else ""
         if sign.role in _NOUNS and sign.kept is not None:
-            return f"{percent(sign.kept)} of control's {_RARE.get(sign.metric, _NOUNS[sign.role])}{where}"
+            return f"{percent(sign.kept)} of control's {RARE.get(sign.metric, _NOUNS[sign.role])}{where}"
         if sign.role == "gained" and sign.kept is not None and np.isfinite(sign.kept):
             return f"{sign.kept:.3g} × control's {'tails' if sign.metric.startswith('tail') else 'spread'}{where}"
         words = {"gained": "rows beyond anything real", "changed": "associations or labels changed"}
         if sign.metric == "shape_distance":
             return "another shape"
-        return words.get(sign.role, f"{_RARE.get(sign.metric, 'something')} lost") + where
+        return words.get(sign.role, f"{RARE.get(sign.metric, 'something')} lost") + where
 
 
 #: What says how far a column moved, and in which words.

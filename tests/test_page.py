@@ -12,6 +12,7 @@ import zlib
 from functools import cache
 from pathlib import Path
 from types import SimpleNamespace
+from unittest import mock
 
 import markupsafe
 import numpy as np
@@ -409,7 +410,8 @@ def test_the_first_screen_says_what_became_of_three_branches(collected, html):
         "generations; trained on everything so far, real data included, it lost nothing beyond chance; with a tenth of "
         "real data in every training set, it lost nothing beyond chance.")
     opens = own(html)[own(html).index("<header"): own(html).index("<main>")]
-    assert first.sentence in opens and opens.count('class="strip ink"') == 4 and opens.count('<ol class="run"') == 3
+    assert first.sentence.replace(" %", "\u00a0%") in opens
+    assert opens.count('class="strip ink"') == 4 and opens.count('<ol class="run"') == 3
     assert opens.count(f"<b>{left}</b>") == 1 and "late collapse" in opens and "distorted" not in opens
     assert page.summary(collected)["opening"]["kept"]["replace"]["kept"] == pytest.approx(first.ways[0].kept, abs=1e-6)
     assert page.text_summary(collected).splitlines()[1:3] == [first.sentence, first.unmet]
@@ -427,6 +429,26 @@ def test_the_first_screen_goes_by_how_branches_end(tmp_path):
     assert first.kind == "scatter"
     assert first.sentence.endswith("in every training set, it was halted at generation 4 by a gate; trained on the "
                                    "newest 3 generations, it lost nothing beyond chance.")
+
+
+def test_what_grew_is_told_as_a_multiple(collected):
+    class Narrow(Bands):
+        def band(self, metric, feature="", kind="model", replicates=1, cells=1):
+            return Band(low=0.1, high=0.3, center=0.2, fits=200, method="narrow")
+
+    def wide(branch):
+        end = dataclasses.replace(branch.nodes[-1], stage="distorted")
+        return dataclasses.replace(branch, nodes=(*branch.nodes[:-1], end))
+
+    facts = {**FACTS, "variance_ratio": dataclasses.replace(FACTS["variance_ratio"], above="gained")}
+    with mock.patch("collapse.verdict._facts", lambda: facts):
+        found = dataclasses.replace(collected, bands=dict.fromkeys(collected.bands, Narrow()),
+                                    branches=tuple(map(wide, collected.branches)))
+        first = page.opening(found)
+        assert (first.metric, first.noun) == ("variance_ratio", "spread") and first.ways[1].grown
+        assert f"it grew to {first.ways[1].kept:.3g} × its spread" in first.sentence
+        text = page.render(found)
+    assert f"<b>{page.number(first.ways[1].kept)} ×</b> its spread" in text
 
 
 def test_a_study_of_controls_opens_with_its_finding(collected):
@@ -460,6 +482,8 @@ def test_a_claim_that_fails_is_told_in_plain_words(collected, claim, words):
     verdicts = [{"verdict": "fails", "estimate": 0.9}, {"verdict": "undecided"}]
     told = unmet(dataclasses.replace(collected, study=study, claims=verdicts))
     assert told == f"Of two claims none holds; one fails: {words}; one stays open with eight lineages."
+    alone = SimpleNamespace(**{**vars(collected.study), "claims": claims[:1]})
+    assert unmet(dataclasses.replace(collected, study=alone, claims=verdicts[:1])) == f"The one claim fails: {words}."
     verdicts[1]["verdict"] = verdicts[0]["verdict"] = "holds"
     assert unmet(dataclasses.replace(collected, study=study, claims=verdicts)) == "All two claims hold."
 

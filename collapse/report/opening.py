@@ -13,7 +13,7 @@ import numpy as np
 from collapse.claims import Compare, Keeps, Leaves, LevelsOff, Reaches, Share, Statement, Stays, Trend, Warns
 from collapse.report.collect import BranchView, Collected
 from collapse.report.pictures import first_painter
-from collapse.verdict import BULK, SHOWN, Sign, percent, role, staged, verdict, within
+from collapse.verdict import BULK, RARE, SHOWN, STAGES, Sign, percent, role, staged, verdict, within
 
 #: Regimes that keep or bring some real data, and the words for usual shares of it.
 PARTLY = ("redraw", "anchor", "refresh", "weighted")
@@ -45,6 +45,11 @@ class Way:
     def measured(self) -> bool:
         """Return whether there is a number."""
         return bool(np.isfinite(self.kept))
+
+    @property
+    def grown(self) -> bool:
+        """Return whether the number tells of a gain, as a multiple."""
+        return self.branch.final is not None and self.branch.final.stage == "distorted" and self.kept > 1
 
 
 @dataclass(frozen=True)
@@ -116,12 +121,14 @@ def _measure(collected: Collected, branches: list[BranchView]) -> tuple[str, str
             if row is not None and band is not None and band.side(row["median"]) != "inside":
                 side = role(name, "", band.side(row["median"]))
                 signs.append(Sign(name, "", row["median"], band.low, band.high, band.center, side))
-        carried = verdict([sign for sign in signs if sign.role in LOST], collected.study.late).signs
-        found += [(sign.kept, sign) for sign in carried[:1] if sign.kept is not None]
-    if found:
-        sign = min(found, key=lambda item: item[0])[1]
-        return sign.metric, LOST[sign.role]
-    return next((name for name in BULK if name in names), ""), LOST["spread lost"]
+        end = verdict(signs, collected.study.late)
+        if end.kept is not None and end.signs[0].kept is not None:
+            found.append((STAGES.index(end.stage), -end.kept if end.stage == "distorted" else end.kept, end.signs[0]))
+    if not found:
+        return next((name for name in BULK if name in names), ""), LOST["spread lost"]
+    sign = min(found, key=lambda item: item[:2])[2]
+    gained = "tails" if sign.metric.startswith("tail") else "spread"
+    return sign.metric, RARE.get(sign.metric, LOST.get(sign.role, gained))
 
 
 def _kept(collected: Collected, branch: BranchView, metric: str) -> tuple[float, float, float]:
@@ -138,7 +145,7 @@ def _how(collected: Collected, branch: BranchView) -> tuple[str, str]:
     """Return how a branch is trained, to follow 'the model', and as a label."""
     kind, real = branch.regime["kind"], branch.regime.get("real")
     if branch.from_ or _overrides(collected, branch):
-        return f"under {branch.name}", branch.name
+        return f"under {branch.name}", branch.rule + (f", from {branch.from_} at {branch.at}" if branch.from_ else "")
     if kind in ("anchor", "redraw") and real:
         part = _part(real)
         return f"with {part} of real data in every training set", f"its own output and {part} of real data"
@@ -150,7 +157,7 @@ def _how(collected: Collected, branch: BranchView) -> tuple[str, str]:
         "subsample": ("trained on a draw from everything so far", "a draw from everything so far"),
         "window": (f"trained on the newest {branch.regime.get('k')} generations",
                    f"the newest {branch.regime.get('k')} generations"),
-    }.get(kind, (f"under {branch.name}", branch.name))
+    }.get(kind, (f"under {branch.name}", branch.rule))
 
 
 def _part(real: Any) -> str:
@@ -168,6 +175,8 @@ def _fate(branch: BranchView, kept: float, noun: str) -> str:
         return "lost nothing beyond chance"
     if final.stage in ("early", "late") and np.isfinite(kept) and kept < 1:
         return f"kept {'only ' if final.stage == 'late' else ''}{percent(kept)} of its {noun}"
+    if final.stage == "distorted" and kept > 1:
+        return f"grew to {kept:.3g} × its {noun}"
     amount = f" ({final.amount})" if final.amount and final.stage != "drifted" else ""
     return {"distorted": f"was distorted{amount}", "drifted": "drifted away, its shape kept"}.get(
         final.stage, f"ended {within(final.stage)}{amount}")
@@ -202,7 +211,7 @@ def unmet(collected: Collected) -> str:
     count = {word: sum(c["verdict"] == word for c in claims) for word in ("holds", "fails", "undecided", "blind")}
     if count["holds"] == len(claims):
         return f"{'The one claim holds' if len(claims) == 1 else f'All {_count(len(claims))} claims hold'}."
-    parts = [f"Of {_count(len(claims))} claim{'s' if len(claims) > 1 else ''} {_verb(count['holds'], 'hold')}"]
+    parts = [f"Of {_count(len(claims))} claims {_verb(count['holds'], 'hold')}"]
     failed = [(claim, found) for claim, found in zip(collected.study.claims, claims, strict=True)
               if found["verdict"] == "fails"]
     if failed:
@@ -212,6 +221,8 @@ def unmet(collected: Collected) -> str:
     if unsettled := count["undecided"] + count["blind"]:
         known = collected.study.measured
         parts.append(f"{_verb(unsettled, 'stay')} open with {_count(known)} lineage{'s' if known > 1 else ''}")
+    if len(claims) == 1:
+        return "The one claim " + parts[1].removeprefix("one ") + "."
     return "; ".join(parts) + "."
 
 

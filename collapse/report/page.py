@@ -41,7 +41,8 @@ def render(collected: Collected) -> str:
     from plotly.offline import get_plotlyjs
 
     environment = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
-    environment.filters.update(number=number, span=span, percent=percent, share=verdict.percent, shown=SHOWN.get)
+    environment.filters.update(number=number, span=span, percent=percent, share=verdict.percent, shown=SHOWN.get,
+                               tight=lambda text: text.replace(" %", "\u00a0%").replace(" ×", "\u00a0×"))
     template = environment.from_string(_asset("page.html"))
     phases = phase.diagrams(collected) if collected.study.sweeps else []
     drawn = {"phases": phases, "stages": [SHOWN[name] for name in phase.STAGES]} if phases else {}
