@@ -108,6 +108,32 @@ def table(rng: np.random.Generator, n: int, scale: float = 1.0, shift: float = 0
     return {"x": x, "c": rng.permutation(k) if shuffled else k}
 
 
+def gaps(rng: np.random.Generator, n: int, shift: float = 0.0) -> dict[str, np.ndarray]:
+    """A normal column beside one far from zero of which a tenth is missing."""
+    z = 50 + 10 * rng.normal(size=n) + shift
+    return {"x": np.stack([rng.normal(size=n), np.where(rng.random(n) < 0.1, np.nan, z)], axis=1)}
+
+
+def money(rng: np.random.Generator, n: int, most: float = 1.0, atom: float = 0.3) -> dict[str, np.ndarray]:
+    """A log-normal column, cut at its quantile ``most``, with an atom at 0."""
+    from scipy.special import ndtri
+
+    x = np.exp(3 + ndtri(rng.uniform(0, most, n)))
+    return {"x": np.where(rng.random(n) < atom, 0.0, x)[:, None]}
+
+
+def joined(rng: np.random.Generator, n: int, swapped: bool = False) -> dict[str, np.ndarray]:
+    """Two modes, each with its category, which may change places."""
+    c = rng.integers(0, 2, n)
+    return {"x": (4.0 * c + rng.normal(size=n))[:, None], "c": 1 - c if swapped else c}
+
+
+def kinds(rng: np.random.Generator, n: int, alive: tuple[int, ...] = tuple(range(8))) -> dict[str, np.ndarray]:
+    """Eight categories, of which some are alive."""
+    share = np.array([0.2, 0.18, 0.15, 0.13, 0.12, 0.1, 0.07, 0.05])[list(alive)]
+    return {"y": np.array(alive)[rng.choice(len(alive), n, p=share / share.sum())], "x": np.empty((n, 0))}
+
+
 def _shares(keep: float) -> np.ndarray:
     shares = np.array([0.4, 0.3, 0.2, 0.06 * keep, 0.03 * keep, 0.01 * keep])
     return shares / shares.sum()
@@ -145,6 +171,18 @@ def cases(d: int) -> Iterator[Case]:
     c = f"classes-{d}"
     yield Case("labels shuffled", c, at(classes, d=d, shuffled=True), ("distorted",), ("distorted",))
     yield Case("fresh classes", c, at(classes, d=d), *same)
+    if d == 2:
+        yield Case("fresh with gaps", "gaps", gaps, *same)
+        for by in (10.0, 30.0, 100.0):
+            yield Case(f"beside gaps, moved by {by:g}", "gaps", at(gaps, shift=by), ("drifted",), ("drifted",))
+    if d == 1:
+        yield Case("fresh money", "money", money, *same)
+        yield Case("upper 5 % of money cut", "money", at(money, most=0.95), ("early",), ("early",))
+        yield Case("atom gone", "money", at(money, atom=0.0), ("early", "drifted"), ("early", "drifted"))
+        yield Case("categories swapped", "joined", at(joined, swapped=True), ("distorted",), ("distorted",))
+        yield Case("fresh categories", "kinds", kinds, *same)
+        yield Case("5 of 8 categories gone", "kinds", at(kinds, alive=(1, 4, 6)), ("late",), ("late",))
+        yield Case("1 of 8 categories gone", "kinds", at(kinds, alive=(0, 1, 2, 3, 4, 5, 6)), ("early",), ("early",))
     if d == 3:
         yield Case("fresh table", "table", table, *same)
         yield Case("table shifted", "table", at(table, shift=2.5), ("drifted",), ("drifted",))
@@ -156,7 +194,7 @@ def reality(name: str) -> Maker:
     """Return what makes real rows of a case."""
     kind, _, d = name.partition("-")
     made: dict[str, Maker] = {
-        "ring": ring, "thin": partial(ring, noise=0.03), "table": table,
+        "gaps": gaps, "money": money, "joined": joined, "kinds": kinds, "ring": ring, "thin": partial(ring, noise=0.03), "table": table,
         **({"normal": partial(normal, d=int(d)), "modes": partial(modes, d=int(d)), "minor": partial(minor, d=int(d)),
             "outer": partial(minor, d=int(d), outer=True), "classes": partial(classes, d=int(d))} if d else {})}
     return made[kind]
@@ -166,7 +204,7 @@ def rows(make: Maker, rng: np.random.Generator, n: int, replicates: int = 1) -> 
     """Return rows of one kind: number columns x0 …, and a label y or a category c where it makes them."""
     made = [make(rng, n) for _ in range(replicates)]
     x = np.stack([one["x"] for one in made])
-    columns = [Column(f"x{i}", "number") for i in range(x.shape[2])]
+    columns = [Column(f"x{i}", "number", missing=bool(np.isnan(x[:, :, i]).any())) for i in range(x.shape[2])]
     values = {f"x{i}": x[:, :, i] for i in range(x.shape[2])}
     for name, label in (("y", True), ("c", False)):
         if name in made[0]:

@@ -231,7 +231,7 @@ def stage(
         if side != "inside" and role(name, "", side):
             signs.append(Sign(name, "", float(value), band.low, band.high, band.center, role(name, "", side)))
     codes = decide(names, table, *([getattr(band, end) for band in alone] for end in ("low", "high", "center")), late)
-    return verdict(signs, late), [STAGES[code] for code in codes]
+    return verdict(signs, late, names), [STAGES[code] for code in codes]
 
 
 def middle(values: np.ndarray, axis: int) -> np.ndarray:

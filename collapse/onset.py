@@ -343,7 +343,8 @@ def _by(stage: str, names: Sequence[str], values: np.ndarray, bands: Sequence[Ba
     signs = [Sign(name, "", float(value), band.low, band.high, band.center, role(name, "", band.side(value)))
              for name, value, band in zip(names, values, bands, strict=True) if band.side(value) != "inside"]
     if stage == "late":
-        return tuple(sign.metric for sign in verdict(signs, share).signs if sign.kept is None or sign.kept < share)
+        carried = verdict(signs, share, names).signs
+        return tuple(sign.metric for sign in carried if sign.kept is None or sign.kept < share)
     return tuple(sign.metric for sign in signs if sign.role in ("spread lost", "modes lost", "tails lost"))
 
 

@@ -255,6 +255,8 @@ class _Sentence:
         right = self.series(left.mean) if word in CENTRES or ("." in word and not _is_number(word)) else self.number()
         if isinstance(right, Series) and right.mean != left.mean:
             raise self.wrong(f"a mean is compared with a mean; write 'mean' before {left.name} too, or leave it out")
+        if isinstance(right, Series) and right == left:
+            raise self.wrong(f"{left.name} is compared with itself, which no data can refute; name another series")
         branches = [left.branch] + ([right.branch] if isinstance(right, Series) else [])
         margin = 0.0
         if isinstance(right, Series) and self.next() in ("+", "-"):
@@ -273,8 +275,8 @@ class _Sentence:
             if self.next() == "at":
                 self.phrase("at", "least")
             percent = self.number()
-            if not 0 <= percent <= 100:
-                raise self.wrong(f"{percent:g} is not a percentage; use a number from 0 to 100")
+            if not 0 < percent <= 100:
+                raise self.wrong(f"{percent:g} asks for nothing, or for more than all; use a number above 0, up to 100")
             self.phrase("%", "of", "cells")
             return Share(branch, stage, percent)
         return Reaches(branch, self.word(*BEYOND), self.generation("by", branch), verb == "avoids")
@@ -323,7 +325,7 @@ class _Sentence:
 
     def number(self) -> float:
         text = self.take("a number")
-        if not _is_number(text):
+        if not _is_number(text) or not np.isfinite(float(text)):
             raise self.wrong(f"'{text}' is not a number")
         return float(text)
 

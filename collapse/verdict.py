@@ -4,13 +4,16 @@ Each metric says in its :class:`~collapse.metrics.base.Fact` what a value below 
 all signs of the whole the stage is the first of these that holds:
 
 1. ``late``, material loss: a measure of spread, or of modes, lies below its band and below ``late`` (a half) of what
-   control keeps. Modes count only where no measure of spread is above: what is spread wider thins out everywhere.
+   control keeps. A variance counts only where the central range (of eight tenths) has lost as much, and that range not
+   by itself: of heavy-tailed data the tails carry the variance, and the bulk may stand. Modes count only where no
+   measure of spread is above: what is spread wider thins out everywhere.
 2. ``distorted``, gain: more tails or more spread than control. Where modes are gone, what is left counts for more: a
    gain that twice the lost share explains (value · (1 − 2 lost) inside the band, the factor at least a half) is none.
 3. ``early``, loss beyond chance while the bulk stands: tails, rare categories, small groups, a small mode, or a little
    spread.
 4. ``distorted``, change: associations or labels no longer mean what they did, or the shape is another.
-5. ``drifted``: location or shares moved, shape kept.
+5. ``drifted``: location or shares moved, shape kept. Where something has moved, what is measured of the sample moved
+   back must leave its band by half as much again: the place itself is uncertain.
 6. ``healthy``: none of these.
 
 Loss of the bulk is asked first because it drags all else with it; gain before loss at the edge, because a mean over
@@ -47,13 +50,17 @@ MEANINGS = {
 #: Share of what control keeps below which loss of spread or modes is material.
 LATE = 0.5
 #: The metrics that decide the stage of a node, as a whole; of a snapshot all that are signs do, and their parts.
-STAGED = ("variance_ratio", "total_variance_ratio", "entropy_power", "effective_categories", "simpson_ratio",
-          "effective_tokens", "regions_alive", "modes_alive", "effective_classes", "tail_kept", "tail_beyond",
-          "rare_alive", "token_alive", "group_share", "group_alive", "association_ratio", "correlation_shift",
-          "cramer_shift", "ratio_shift", "label_agreement", "mean_shift", "rank_shift", "category_tv", "missing_shift")
+STAGED = ("variance_ratio", "total_variance_ratio", "central_ratio", "entropy_power", "effective_categories",
+          "simpson_ratio", "effective_tokens", "regions_alive", "categories_alive", "modes_alive", "effective_classes",
+          "tail_kept", "tail_beyond", "rare_alive", "token_alive", "group_share", "group_alive", "association_ratio",
+          "correlation_shift", "cramer_shift", "ratio_shift", "label_agreement", "mean_shift", "rank_shift",
+          "category_tv", "missing_shift")
 #: The metrics that stand for a study's tails and for its bulk, the first that was measured.
 TAILS = ("tail_kept", "token_alive", "rare_alive")
 BULK = ("variance_ratio", "entropy_power", "effective_categories", "simpson_ratio", "effective_tokens", "modes_alive")
+#: What the tails alone can carry away, what tells whether they did, and what is measured of the sample moved back.
+VARIANCES, CENTRAL = ("variance_ratio", "total_variance_ratio"), "central_ratio"
+PLACED = ("tail_kept", "regions_alive", "modes_alive", "label_agreement", "group_tails", "shape_distance")
 #: What stands for a role in a sentence.
 _NOUNS = {"spread lost": "spread", "modes lost": "modes", "tails lost": "tails"}
 RARE = {"rare_alive": "rare categories", "token_alive": "rare tokens", "rare_token_ratio": "rare tokens",
@@ -218,12 +225,18 @@ def losses(names: Sequence[str], values: np.ndarray, low: np.ndarray, high: np.n
 
 
 def _holds(names: Sequence[str], values: np.ndarray, low: np.ndarray, high: np.ndarray, center: np.ndarray,
-           late: float) -> dict[str, np.ndarray]:
-    shape = values.shape[1:]
+           late: float, bulk: float | None = None) -> dict[str, np.ndarray]:
+    names, shape = list(names), values.shape[1:]
     column = (slice(None),) + (None,) * len(shape)
     low, high, center = (np.asarray(x, dtype=float)[column] for x in (low, high, center))
     below, above = ~(values >= low), values > high
     sides = [(role(name, "", "below"), role(name, "", "above")) for name in names]
+    moved = np.zeros(shape, dtype=bool)
+    for place, (under, over) in enumerate(sides):
+        moved |= (below[place] if under == "moved" else False) | (above[place] if over == "moved" else False)
+    for place in (p for p, name in enumerate(names) if name in PLACED):
+        below[place] &= ~moved | ~(values[place] >= low[place] - (center[place] - low[place]) / 2)
+        above[place] &= ~moved | (values[place] > high[place] + (high[place] - center[place]) / 2)
 
     def any_of(*roles: str) -> np.ndarray:
         found = np.zeros(shape, dtype=bool)
@@ -231,17 +244,22 @@ def _holds(names: Sequence[str], values: np.ndarray, low: np.ndarray, high: np.n
             found |= (below[place] if under in roles else False) | (above[place] if over in roles else False)
         return found
 
+    def share(place: int) -> np.ndarray:
+        with np.errstate(invalid="ignore", divide="ignore"):
+            kept = np.where(center[place] > 0, values[place] / center[place], 1.0)
+        return np.where(below[place], np.where(np.isfinite(kept), np.clip(kept, 0.0, 1.0), 0.0), 1.0)
+
     def left(wanted: str) -> np.ndarray:
         """The least share of what control keeps, among what is lost."""
         found = np.ones(shape)
         for place, (under, _) in enumerate(sides):
-            if under == wanted and _facts()[names[place]].ideal == 1:
-                with np.errstate(invalid="ignore", divide="ignore"):
-                    kept = np.where(center[place] > 0, values[place] / center[place], 1.0)
-                kept = np.where(np.isfinite(kept), np.clip(kept, 0.0, 1.0), 0.0)
-                found = np.minimum(found, np.where(below[place], kept, 1.0))
+            if under == wanted and names[place] != CENTRAL and _facts()[names[place]].ideal == 1:
+                kept = share(place)
+                found = np.minimum(found, np.maximum(kept, bulk) if names[place] in VARIANCES else kept)
         return found
 
+    if bulk is None:
+        bulk = share(names.index(CENTRAL)) if CENTRAL in names else 0.0
     modes = left("modes lost")
     explained = np.clip(1 - 2 * (1 - modes), 0.5, 1.0)
     gains = {place: above[place] & (values[place] * explained > high[place])
@@ -253,26 +271,42 @@ def _holds(names: Sequence[str], values: np.ndarray, low: np.ndarray, high: np.n
             "changed": any_of("changed"), "moved": any_of("moved")}
 
 
-def verdict(signs: Sequence[Sign], late: float = LATE) -> Verdict:
-    """Return the verdict on what left its bands: of one node, or of one snapshot with its parts."""
-    whole = [sign for sign in signs if not sign.feature]
-    found = _verdict(whole, late)
-    if found.stage == "healthy" and len(whole) < len(signs):
-        # a part is never late
-        return _verdict([sign for sign in signs if sign.feature], 0.0)
+def verdict(signs: Sequence[Sign], late: float = LATE, measured: Collection[str] = ()) -> Verdict:
+    """Return the verdict on what left its bands: of one node, or of one snapshot with its parts.
+
+    ``measured`` names the metrics that were looked at: a central range that has left no sign is whole.
+    """
+    signs = _sure(signs)
+    whole, parts = ([sign for sign in signs if bool(sign.feature) == part] for part in (False, True))
+    found = _verdict(whole, late, 1.0 if CENTRAL in measured else 0.0)
+    if found.stage in ("healthy", "drifted") and parts:
+        own = _verdict(parts, 0.0)  # a part is never late
+        if found.stage == "healthy":
+            return own
+        if own.stage not in ("healthy", "drifted"):
+            return replace(own, beside=tuple(dict.fromkeys((*own.beside, "drifted"))))
     roles = {sign.role for sign in found.signs}
-    return replace(found, parts=tuple(sorted((sign for sign in signs if sign.feature and sign.role in roles),
+    return replace(found, parts=tuple(sorted((sign for sign in parts if sign.role in roles),
                                              key=lambda sign: -abs(sign.score))))
 
 
-def _verdict(signs: Sequence[Sign], late: float) -> Verdict:
+def _sure(signs: Sequence[Sign]) -> list[Sign]:
+    """Return the signs less those that the uncertain place of a sample that has moved may explain."""
+    if not any(sign.role == "moved" for sign in signs):
+        return list(signs)
+    return [sign for sign in signs if sign.metric not in PLACED
+            or not (sign.low - (sign.center - sign.low) / 2 <= sign.value
+                    <= sign.high + (sign.high - sign.center) / 2)]
+
+
+def _verdict(signs: Sequence[Sign], late: float, bulk: float = 0.0) -> Verdict:
     if not signs:
         return Verdict("healthy", None, (), ())
     names = [sign.metric for sign in signs]
     low, high, center = (np.array([getattr(sign, name) for sign in signs]) for name in ("low", "high", "center"))
     values = np.array([sign.value for sign in signs])
-    held = _holds(names, values, low, high, center, late) if not any(s.feature for s in signs) else \
-        _parts(signs)
+    held = _parts(signs) if any(sign.feature for sign in signs) else \
+        _holds(names, values, low, high, center, late, None if CENTRAL in names else bulk)
     order = [("late", "late"), ("gained", "distorted"), ("lost", "early"), ("changed", "distorted"),
              ("moved", "drifted")]
     holding = [(key, stage) for key, stage in order if held[key]]
@@ -282,8 +316,9 @@ def _verdict(signs: Sequence[Sign], late: float) -> Verdict:
     roles = {"late": ("spread lost", "modes lost"), "gained": ("gained",), "lost": _LOSSES, "changed": ("changed",),
              "moved": ("moved",)}[key]
     carried = [sign for sign in signs if sign.role in roles]
-    if key in ("late", "lost"):
-        carried.sort(key=lambda sign: np.inf if sign.kept is None else sign.kept)
+    if key in ("late", "lost"):  # of an early collapse a variance that the tails have carried away says the least
+        carried.sort(key=lambda sign: (stage == "early" and sign.metric in VARIANCES,
+                                       np.inf if sign.kept is None else sign.kept))
     elif key == "gained":
         carried.sort(key=lambda sign: -(sign.kept or 0.0))
     others = [s for k, s in holding[1:] if s != stage and not (k == "lost" and stage == "late")]

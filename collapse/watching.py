@@ -45,6 +45,8 @@ VERDICTS = {"late": 4, "distorted": 5, "early": 3, "drifted": 6, "healthy": 0}
 RATE = 0.01
 #: Draws from the bank, the share of them that shapes the tail, and how far beyond them the tail is carried.
 DRAWS, TAIL, FURTHEST = 200, 0.1, 20
+#: The most draws: more would take hours.
+MOST = 20_000
 #: Most measured rows of a snapshot (blocks of text), and the share of the bank that they may be.
 ROWS, BLOCKS, SHARE = 10_000, 2_000, 1 / 4
 #: How often the error of the bank's own mean counts: once keeps the rate over all references, twice over most.
@@ -148,6 +150,7 @@ class Bands:
         skews = _careful(_moments(gap, k)[2], error)
         # each draw as the others see it: one far out would hide in a spread and a skewness of its own making
         mean, scale, skew = _moments(gap, k - 1, without=True)
+        scale = np.maximum(scale, (least[varies] / spread))
         judged = np.array([_sides(key) for key in keys], dtype=bool).reshape(-1, 2).T
         outer = (gap - mean) / (scale * np.sqrt(1 + 1 / (k - 1)))
         scores = _signs(_scores(outer, _careful(skew, error)), judged)
@@ -313,7 +316,11 @@ class Watch:
         """Return the watch over a reference that is divided already."""
         chosen = TEXTS if reference.schema.texts else TABLES
         frame = Frame.freeze(reference, real, (), 0, chosen, groups)
-        return Watch(frame, bank, level, max(DRAWS, int(np.ceil(1 / (FURTHEST * level)))), late)
+        draws = max(DRAWS, int(np.ceil(1 / (FURTHEST * level))))
+        if draws > MOST:
+            raise InputError(f"--snapshots: so many at this rate take {draws:,} draws from the reference, and {MOST:,} "
+                             f"are the most; plan for fewer, or raise --rate")
+        return Watch(frame, bank, level, draws, late)
 
     @property
     def most(self) -> int:
@@ -367,7 +374,8 @@ class Watch:
         fresh = tuple(sorted((s for s in support if s.p < self.level * SUPPORT), key=lambda s: s.p))
         shape = self._known(rows, m) if fresh else None
         told = signs if shape is None else shape
-        found = verdict(_without_exchange(told) if self.frame.schema.texts else told, self.late)
+        found = verdict(_without_exchange(told) if self.frame.schema.texts else told, self.late,
+                        [metric for metric, feature in bands.keys if not feature])
         stage, beside = found.stage, found.beside
         if fresh and stage == "healthy":
             stage, beside = "drifted", ()

@@ -630,7 +630,8 @@ def words(answer: Advice) -> str:
     out += [f"by law: {name}, {source}" for name, source in laws.items()]
     out += [f"left out: {name}, for {why}" for name, why in answer.without.items()]
     if any(item.left.breaks == 1 for item in (answer.accumulate, *answer.today) if item):
-        out.append("it breaks at generation 1, the fit to real rows alone, that only more rows of the study help")
+        out.append("it breaks at generation 1, the fit to real rows alone: no share of real data can mend that"
+                   + ("; more rows of the study may" if keep.sign > 0 else ""))
     if of.name == "mean":
         out.append("most lineages may break what their mean keeps: --of 0.9 asks for nine of ten of them")
     if answer.broke:

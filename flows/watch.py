@@ -47,11 +47,12 @@ def look(reference: Path, words: Sequence[str], *, rate: float = 0.01, groups: S
     if page is not None:
         from collapse.report.watch import render
 
-        _write(page, render(series))
+        _written("--page", page, render(series))
     if suite is not None:
         from tasks.expectations.suite import portable
 
-        _write(suite, json.dumps(portable(series.watch, series.seen[-1].judged.measured, series.rate), indent=1) + "\n")
+        made = portable(series.watch, series.seen[-1].judged.measured, series.rate)
+        _written("--suite", suite, json.dumps(made, indent=1) + "\n")
     return series
 
 
@@ -68,6 +69,20 @@ def _write(path: Path, text: str) -> None:
         put(folder / path.name, path)
     with suppress(OSError):  # another run's work may be in it
         (path.parent / ".tmp").rmdir()
+
+
+def _written(option: str, path: Path, text: str) -> None:
+    """Write what an option asks for.
+
+    Raises
+    ------
+    InputError
+        If it cannot be written there.
+    """
+    try:
+        _write(path, text)
+    except OSError as error:
+        raise InputError(f"{option}: {path} cannot be written ({error.strerror}); give another place") from None
 
 
 def words(series: Series) -> str:

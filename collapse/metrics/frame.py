@@ -166,6 +166,8 @@ class View:
         self.coordinates = frame.coordinates(rows, self.numeric)  # (R, n, p)
         self.codes = {c.name: rows[c.name] for c in rows.schema.columns if c.kind == "category"}
         self.label = rows.label
+        #: By how much the standardised features have been moved back, (R, 1 or n, D); 0.0: they have not.
+        self.shift: np.ndarray | float = 0.0
         #: The missing share of each column that may lack values, (R,).
         self.missing = {c.name: (np.isnan(rows[c.name]) if c.kind == "number" else
                                  rows[c.name] == len(c.categories) - 1).mean(axis=1)
@@ -218,12 +220,14 @@ class View:
     def _moved(self, shift: np.ndarray) -> View:
         """Return the view of rows whose standardised features are less by ``shift`` (R, D)."""
         frame, other = self._frame, object.__new__(View)
+        moved = frame.present(self, shift)  # (R, 1, D), or (R, n, D) where values are missing
         kept = ("replicates", "n", "codes", "label", "missing", "_frame", "pairs")
         other.__dict__ |= {name: getattr(self, name) for name in kept}
         width = shift.shape[1]
-        other.space = self.space - (shift @ frame.space.axes[:width])[:, None]
+        other.shift = moved
+        other.space = self.space - moved @ frame.space.axes[:width]
         other.numeric = other.space if self.numeric is self.space else \
-            self.numeric - (shift @ frame.numeric.axes[:width])[:, None]
+            self.numeric - moved @ frame.numeric.axes[:width]
         other.coordinates = frame.relocated(self.coordinates, shift, other.numeric)
         other.__dict__["placed"] = other
         return other
@@ -411,11 +415,20 @@ class Frame:
         for place in range(len(self.names)):
             own, x = self.own.ranked[0, :, place], view.ranked[:, :, place]
             own = own[~np.isnan(own)]
-            if self._atoms[place]:  # equal but for rounding
+            if self.atoms[place]:  # equal but for rounding
                 x = _snapped(x, own)
             share = (np.searchsorted(own, x, "left") + np.searchsorted(own, x, "right")) / len(own) - 1
             present = ~np.isnan(x)
             out[:, place] = np.where(present, share, 0.0).sum(axis=1) / np.maximum(present.sum(axis=1), 1)
+        return out
+
+    def present(self, view: View, shift: np.ndarray) -> np.ndarray:
+        """Return ``shift`` (R, D) of features for rows of ``view``: a missing value does not move, (R, 1 or n, D)."""
+        if not self.schema.gaps:
+            return shift[:, None]
+        out = np.repeat(shift[:, None], view.n, axis=1)
+        for place, (at, _) in enumerate(self._number_columns):
+            out[:, :, at] = np.where(np.isnan(view.coordinates[:, :, place]), 0.0, out[:, :, at])
         return out
 
     def relocated(self, coordinates: np.ndarray, shift: np.ndarray, numeric: np.ndarray) -> np.ndarray:
@@ -423,7 +436,7 @@ class Frame:
         out = coordinates.copy()
         places = [place for place, _ in self._number_columns]
         out[:, :, : len(places)] -= shift[:, None, places]
-        for column in np.flatnonzero(self._atoms[: len(places)] & shift[:, places].any(axis=0)):
+        for column in np.flatnonzero(self.atoms[: len(places)] & shift[:, places].any(axis=0)):
             out[:, :, column] = _snapped(out[:, :, column], self.own.ranked[0, :, column])
         if self._images:
             out[:, :, len(places):] = numeric / self._component_scale
@@ -438,7 +451,7 @@ class Frame:
         return np.nanstd(self.own.coordinates[0], axis=0)
 
     @cached_property
-    def _atoms(self) -> np.ndarray:
+    def atoms(self) -> np.ndarray:
         """Return which coordinates have a value that 5 % of the reference share, or few values, (p,)."""
         found = []
         for x in self.own.ranked[0].T:
@@ -460,7 +473,7 @@ class Frame:
             at, name = columns[place]
             if self.schema[name].type in WHOLE:
                 found = [float(np.rint(step * self.numeric.scale[at]) / self.numeric.scale[at]) for step in found]
-            if self._atoms[place]:
+            if self.atoms[place]:
                 steps, count = np.unique(np.round(gaps, 9), return_counts=True)
                 found = [float(steps[np.argmax(count)])]
         apart = [self._apart(place, x - step) for step in (0.0, *found)]
@@ -469,7 +482,7 @@ class Frame:
 
     def _apart(self, place: int, x: np.ndarray) -> float:
         """Return the total variation between values of a coordinate and the reference's, on the frozen bins."""
-        if self._atoms[place]:
+        if self.atoms[place]:
             x = _snapped(x, self.own.ranked[0, :, place])
         share = np.bincount(np.searchsorted(self.edges[place], x, side="right"), minlength=BINS) / len(x)
         return float(np.abs(share - self.bins[place] / self.bins[place].sum()).sum() / 2)

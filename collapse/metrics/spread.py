@@ -16,6 +16,10 @@ from collapse.metrics.neighbours import radii, thin
 #: Reference standard deviations that two rows are taken to be apart at least, equal ones too: values that repeat have
 #: no density.
 GRAIN = 1e-3
+#: The same for values of a column with atoms: how many rows share one value is hardly a matter of spread.
+COARSE = 0.1
+#: Quantiles between which the bulk lies, the greater first.
+CENTRAL = (0.9, 0.1)
 #: Draws of real rows that say what as many of them show, and the rows that all of them may hold.
 DRAWS, ROWS = 16, 40_000
 
@@ -44,6 +48,13 @@ class Spread(Metric):
             "trace Σ / trace Σ_reference of the standardised features; 1.0: as spread as the reference, 0.0: one "
             "point",
             "Seber 1984, Multivariate Observations",
+            below="spread lost", above="gained",
+        ),
+        "central_ratio": Fact(
+            "spread", 1.0, "below",
+            "squared range from the 10 % to the 90 % quantile over the reference's, mean over the coordinates: the "
+            "spread of the bulk, whatever the tails do; 1.0: as wide as the reference, 0.0: nine tenths are one value",
+            "Tukey 1977, Exploratory Data Analysis, ch. 2",
             below="spread lost", above="gained",
         ),
         "entropy_power": Fact(
@@ -75,13 +86,16 @@ class Spread(Metric):
     def measure(self, sample: Rows, frame: Frame) -> Iterator[Measurement]:
         view = frame.view(sample)
         if frame.numeric.axes.shape[1]:
-            reference = frame.own.numeric
-            log_ratio = log_det(view.numeric) - log_det(reference)
+            # beside gaps, which stay where they are, values that have moved would look spread
+            reference, placed = frame.own.numeric, view.placed
+            log_ratio = log_det(placed.numeric) - log_det(reference)
             yield Measurement("variance_ratio", "", np.exp(log_ratio / reference.shape[2]))
             total = frame.numeric.standard(frame.reference).var(axis=1, ddof=1).sum()
-            ratio = frame.numeric.standard(sample).var(axis=1, ddof=1).sum(axis=1) / total  # (R, n, D) -> (R,)
+            own = frame.numeric.standard(sample) - placed.shift
+            ratio = own.var(axis=1, ddof=1).sum(axis=1) / total  # (R, n, D) -> (R,)
             yield Measurement("total_variance_ratio", "", ratio)
-            yield from _entropy_powers(view, frame)
+            yield from _central(view, frame)
+            yield from _entropy_powers(placed, frame)
         effective, simpsons = {}, {}
         for column in frame.schema.categorical:
             share = frame.shares[column.name]
@@ -101,19 +115,34 @@ def _mean_and_parts(metric: str, parts: dict[str, np.ndarray]) -> Iterator[Measu
             yield Measurement(metric, name, values)
 
 
+def _central(view: View, frame: Frame) -> Iterator[Measurement]:
+    """Yield the squared central range of the coordinates that have one."""
+    quantile = np.nanquantile if frame.schema.gaps else np.quantile
+    wide, own = (np.subtract(*quantile(v.coordinates, CENTRAL, axis=1)) for v in (view, frame.own))  # (R, p), (1, p)
+    some = own[0] > GRAIN
+    if some.any():
+        yield Measurement("central_ratio", "", across(list(np.square(wide[:, some] / own[:, some]).T)))
+
+
 # ------------------------------------------------------------------------------ differential entropy
 
 #: What real rows show, by frame and number of rows.
 _REAL: WeakKeyDictionary[Frame, dict[int, tuple[float, np.ndarray]]] = WeakKeyDictionary()
 
 
+def _grain(frame: Frame) -> np.ndarray:
+    """Return the least gap of each coordinate, (p,)."""
+    return np.where(frame.atoms, COARSE, GRAIN)
+
+
 def _entropy_powers(view: View, frame: Frame) -> Iterator[Measurement]:
     """Yield the entropy power of all components together, and of each coordinate where there are several."""
     size = min(view.n, frame.real.n)
     joint, marginal = _real(frame, size)
-    yield Measurement("entropy_power", "", np.exp(2 * (_joint(view.numeric[:, :size]) - joint) / view.numeric.shape[2]))
+    yield Measurement("entropy_power", "", np.exp(2 * (_joint(view.numeric[:, :size], frame) - joint) / view.numeric.shape[2]))
     if len(frame.names) > 1:
-        own = single(view.ranked if size == view.n else np.sort(view.coordinates[:, :size], axis=1))  # (R, p)
+        ranked = view.ranked if size == view.n else np.sort(view.coordinates[:, :size], axis=1)
+        own = single(ranked, _grain(frame))  # (R, p)
         for place, name in enumerate(frame.names):
             yield Measurement("entropy_power", name, np.exp(2 * (own[:, place] - marginal[place])))
 
@@ -128,14 +157,15 @@ def _real(frame: Frame, size: int) -> tuple[float, np.ndarray]:
         order = [Rng("frame", "entropy", size, k).generator().permutation(frame.real.n)[:size] for k in range(draws)]
         view = frame.view(frame.real.take(np.arange(frame.real.n)[None]))
         numeric, coordinates = (x[0, np.array(order)] for x in (view.numeric, view.coordinates))  # (draws, size, k)
-        kept[size] = float(_joint(numeric).mean()), single(np.sort(coordinates, axis=1)).mean(axis=0)
+        kept[size] = float(_joint(numeric, frame).mean()), \
+            single(np.sort(coordinates, axis=1), _grain(frame)).mean(axis=0)
     return kept[size]
 
 
-def _joint(points: np.ndarray) -> np.ndarray:
+def _joint(points: np.ndarray, frame: Frame) -> np.ndarray:
     """Return the differential entropy of ``points`` (R, n, k) but for a constant of n and k, in nats: (R,)."""
     if points.shape[2] == 1:
-        return single(np.sort(points, axis=1))[:, 0]
+        return single(np.sort(points, axis=1), _grain(frame)[:1] if len(frame.names) else GRAIN)[:, 0]
     rows = thin(points.shape[1], points.shape[2])
     return np.array([_by_neighbours(one[rows]) for one in points])
 
@@ -145,28 +175,29 @@ def _by_neighbours(points: np.ndarray) -> float:
     return points.shape[1] * float(np.log(np.hypot(radii(points), GRAIN)).mean())
 
 
-def single(ranked: np.ndarray) -> np.ndarray:
+def single(ranked: np.ndarray, grain: np.ndarray | float = GRAIN) -> np.ndarray:
     """Return the entropy of each coordinate, sorted (R, n, p), NaN last, by m-spacings, but for a constant: (R, p)."""
     if not np.isnan(ranked[:, -1]).any():
-        return _spacings(ranked)
+        return _spacings(ranked, grain)
+    grain = np.broadcast_to(grain, ranked.shape[2:])
     out = np.empty((len(ranked), ranked.shape[2]))
     for r, place in np.ndindex(out.shape):
         x = ranked[r, :, place]
         present = x[~np.isnan(x)]
         # spacings of fewer values are wider: log(n/m) puts them on one scale
-        out[r, place] = _spacings(present[None, :, None])[0, 0] if len(present) else -np.inf
+        out[r, place] = _spacings(present[None, :, None], grain[place])[0, 0] if len(present) else -np.inf
     return out
 
 
-def _spacings(ranked: np.ndarray) -> np.ndarray:
+def _spacings(ranked: np.ndarray, grain: np.ndarray | float) -> np.ndarray:
     """Return the mean log of n/2m times the 2m-spacings of sorted values (R, n, p), shortened at the ends: (R, p)."""
     n = ranked.shape[1]
     m = max(1, min(round(np.sqrt(n)), (n - 1) // 2)) if n > 1 else 0
     if m == 0:
-        return np.full((len(ranked), ranked.shape[2]), np.log(GRAIN))
+        return np.full((len(ranked), ranked.shape[2]), 0.0) + np.log(grain)
     low, high = np.maximum(np.arange(n) - m, 0), np.minimum(np.arange(n) + m, n - 1)
     gap = ranked[:, high] - ranked[:, low]
-    return np.log(np.hypot(gap, GRAIN) * (n / (high - low))[:, None]).mean(axis=1)
+    return np.log(np.hypot(gap, grain) * (n / (high - low))[:, None]).mean(axis=1)
 
 
 def log_det(points: np.ndarray) -> np.ndarray:

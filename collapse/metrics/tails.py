@@ -39,15 +39,15 @@ class Tails(Metric):
         ),
         "tail_kept": Fact(
             "tails", 1.0, "below",
-            "tail_ratio of the sample moved back to where the reference lies, where it has clearly moved: tails of the "
-            "shape alone; 1.0: kept, 0.0: gone, 2.0: doubled",
+            "tail_ratio, region by region the nearer to 1 of the sample as it lies and moved back to where the "
+            "reference lies, if it has clearly moved: tails of the shape alone; 1.0: kept, 0.0: gone, 2.0: doubled",
             "Shumailov et al. 2024, Nature 631; Bohacek & Farid 2023",
             below="tails lost", above="gained",
         ),
         "tail_beyond": Fact(
             "tails", 0.0, "above",
             "share of rows with a coordinate beyond the least and greatest of all real rows by four standard errors of "
-            "the place, the sample moved back like tail_kept; 0.0: none, 1.0: all",
+            "the place, both as the sample lies and moved back; 0.0: none, 1.0: all",
             "Wilks 1941, Ann Math Stat 12:91",
             above="gained", high=1.0,
         ),
@@ -98,14 +98,16 @@ class Tails(Metric):
                     yield Measurement(metric, "", across(ratios[chosen]))
         view = frame.view(sample)
         if regions:
-            if view.placed is not view:
-                ratios = frame.masses(sample, placed=True) / np.array([region.mass for region in regions])[:, None]
+            if view.placed is not view:  # of each region the likelier reading: what is lost or gained is so in both
+                back = frame.masses(sample, placed=True) / np.array([region.mass for region in regions])[:, None]
+                ratios = np.where(np.abs(back - 1) < np.abs(ratios - 1), back, ratios)
             yield Measurement("tail_kept", "", across(ratios, weights))
             for region, ratio in zip(regions, ratios, strict=True):
                 yield Measurement("tail_kept", region.name, ratio)
         if frame.names:
-            placed, margin = view.placed.coordinates, CLEAR * frame.error(view)[:, None]  # (R, n, p), (R, 1, p)
-            beyond = (placed < frame.ranges[0] - margin) | (placed > frame.ranges[1] + margin)  # NaN is on neither side
+            margin = CLEAR * frame.error(view)[:, None]  # (R, 1, p)
+            beyond = np.logical_and(*((x < frame.ranges[0] - margin) | (x > frame.ranges[1] + margin)  # NaN: neither
+                                      for x in (view.coordinates, view.placed.coordinates)))
             yield Measurement("tail_beyond", "", beyond.any(axis=2).mean(axis=1))
         if frame.space.axes.shape[1] and len(frame.balls.rare):
             covered = view.near.rare.mean(axis=1)
