@@ -108,10 +108,10 @@ def table(rng: np.random.Generator, n: int, scale: float = 1.0, shift: float = 0
     return {"x": x, "c": rng.permutation(k) if shuffled else k}
 
 
-def gaps(rng: np.random.Generator, n: int, shift: float = 0.0) -> dict[str, np.ndarray]:
-    """A normal column beside one far from zero of which a tenth is missing."""
+def gaps(rng: np.random.Generator, n: int, shift: float = 0.0, share: float = 0.1) -> dict[str, np.ndarray]:
+    """A normal column beside one far from zero of which a share is missing."""
     z = 50 + 10 * rng.normal(size=n) + shift
-    return {"x": np.stack([rng.normal(size=n), np.where(rng.random(n) < 0.1, np.nan, z)], axis=1)}
+    return {"x": np.stack([rng.normal(size=n), np.where(rng.random(n) < share, np.nan, z)], axis=1)}
 
 
 def money(rng: np.random.Generator, n: int, most: float = 1.0, atom: float = 0.3) -> dict[str, np.ndarray]:
@@ -175,6 +175,8 @@ def cases(d: int) -> Iterator[Case]:
         yield Case("fresh with gaps", "gaps", gaps, *same)
         for by in (10.0, 30.0, 100.0):
             yield Case(f"beside gaps, moved by {by:g}", "gaps", at(gaps, shift=by), ("drifted",), ("drifted",))
+        for share in (0.0, 0.3):
+            yield Case(f"{share:.0%} missing for 10 %", "gaps", at(gaps, share=share), ("drifted",), ("drifted",))
     if d == 1:
         yield Case("fresh money", "money", money, *same)
         yield Case("upper 5 % of money cut", "money", at(money, most=0.95), ("early",), ("early",))
@@ -194,17 +196,18 @@ def reality(name: str) -> Maker:
     """Return what makes real rows of a case."""
     kind, _, d = name.partition("-")
     made: dict[str, Maker] = {
-        "gaps": gaps, "money": money, "joined": joined, "kinds": kinds, "ring": ring, "thin": partial(ring, noise=0.03), "table": table,
+        "gaps": gaps, "money": money, "joined": joined, "kinds": kinds,
+        "ring": ring, "thin": partial(ring, noise=0.03), "table": table,
         **({"normal": partial(normal, d=int(d)), "modes": partial(modes, d=int(d)), "minor": partial(minor, d=int(d)),
             "outer": partial(minor, d=int(d), outer=True), "classes": partial(classes, d=int(d))} if d else {})}
     return made[kind]
 
 
-def rows(make: Maker, rng: np.random.Generator, n: int, replicates: int = 1) -> Rows:
+def rows(make: Maker, rng: np.random.Generator, n: int, replicates: int = 1, gaps: bool = False) -> Rows:
     """Return rows of one kind: number columns x0 …, and a label y or a category c where it makes them."""
     made = [make(rng, n) for _ in range(replicates)]
     x = np.stack([one["x"] for one in made])
-    columns = [Column(f"x{i}", "number", missing=bool(np.isnan(x[:, :, i]).any())) for i in range(x.shape[2])]
+    columns = [Column(f"x{i}", "number", missing=gaps and i == 1) for i in range(x.shape[2])]
     values = {f"x{i}": x[:, :, i] for i in range(x.shape[2])}
     for name, label in (("y", True), ("c", False)):
         if name in made[0]:
@@ -219,10 +222,11 @@ def setting(name: str, n: int) -> tuple[Frame, Bands]:
     """Return frame and bands of a reality for samples of ``n`` rows."""
     make = reality(name)
     rng = np.random.default_rng([7, n, len(name)])
-    frame = Frame.freeze(rows(make, rng, REFERENCE), rows(make, rng, REAL), (), n, METRICS)
+    gap = name == "gaps"
+    frame = Frame.freeze(rows(make, rng, REFERENCE, 1, gap), rows(make, rng, REAL, 1, gap), (), n, METRICS)
     kept: dict[str, list] = {"kind": [], "metric": [], "feature": [], "value": []}
     for _ in range(DRAWS // 10):
-        for m in measure_all(rows(make, rng, n, 10), None, frame):
+        for m in measure_all(rows(make, rng, n, 10, gap), None, frame):
             if not m.feature:
                 kept["kind"] += ["real"] * 10
                 kept["metric"] += [m.metric] * 10
@@ -233,7 +237,7 @@ def setting(name: str, n: int) -> tuple[Frame, Bands]:
 
 def said(make: Maker, frame: Frame, bands: Bands, n: int, seed: int):
     """Return the verdict on five replicates of ``n`` rows."""
-    sample = rows(make, np.random.default_rng([11, seed]), n, REPLICATES)
+    sample = rows(make, np.random.default_rng([11, seed]), n, REPLICATES, bool(frame.schema.gaps))
     found = measure_all(sample, None, frame)
     values = {m.metric: m.values for m in found if not m.feature}
     return stage(values, bands, GENERATIONS, "real")[0], values

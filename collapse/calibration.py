@@ -32,7 +32,7 @@ import numpy as np
 
 from collapse.data import Rows
 from collapse.rng import BLOCK, Rng
-from collapse.verdict import LATE, STAGES, Sign, Verdict, decide, role, staged, verdict
+from collapse.verdict import CENTRAL, LATE, STAGES, Sign, Verdict, decide, left_of, role, staged, verdict
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -225,13 +225,14 @@ def stage(
     table = np.stack([np.atleast_1d(np.asarray(values[name], dtype=float)) for name in names])  # (M, R)
     whole = [bands.band(name, kind=kind, replicates=table.shape[1], cells=cells) for name in names]
     alone = [bands.band(name, kind=kind, replicates=1, cells=cells) for name in names]
-    signs = []
+    signs, bulk = [], 0.0
     for name, band, value in zip(names, whole, middle(table, axis=1), strict=True):
+        bulk = float(left_of(value, np.float64(band.center))) if name == CENTRAL else bulk
         side = band.side(float(value))
         if side != "inside" and role(name, "", side):
             signs.append(Sign(name, "", float(value), band.low, band.high, band.center, role(name, "", side)))
     codes = decide(names, table, *([getattr(band, end) for band in alone] for end in ("low", "high", "center")), late)
-    return verdict(signs, late, names), [STAGES[code] for code in codes]
+    return verdict(signs, late, bulk), [STAGES[code] for code in codes]
 
 
 def middle(values: np.ndarray, axis: int) -> np.ndarray:

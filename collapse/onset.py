@@ -32,7 +32,19 @@ import numpy as np
 
 from collapse.calibration import Band, interval, middle
 from collapse.claims import median_interval
-from collapse.verdict import LATE, SHOWN, STAGES, Sign, decide, losses, role, staged, verdict
+from collapse.verdict import (
+    CENTRAL,
+    LATE,
+    SHOWN,
+    STAGES,
+    Sign,
+    decide,
+    left_of,
+    losses,
+    role,
+    staged,
+    verdict,
+)
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -343,7 +355,9 @@ def _by(stage: str, names: Sequence[str], values: np.ndarray, bands: Sequence[Ba
     signs = [Sign(name, "", float(value), band.low, band.high, band.center, role(name, "", band.side(value)))
              for name, value, band in zip(names, values, bands, strict=True) if band.side(value) != "inside"]
     if stage == "late":
-        carried = verdict(signs, share, names).signs
+        bulk = next((float(left_of(value, np.float64(band.center))) for name, value, band in
+                     zip(names, values, bands, strict=True) if name == CENTRAL), 0.0)
+        carried = verdict(signs, share, bulk).signs
         return tuple(sign.metric for sign in carried if sign.kept is None or sign.kept < share)
     return tuple(sign.metric for sign in signs if sign.role in ("spread lost", "modes lost", "tails lost"))
 

@@ -7,8 +7,9 @@ all signs of the whole the stage is the first of these that holds:
    control keeps. A variance counts only where the central range (of eight tenths) has lost as much, and that range not
    by itself: of heavy-tailed data the tails carry the variance, and the bulk may stand. Modes count only where no
    measure of spread is above: what is spread wider thins out everywhere.
-2. ``distorted``, gain: more tails or more spread than control. Where modes are gone, what is left counts for more: a
-   gain that twice the lost share explains (value · (1 − 2 lost) inside the band, the factor at least a half) is none.
+2. ``distorted``, gain: more tails or more spread than control, by a greater factor than the bulk has lost. Where modes
+   are gone, what is left counts for more: a gain that twice the lost share explains (value · (1 − 2 lost) inside the
+   band, the factor at least a half) is none.
 3. ``early``, loss beyond chance while the bulk stands: tails, rare categories, small groups, a small mode, or a little
    spread.
 4. ``distorted``, change: associations or labels no longer mean what they did, or the shape is another.
@@ -147,7 +148,7 @@ class Verdict:
 
 #: What says how far a column moved, and in which words.
 _PLACES = {"mean_shift": "{} moved by {:.2g} sd", "category_tv": "{} moved in {:.0%} of rows",
-           "missing_shift": "{} missing in {:.0%} more or fewer rows", "rank_shift": "{} moved by {:.2g} of all ranks"}
+           "missing_shift": "{} is missing in {:.0%} more or fewer rows", "rank_shift": "{} moved by {:.2g} of all ranks"}
 
 _ORDER = tuple(_PLACES)
 
@@ -224,6 +225,13 @@ def losses(names: Sequence[str], values: np.ndarray, low: np.ndarray, high: np.n
     return _holds(names, np.asarray(values, dtype=float), low, high, center, LATE)["lost"]
 
 
+def left_of(values: np.ndarray, center: np.ndarray) -> np.ndarray:
+    """Return the share of ``center`` that is left, 0.0 to 1.0; of what is no number nothing is."""
+    with np.errstate(invalid="ignore", divide="ignore"):
+        kept = np.where(center > 0, values / center, 1.0)
+    return np.where(np.isnan(kept), 0.0, np.clip(kept, 0.0, 1.0))
+
+
 def _holds(names: Sequence[str], values: np.ndarray, low: np.ndarray, high: np.ndarray, center: np.ndarray,
            late: float, bulk: float | None = None) -> dict[str, np.ndarray]:
     names, shape = list(names), values.shape[1:]
@@ -244,41 +252,44 @@ def _holds(names: Sequence[str], values: np.ndarray, low: np.ndarray, high: np.n
             found |= (below[place] if under in roles else False) | (above[place] if over in roles else False)
         return found
 
-    def share(place: int) -> np.ndarray:
-        with np.errstate(invalid="ignore", divide="ignore"):
-            kept = np.where(center[place] > 0, values[place] / center[place], 1.0)
-        return np.where(below[place], np.where(np.isfinite(kept), np.clip(kept, 0.0, 1.0), 0.0), 1.0)
-
     def left(wanted: str) -> np.ndarray:
         """The least share of what control keeps, among what is lost."""
         found = np.ones(shape)
         for place, (under, _) in enumerate(sides):
             if under == wanted and names[place] != CENTRAL and _facts()[names[place]].ideal == 1:
-                kept = share(place)
+                kept = np.where(below[place], left_of(values[place], center[place]), 1.0)
                 found = np.minimum(found, np.maximum(kept, bulk) if names[place] in VARIANCES else kept)
         return found
 
     if bulk is None:
-        bulk = share(names.index(CENTRAL)) if CENTRAL in names else 0.0
+        at = names.index(CENTRAL) if CENTRAL in names else None
+        bulk = 0.0 if at is None else left_of(values[at], center[at])
     modes = left("modes lost")
     explained = np.clip(1 - 2 * (1 - modes), 0.5, 1.0)
     gains = {place: above[place] & (values[place] * explained > high[place])
              for place, (_, over) in enumerate(sides) if over == "gained"}
     nothing = np.zeros(shape, dtype=bool)
     wider = np.logical_or.reduce([nothing, *(g for p, g in gains.items() if sides[p][0] == "spread lost")])
+    more, most = np.logical_or.reduce([nothing, *gains.values()]), np.zeros(shape)
+    for place, gain in gains.items():
+        ratio = _facts()[names[place]].ideal == 1 and bool((center[place] > 0).all())
+        with np.errstate(divide="ignore", invalid="ignore"):
+            times = values[place] / (center[place] if ratio else high[place])
+        most = np.maximum(most, np.where(gain, np.where(np.isnan(times), np.inf, times), 0.0))
+    least = np.minimum(left("spread lost"), modes)
     return {"late": (left("spread lost") < late) | ((modes < late) & ~wider),
-            "gained": np.logical_or.reduce([nothing, *gains.values()]), "lost": any_of(*_LOSSES),
+            "gained": more & (most * least >= 1), "more": more, "lost": any_of(*_LOSSES),
             "changed": any_of("changed"), "moved": any_of("moved")}
 
 
-def verdict(signs: Sequence[Sign], late: float = LATE, measured: Collection[str] = ()) -> Verdict:
+def verdict(signs: Sequence[Sign], late: float = LATE, bulk: float = 0.0) -> Verdict:
     """Return the verdict on what left its bands: of one node, or of one snapshot with its parts.
 
-    ``measured`` names the metrics that were looked at: a central range that has left no sign is whole.
+    ``bulk`` is the share of control's central range that is left; 0.0 where that was not measured.
     """
     signs = _sure(signs)
     whole, parts = ([sign for sign in signs if bool(sign.feature) == part] for part in (False, True))
-    found = _verdict(whole, late, 1.0 if CENTRAL in measured else 0.0)
+    found = _verdict(whole, late, bulk)
     if found.stage in ("healthy", "drifted") and parts:
         own = _verdict(parts, 0.0)  # a part is never late
         if found.stage == "healthy":
@@ -306,15 +317,15 @@ def _verdict(signs: Sequence[Sign], late: float, bulk: float = 0.0) -> Verdict:
     low, high, center = (np.array([getattr(sign, name) for sign in signs]) for name in ("low", "high", "center"))
     values = np.array([sign.value for sign in signs])
     held = _parts(signs) if any(sign.feature for sign in signs) else \
-        _holds(names, values, low, high, center, late, None if CENTRAL in names else bulk)
-    order = [("late", "late"), ("gained", "distorted"), ("lost", "early"), ("changed", "distorted"),
-             ("moved", "drifted")]
+        _holds(names, values, low, high, center, late, bulk)
+    order = [("late", "late"), ("gained", "distorted"), ("lost", "early"), ("more", "distorted"),
+             ("changed", "distorted"), ("moved", "drifted")]
     holding = [(key, stage) for key, stage in order if held[key]]
     if not holding:
         return Verdict("healthy", None, (), ())
     key, stage = holding[0]
-    roles = {"late": ("spread lost", "modes lost"), "gained": ("gained",), "lost": _LOSSES, "changed": ("changed",),
-             "moved": ("moved",)}[key]
+    roles = {"late": ("spread lost", "modes lost"), "gained": ("gained",), "lost": _LOSSES, "more": ("gained",),
+             "changed": ("changed",), "moved": ("moved",)}[key]
     carried = [sign for sign in signs if sign.role in roles]
     if key in ("late", "lost"):  # of an early collapse a variance that the tails have carried away says the least
         carried.sort(key=lambda sign: (stage == "early" and sign.metric in VARIANCES,
@@ -328,5 +339,5 @@ def _verdict(signs: Sequence[Sign], late: float, bulk: float = 0.0) -> Verdict:
 
 def _parts(signs: Sequence[Sign]) -> dict[str, bool]:
     roles = {sign.role for sign in signs}
-    return {"late": False, "gained": "gained" in roles, "lost": bool(roles & set(_LOSSES)),
+    return {"late": False, "gained": "gained" in roles, "more": "gained" in roles, "lost": bool(roles & set(_LOSSES)),
             "changed": "changed" in roles, "moved": "moved" in roles}

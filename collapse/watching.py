@@ -37,7 +37,7 @@ from collapse.metrics.frame import LEVEL, Frame
 from collapse.metrics.partition import check_grouping
 from collapse.metrics.regions import EXPECTED
 from collapse.rng import Rng
-from collapse.verdict import LATE, Sign, role, verdict
+from collapse.verdict import CENTRAL, LATE, Sign, left_of, role, verdict
 
 #: The verdicts (:data:`collapse.verdict.STAGES`) and the exit code of each.
 VERDICTS = {"late": 4, "distorted": 5, "early": 3, "drifted": 6, "healthy": 0}
@@ -374,8 +374,8 @@ class Watch:
         fresh = tuple(sorted((s for s in support if s.p < self.level * SUPPORT), key=lambda s: s.p))
         shape = self._known(rows, m) if fresh else None
         told = signs if shape is None else shape
-        found = verdict(_without_exchange(told) if self.frame.schema.texts else told, self.late,
-                        [metric for metric, feature in bands.keys if not feature])
+        told = _without_exchange(told) if self.frame.schema.texts else told
+        found = verdict(told, self.late, self._bulk(bands, values))
         stage, beside = found.stage, found.beside
         if fresh and stage == "healthy":
             stage, beside = "drifted", ()
@@ -386,6 +386,12 @@ class Watch:
         named = dict(zip(bands.keys, map(float, scores), strict=True))
         own = {key: bands.band(place, limit) for place, key in enumerate(bands.keys)}
         return Judged(stage, found.amount, beside, sample.n, signs, fresh, shape, values, named, own, limit)
+
+    def _bulk(self, bands: Bands, values: dict[Key, float]) -> float:
+        """Return the share of the reference's central range that is left; 0.0 where it was not measured."""
+        key = (CENTRAL, "")
+        center = bands.center[bands.keys.index(key)] if key in bands.keys else 1.0
+        return float(left_of(np.float64(values[key]), center)) if key in values else 0.0
 
     def _known(self, rows: Rows, m: int) -> tuple[Sign, ...] | None:
         """Return the signs of a snapshot without its rows of new categories; None where there are none of them."""

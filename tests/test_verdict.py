@@ -70,8 +70,9 @@ def one(**values: float) -> str:
 
 @pytest.mark.parametrize(("values", "name"), [
     ({"variance_ratio": 0.02}, "late"), ({"variance_ratio": 0.85}, "early"), ({"variance_ratio": 2.4}, "distorted"),
-    ({"variance_ratio": 0.4, "tail_kept": 3.0}, "late"), ({"regions_alive": 0.3}, "late"),
-    ({"regions_alive": 0.3, "variance_ratio": 3.0}, "distorted"), ({"regions_alive": 0.97}, "healthy"),
+    ({"variance_ratio": 0.4, "tail_kept": 3.0}, "late"), ({"variance_ratio": 0.6, "tail_kept": 1.2}, "early"),
+    ({"variance_ratio": 0.8, "tail_kept": 3.0}, "distorted"), ({"regions_alive": 0.3}, "late"),
+    ({"regions_alive": 0.4, "variance_ratio": 3.0}, "distorted"), ({"regions_alive": 0.97}, "healthy"),
     ({"regions_alive": 0.8, "variance_ratio": 1.2}, "early"), ({"tail_kept": 0.0}, "early"),
     ({"tail_kept": 1.5, "label_agreement": 0.2}, "distorted"), ({"tail_kept": 0.5, "label_agreement": 0.2}, "early"),
     ({"label_agreement": 0.2}, "distorted"), ({"mean_shift": 0.3}, "drifted"),

@@ -217,6 +217,26 @@ class View:
         shift[np.array(farther)] = 0.0
         return self._moved(shift) if shift.any() else self
 
+    @cached_property
+    def filled(self) -> np.ndarray:
+        """Return the coordinates with other values of the same column where one is missing, (R, n, p).
+
+        What speaks of spread and modes looks at these: beside the mean, how many are missing would look like spread.
+        """
+        if not self._frame.schema.gaps:
+            return self.coordinates
+        out = self.coordinates.copy()
+        for r, place in np.argwhere(np.isnan(out).any(axis=1)):
+            x = out[r, :, place]
+            lacks = np.isnan(x)
+            x[lacks] = np.resize(x[~lacks], lacks.sum()) if not lacks.all() else 0.0
+        return out
+
+    @cached_property
+    def components(self) -> np.ndarray:
+        """Return the components of the numbers and images with gaps :attr:`filled`, (R, n, k)."""
+        return self._frame.of_filled(self) if self._frame.schema.gaps else self.numeric
+
     def _moved(self, shift: np.ndarray) -> View:
         """Return the view of rows whose standardised features are less by ``shift`` (R, D)."""
         frame, other = self._frame, object.__new__(View)
@@ -430,6 +450,14 @@ class Frame:
         for place, (at, _) in enumerate(self._number_columns):
             out[:, :, at] = np.where(np.isnan(view.coordinates[:, :, place]), 0.0, out[:, :, at])
         return out
+
+    def of_filled(self, view: View) -> np.ndarray:
+        """Return the components of a view whose gaps are filled; beside images gaps stay at the mean."""
+        if self._images:
+            return view.numeric
+        features = np.zeros((view.replicates, view.n, len(self.numeric.mean)))
+        features[:, :, [place for place, _ in self._number_columns]] = view.filled
+        return features @ self.numeric.axes
 
     def relocated(self, coordinates: np.ndarray, shift: np.ndarray, numeric: np.ndarray) -> np.ndarray:
         """Return coordinates (R, n, p) moved back by ``shift`` (R, D) of features; ``numeric`` is moved already."""

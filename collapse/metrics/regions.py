@@ -72,11 +72,10 @@ class Regions(Metric):
 
 def _alive(view: View, frame: Frame) -> np.ndarray:
     """Return the share of reference rows whose neighbourhoods are alive in all columns, and in those with structure."""
-    found, some = alive(view.numeric, "all", frame, lambda own: own.numeric), structured(frame)
+    found, some = alive(view.components, "all", frame, lambda own: own.components), structured(frame)
     if not len(some):
         return found
-    return np.minimum(found, alive(view.coordinates[:, :, some], "some", frame,
-                                   lambda own: own.coordinates[:, :, some]))
+    return np.minimum(found, alive(view.filled[:, :, some], "some", frame, lambda own: own.filled[:, :, some]))
 
 
 def _categories(sample: Rows, frame: Frame) -> Iterator[Measurement]:
@@ -122,8 +121,7 @@ def alive(points: np.ndarray, name: str, frame: Frame, of: Callable[[View], np.n
     """
     width = points.shape[2]
     reference = of(frame.own)[0][thin(frame.reference.n, 2)]
-    rows = np.nan_to_num(points[:, thin(points.shape[1], width)])  # (R, m, k)
-    reference = np.nan_to_num(reference)
+    rows = points[:, thin(points.shape[1], width)]  # (R, m, k)
     span = float(np.clip(EXPECTED / rows.shape[1], 0.0, WIDEST))
     k = max(1, round(span * len(reference)))
     kept = _RADII.setdefault(frame, {})

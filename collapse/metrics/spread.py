@@ -87,11 +87,12 @@ class Spread(Metric):
         view = frame.view(sample)
         if frame.numeric.axes.shape[1]:
             # beside gaps, which stay where they are, values that have moved would look spread
-            reference, placed = frame.own.numeric, view.placed
-            log_ratio = log_det(placed.numeric) - log_det(reference)
+            reference, placed = frame.own.components, view.placed
+            log_ratio = log_det(placed.components) - log_det(reference)
             yield Measurement("variance_ratio", "", np.exp(log_ratio / reference.shape[2]))
-            total = frame.numeric.standard(frame.reference).var(axis=1, ddof=1).sum()
-            own = frame.numeric.standard(sample) - placed.shift
+            own, real = (placed.filled, frame.own.filled) if frame.schema.gaps else \
+                (frame.numeric.standard(sample), frame.numeric.standard(frame.reference))
+            total = real.var(axis=1, ddof=1).sum()
             ratio = own.var(axis=1, ddof=1).sum(axis=1) / total  # (R, n, D) -> (R,)
             yield Measurement("total_variance_ratio", "", ratio)
             yield from _central(view, frame)
@@ -139,7 +140,8 @@ def _entropy_powers(view: View, frame: Frame) -> Iterator[Measurement]:
     """Yield the entropy power of all components together, and of each coordinate where there are several."""
     size = min(view.n, frame.real.n)
     joint, marginal = _real(frame, size)
-    yield Measurement("entropy_power", "", np.exp(2 * (_joint(view.numeric[:, :size], frame) - joint) / view.numeric.shape[2]))
+    more = _joint(view.components[:, :size], frame) - joint
+    yield Measurement("entropy_power", "", np.exp(2 * more / view.numeric.shape[2]))
     if len(frame.names) > 1:
         ranked = view.ranked if size == view.n else np.sort(view.coordinates[:, :size], axis=1)
         own = single(ranked, _grain(frame))  # (R, p)
@@ -156,7 +158,7 @@ def _real(frame: Frame, size: int) -> tuple[float, np.ndarray]:
         draws = int(np.clip(ROWS // size, 1, DRAWS)) if size < frame.real.n else 1
         order = [Rng("frame", "entropy", size, k).generator().permutation(frame.real.n)[:size] for k in range(draws)]
         view = frame.view(frame.real.take(np.arange(frame.real.n)[None]))
-        numeric, coordinates = (x[0, np.array(order)] for x in (view.numeric, view.coordinates))  # (draws, size, k)
+        numeric, coordinates = (x[0, np.array(order)] for x in (view.components, view.coordinates))  # (draws, size, k)
         kept[size] = float(_joint(numeric, frame).mean()), \
             single(np.sort(coordinates, axis=1), _grain(frame)).mean(axis=0)
     return kept[size]
