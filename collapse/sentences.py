@@ -276,7 +276,7 @@ class _Sentence:
                 self.phrase("at", "least")
             percent = self.number()
             if not 0 < percent <= 100:
-                raise self.wrong(f"{percent:g} asks for nothing, or for more than all; use a number above 0, up to 100")
+                raise self.wrong(f"{percent:g} is not a percentage that can fail; use a number above 0, up to 100")
             self.phrase("%", "of", "cells")
             return Share(branch, stage, percent)
         return Reaches(branch, self.word(*BEYOND), self.generation("by", branch), verb == "avoids")

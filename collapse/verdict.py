@@ -148,8 +148,8 @@ class Verdict:
 
 #: What says how far a column moved, and in which words.
 _PLACES = {"mean_shift": "{} moved by {:.2g} sd", "category_tv": "{} moved in {:.0%} of rows",
-           "missing_shift": "{} is missing in {:.0%} more or fewer rows", "rank_shift": "{} moved by {:.2g} of all ranks"}
-
+           "missing_shift": "{} is missing in {:.0%} more or fewer rows",
+           "rank_shift": "{} moved by {:.2g} of all ranks"}
 _ORDER = tuple(_PLACES)
 
 

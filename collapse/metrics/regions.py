@@ -35,9 +35,10 @@ class Regions(Metric):
     of negentropy; Comon 1994, Signal Process 36:287) are also looked at by themselves, and the smaller share counts.
 
     Only numbers and images are looked at: whether they still go with the same categories is an association. Deserted
-    shares below half a neighbourhood are no mode, and count as none. Of a sample that has clearly moved the better of
-    both is taken, as it lies and moved back: a place is no mode. Of category columns, ``categories_alive`` is the share
-    of the reference in categories with a tenth of their share or more, among those of which twelve rows are expected.
+    shares below half a neighbourhood (one, of rows moved back) are no mode, and count as none. Of a sample that has
+    clearly moved the better of both is taken, as it lies and moved back: a place is no mode. Of category columns,
+    ``categories_alive`` is the share of the reference in categories with a tenth of their share or more, among those of
+    which twelve rows are expected.
     """
 
     kind = "regions"
@@ -67,15 +68,18 @@ class Regions(Metric):
             view = frame.view(sample)
             found = _alive(view, frame)
             yield Measurement("regions_alive", "", found if view.placed is view else
-                              np.maximum(found, _alive(view.placed, frame)))
+                              np.maximum(found, _alive(view.placed, frame, 1.0)))
 
 
-def _alive(view: View, frame: Frame) -> np.ndarray:
-    """Return the share of reference rows whose neighbourhoods are alive in all columns, and in those with structure."""
-    found, some = alive(view.components, "all", frame, lambda own: own.components), structured(frame)
+def _alive(view: View, frame: Frame, slack: float = 0.5) -> np.ndarray:
+    """Return the share of reference rows whose neighbourhoods are alive in all columns, and in those with structure.
+
+    A share below ``slack`` neighbourhoods is none: half of one, or one where the place is uncertain.
+    """
+    found, some = alive(view.components, "all", frame, lambda own: own.components, slack), structured(frame)
     if not len(some):
         return found
-    return np.minimum(found, alive(view.filled[:, :, some], "some", frame, lambda own: own.filled[:, :, some]))
+    return np.minimum(found, alive(view.filled[:, :, some], "some", frame, lambda own: own.filled[:, :, some], slack))
 
 
 def _categories(sample: Rows, frame: Frame) -> Iterator[Measurement]:
@@ -114,7 +118,8 @@ def structured(frame: Frame) -> np.ndarray:
     return _STRUCTURED[frame]
 
 
-def alive(points: np.ndarray, name: str, frame: Frame, of: Callable[[View], np.ndarray]) -> np.ndarray:
+def alive(points: np.ndarray, name: str, frame: Frame, of: Callable[[View], np.ndarray],
+          slack: float = 0.5) -> np.ndarray:
     """Return the share of reference rows in whose neighbourhood rows ``points`` (R, n, k) still live, (R,).
 
     ``of`` returns the same points of a view, under the ``name`` of the space.
@@ -133,7 +138,7 @@ def alive(points: np.ndarray, name: str, frame: Frame, of: Callable[[View], np.n
         count, inside = _inside(one, points, radii)
         expected = k / len(points) * inside
         found[r] = (count >= max(1.0, ALIVE * expected)).mean() if inside else 0.0
-    return np.where(1 - found < k / len(reference) / 2, 1.0, found)
+    return np.where(1 - found < slack * k / len(reference), 1.0, found)
 
 
 def _radii(points: np.ndarray, k: int) -> np.ndarray:

@@ -169,12 +169,13 @@ def _joint(points: np.ndarray, frame: Frame) -> np.ndarray:
     if points.shape[2] == 1:
         return single(np.sort(points, axis=1), _grain(frame)[:1] if len(frame.names) else GRAIN)[:, 0]
     rows = thin(points.shape[1], points.shape[2])
-    return np.array([_by_neighbours(one[rows]) for one in points])
+    grain = COARSE if frame.atoms.any() else GRAIN
+    return np.array([_by_neighbours(one[rows], grain) for one in points])
 
 
-def _by_neighbours(points: np.ndarray) -> float:
+def _by_neighbours(points: np.ndarray, grain: float) -> float:
     """Return k times the mean log distance to the K-th neighbour of ``points`` (n, k)."""
-    return points.shape[1] * float(np.log(np.hypot(radii(points), GRAIN)).mean())
+    return points.shape[1] * float(np.log(np.hypot(radii(points), grain)).mean())
 
 
 def single(ranked: np.ndarray, grain: np.ndarray | float = GRAIN) -> np.ndarray:
