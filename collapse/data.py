@@ -161,13 +161,19 @@ class Schema:
         return Schema(tuple(Column.parse(item) for item in data))
 
 
+def unlisted(name: str) -> str:
+    """Return the key of what tells apart the values of column ``name`` that the schema does not list."""
+    return f"{name}\0unlisted"
+
+
 @dataclass(frozen=True, eq=False)
 class Rows:
     """``n`` rows of each of ``R`` independent replicates.
 
     ``values[name]`` has shape (R, n) for numbers (float64, NaN: missing) and categories (int32 codes), and
     (R, n, *shape) for images (float32) and texts (int32 tokens). ``weights`` (n,) say how much each row counts in
-    training; None: all alike.
+    training; None: all alike. Beside a category column ``values[unlisted(name)]`` (R, n) may number the values that
+    the schema does not list (0: listed), where one category stands for all of them.
     """
 
     schema: Schema

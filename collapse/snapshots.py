@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from collapse.data import NOTHING, WHOLE, Column, Rows, Schema
+from collapse.data import NOTHING, WHOLE, Column, Rows, Schema, unlisted
 from collapse.errors import InputError, nearest
 from collapse.rng import Rng
 from collapse.verdict import LATE
@@ -331,6 +331,9 @@ def _rows(frame: pd.DataFrame, schema: Schema) -> tuple[Rows, np.ndarray]:
             place = {text: i for i, text in enumerate(column.categories)}
             table = np.array([place.get(text, len(place) - 1) for text in texts], dtype=np.int32)
             values[column.name] = table[code][None]
+            if column.categories[-1] == NEW:
+                unknown = np.array([text not in place for text in texts], dtype=bool)
+                values[unlisted(column.name)] = np.where(unknown, np.cumsum(unknown), 0).astype(np.int32)[code][None]
     return Rows(schema, values), whole
 
 

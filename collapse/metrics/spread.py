@@ -8,9 +8,9 @@ from weakref import WeakKeyDictionary
 
 import numpy as np
 
-from collapse.data import Rows, Schema
+from collapse.data import Rows, Schema, unlisted
 from collapse.metrics.base import Fact, Measurement, Metric
-from collapse.metrics.frame import Frame, View, across
+from collapse.metrics.frame import Frame, View, across, counts
 from collapse.metrics.neighbours import radii, thin
 
 #: Reference standard deviations that two rows are taken to be apart at least, equal ones too: values that repeat have
@@ -101,11 +101,22 @@ class Spread(Metric):
         for column in frame.schema.categorical:
             share = frame.shares[column.name]
             if share.max() < 1:
-                own = view.shares(column.name, len(share))
+                own = _told_apart(view.shares(column.name, len(share)), sample, column.name)
                 effective[column.name] = np.exp(entropy(own) - entropy(share))
                 simpsons[column.name] = simpson(own) / simpson(share)
         yield from _mean_and_parts("effective_categories", effective)
         yield from _mean_and_parts("simpson_ratio", simpsons)
+
+
+def _told_apart(shares: np.ndarray, sample: Rows, name: str) -> np.ndarray:
+    """Return shares (R, C) in which each value that the schema does not list is one of its own, not all of them one."""
+    codes = sample.values.get(unlisted(name))
+    if codes is None or not codes.any():
+        return shares
+    own = counts(codes, int(codes.max()) + 1)[:, 1:] / sample.n
+    rest = shares.copy()
+    rest[:, -1] -= own.sum(axis=1)
+    return np.concatenate([np.maximum(rest, 0.0), own], axis=1)
 
 
 def _mean_and_parts(metric: str, parts: dict[str, np.ndarray]) -> Iterator[Measurement]:
