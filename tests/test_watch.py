@@ -369,3 +369,25 @@ def test_memory_does_not_grow_with_the_file(folder, tmp_path):
     assert n == 1_500_000
     assert rows.n == snapshots.SAMPLE
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 300_000  # kB
+
+
+def _names(rng: np.random.Generator, n: int, spread: int = 2_000) -> pd.DataFrame:
+    """Rows of beginnings of names, of which a random half is never seen twice, and a length."""
+    beginning = np.floor(spread * rng.beta(0.6, 2.5, n)).astype(int)
+    return pd.DataFrame({"beginning": [f"b{i}" for i in beginning], "length": rng.poisson(6, n) + 2})
+
+
+def test_random_halves_of_a_list_of_names_are_healthy(tmp_path):
+    """Fresh rows bring categories that the reference lacks: each counts as one of its own, and none is lost for it."""
+    rng = np.random.default_rng(4)
+    _names(rng, 2_400).to_csv(tmp_path / "real.csv", index=False)
+    for i in range(4):
+        _names(rng, 500).to_csv(tmp_path / f"fresh-{i}.csv", index=False)
+    few = _names(rng, 500, 40)
+    few.to_csv(tmp_path / "poor.csv", index=False)
+    real = snapshots.whole(tmp_path / "real.csv")
+    found = survey.survey(real, snapshots.find([str(tmp_path / "fresh-*.csv")]))
+    assert [one.judged.verdict for one in found.seen] == ["healthy"] * 4
+    assert survey.survey(real, snapshots.find([str(tmp_path / "poor.csv")])).verdict == "late"
+    # a pipeline that accumulates holds the very rows of the reference: nothing is lost for that
+    assert survey.survey(real, [real]).verdict == "healthy"

@@ -570,10 +570,14 @@ class Frame:
     def rare(self) -> dict[str, np.ndarray]:
         """Return by column which categories are rare: the rarest that together hold at most 5 % of the reference.
 
-        Categories that the reference lacks are the rarest of all. A column without rare categories is left out.
+        Categories that the reference lacks are the rarest of all. A column without rare categories is left out, and so is
+        one with so many that other real rows hold more than that which the reference has not seen: who is rare there is
+        a matter of which rows were looked at, and those very rows would look as if they had lost it.
         """
         sets = {}
         for name, share in self.shares.items():
+            if (share[self.real[name]] == 0).mean() > LEVEL:
+                continue
             order = np.argsort(share, kind="stable")
             members = np.zeros(len(share), dtype=bool)
             members[order] = np.cumsum(share[order]) <= LEVEL
