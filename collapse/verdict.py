@@ -113,6 +113,8 @@ class Verdict:
         What else holds, in the order of the rule.
     parts
         Of columns, groups and regions what says the same, the clearest first.
+    whose
+        Whose spread the amount is a share of, in words.
     """
 
     stage: str
@@ -120,6 +122,7 @@ class Verdict:
     signs: tuple[Sign, ...]
     beside: tuple[str, ...]
     parts: tuple[Sign, ...] = ()
+    whose: str = "control's"
 
     @property
     def sentence(self) -> str:
@@ -137,10 +140,12 @@ class Verdict:
             return _moved(told[0] if told else sign)
         where = f" in {sign.feature}" if sign.feature else f", most in {self.parts[0].feature}" if self.parts else ""
         if sign.role in _NOUNS and sign.kept is not None:
-            return f"{percent(sign.kept)} of control's {RARE.get(sign.metric, _NOUNS[sign.role])}{where}"
+            return f"{percent(sign.kept)} of {self.whose} {RARE.get(sign.metric, _NOUNS[sign.role])}{where}"
         if sign.role == "gained" and sign.kept is not None and np.isfinite(sign.kept):
-            return f"{sign.kept:.3g} × control's {'tails' if sign.metric.startswith('tail') else 'spread'}{where}"
-        words = {"gained": "rows beyond anything real", "changed": "associations or labels changed"}
+            return f"{sign.kept:.3g} × {self.whose} {'tails' if sign.metric.startswith('tail') else 'spread'}{where}"
+        if sign.metric == "tail_beyond":
+            return f"{percent(sign.value)} of rows beyond anything real{where}"
+        words = {"gained": "more spread than real", "changed": "associations or labels changed"}
         if sign.metric == "shape_distance":
             return "another shape"
         return words.get(sign.role, f"{RARE.get(sign.metric, 'something')} lost") + where
@@ -149,13 +154,14 @@ class Verdict:
 #: What says how far a column moved, and in which words.
 _PLACES = {"mean_shift": "{} moved by {:.2g} sd", "category_tv": "{} moved in {:.0%} of rows",
            "missing_shift": "{} is missing in {:.0%} more or fewer rows",
-           "rank_shift": "{} moved by {:.2g} of all ranks"}
+           "rank_shift": "{} moved: {:.0%} of pairs are on one side"}
 _ORDER = tuple(_PLACES)
 
 
 def _moved(sign: Sign) -> str:
     """Return which column moved, and how far."""
-    return _PLACES.get(sign.metric, "{} moved").format(sign.feature or "it", sign.value).replace("%", " %")
+    value = (1 + sign.value) / 2 if sign.metric == "rank_shift" else sign.value  # the chance of being on that side
+    return _PLACES.get(sign.metric, "{} moved").format(sign.feature or "it", value).replace("%", " %")
 
 
 def percent(share: float) -> str:

@@ -24,7 +24,7 @@ have come in their place.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 import numpy as np
@@ -385,6 +385,7 @@ class Watch:
         signs = tuple(sorted(signs, key=lambda sign: sign not in carries))
         named = dict(zip(bands.keys, map(float, scores), strict=True))
         own = {key: bands.band(place, limit) for place, key in enumerate(bands.keys)}
+        found = replace(found, whose="the reference's")
         return Judged(stage, found.amount, beside, sample.n, signs, fresh, shape, values, named, own, limit)
 
     def _bulk(self, bands: Bands, values: dict[Key, float]) -> float:

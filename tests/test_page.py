@@ -437,7 +437,7 @@ def test_what_grew_is_told_as_a_multiple(collected):
             return Band(low=0.1, high=0.3, center=0.2, fits=200, method="narrow")
 
     def wide(branch):
-        end = dataclasses.replace(branch.nodes[-1], stage="distorted")
+        end = dataclasses.replace(branch.nodes[-1], stage="distorted", kept=3.0, by=("variance_ratio",))
         return dataclasses.replace(branch, nodes=(*branch.nodes[:-1], end))
 
     facts = {**FACTS, "variance_ratio": dataclasses.replace(FACTS["variance_ratio"], above="gained")}

@@ -28,8 +28,6 @@ from collapse.laws.gaussian import (
 
 _KAZDAN = "Kazdan et al. 2024, arXiv 2410.16713 (the setting; exact recursion derived)"
 _VITTER = "Vitter 1985, ACM TOMS 11:37 (the reservoir; exact recursion derived)"
-#: n·Var(μ_t) under subsample for large n and t: π²/2 − 2 = 2.93.
-LIMIT = np.pi**2 / 2 - 2
 
 
 def subsample(last: int, n: int, keep: float | None) -> np.ndarray:

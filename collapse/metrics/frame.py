@@ -166,8 +166,6 @@ class View:
         self.coordinates = frame.coordinates(rows, self.numeric)  # (R, n, p)
         self.codes = {c.name: rows[c.name] for c in rows.schema.columns if c.kind == "category"}
         self.label = rows.label
-        #: By how much the standardised features have been moved back, (R, 1 or n, D); 0.0: they have not.
-        self.shift: np.ndarray | float = 0.0
         #: The missing share of each column that may lack values, (R,).
         self.missing = {c.name: (np.isnan(rows[c.name]) if c.kind == "number" else
                                  rows[c.name] == len(c.categories) - 1).mean(axis=1)
@@ -244,7 +242,6 @@ class View:
         kept = ("replicates", "n", "codes", "label", "missing", "_frame", "pairs")
         other.__dict__ |= {name: getattr(self, name) for name in kept}
         width = shift.shape[1]
-        other.shift = moved
         other.space = self.space - moved @ frame.space.axes[:width]
         other.numeric = other.space if self.numeric is self.space else \
             self.numeric - moved @ frame.numeric.axes[:width]
@@ -570,9 +567,9 @@ class Frame:
     def rare(self) -> dict[str, np.ndarray]:
         """Return by column which categories are rare: the rarest that together hold at most 5 % of the reference.
 
-        Categories that the reference lacks are the rarest of all. A column without rare categories is left out, and so is
-        one with so many that other real rows hold more than that which the reference has not seen: who is rare there is
-        a matter of which rows were looked at, and those very rows would look as if they had lost it.
+        Categories that the reference lacks are the rarest of all. A column without rare categories is left out, and so
+        is one with so many that the reference has not seen more than that of other real rows: who is rare there is a
+        matter of which rows were looked at, and those very rows would look as if they had lost it.
         """
         sets = {}
         for name, share in self.shares.items():

@@ -113,7 +113,7 @@ def structured(frame: Frame) -> np.ndarray:
             normal = float(single(ndtri((np.arange(n) + 0.5) / n)[None, :, None])[0, 0])
             own = frame.own.ranked / np.nanstd(frame.own.coordinates, axis=1, keepdims=True)
             far = np.flatnonzero(normal - single(own)[0] > NEGENTROPY)
-            found = far if len(far) < len(frame.names) or frame.numeric.axes.shape[1] > len(far) else found
+            found = far if len(far) < len(frame.names) else found  # where all are, they have been looked at together
         _STRUCTURED[frame] = found
     return _STRUCTURED[frame]
 

@@ -53,7 +53,7 @@ class Spread(Metric):
         "central_ratio": Fact(
             "spread", 1.0, "below",
             "squared range from the 10 % to the 90 % quantile over the reference's, mean over the coordinates: the "
-            "spread of the bulk, whatever the tails do; 1.0: as wide as the reference, 0.0: nine tenths are one value",
+            "spread of the bulk, whatever the tails do; 1.0: as wide as the reference, 0.0: eight tenths are one value",
             "Tukey 1977, Exploratory Data Analysis, ch. 2",
             below="spread lost", above="gained",
         ),

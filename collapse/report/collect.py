@@ -63,8 +63,10 @@ class NodeView:
     manifest_sha256: str
     #: Why its sample was withdrawn; '' if it was not.
     withdrawn: str = ""
-    #: How much of its stage, in words, and what else holds.
+    #: How much of its stage, in words and as a share of control's, what it rests on, and what else holds.
     amount: str = ""
+    kept: float | None = None
+    by: tuple[str, ...] = ()
     beside: tuple[str, ...] = ()
 
     @property
@@ -290,7 +292,7 @@ def _node(place: Place, records: Path) -> tuple[NodeView, pa.Table]:
         tuple(stage.get("replicates", ())), verdict["outcome"], verdict.get("node") or "",
         f"{halted['gate']} at {halted['node']}" if halted else "", tuple(validation.get("gates", ())), rows,
         real / rows if rows else None, manifest, note["manifest_sha256"], validation.get("withdrawn", ""),
-        stage.get("amount", ""), tuple(stage.get("beside", ())))
+        stage.get("amount", ""), stage.get("kept"), tuple(stage.get("by", ())), tuple(stage.get("beside", ())))
     return view, record
 
 

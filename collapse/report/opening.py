@@ -13,7 +13,7 @@ import numpy as np
 from collapse.claims import Compare, Keeps, Leaves, LevelsOff, Reaches, Share, Statement, Stays, Trend, Warns
 from collapse.report.collect import BranchView, Collected
 from collapse.report.pictures import first_painter
-from collapse.verdict import BULK, RARE, SHOWN, STAGES, Sign, percent, role, staged, verdict, within
+from collapse.verdict import BULK, RARE, SHOWN, STAGES, percent, role, staged, within
 
 #: Regimes that keep or bring some real data, and the words for usual shares of it.
 PARTLY = ("redraw", "anchor", "refresh", "weighted")
@@ -89,7 +89,8 @@ def opening(collected: Collected) -> Opening | None:
         last = next((node for node in reversed(branch.nodes) if node.name in collected.samples), None)
         drawn = painter.paint(collected.samples[last.name]) if painter is not None and last is not None else ""
         how, label = _how(collected, branch)
-        ways.append(Way(branch, label, how, _fate(branch, kept, noun), kept, low, high, drawn))
+        fate = _fate(branch, kept, noun, _blind(collected, branch))
+        ways.append(Way(branch, label, how, fate, kept, low, high, drawn))
     shown = painter.paint(real) if painter is not None and real is not None else ""
     return Opening(_sentence(ways), unmet(collected), tuple(ways), shown, painter.kind if painter is not None else "",
                    noun, metric)
@@ -112,23 +113,17 @@ def _overrides(collected: Collected, branch: BranchView) -> bool:
 
 def _measure(collected: Collected, branches: list[BranchView]) -> tuple[str, str]:
     """Return the metric that the gravest end rests on, if it is a share of control's, and what it is of."""
-    names = staged(set(collected.table.metric[collected.table.feature == ""].unique()))
     found = []
-    for branch in branches:
-        signs = []
-        for name in names:
-            row, band = collected.final(branch, name), collected.band(branch.name, name)
-            if row is not None and band is not None and band.side(row["median"]) != "inside":
-                side = role(name, "", band.side(row["median"]))
-                signs.append(Sign(name, "", row["median"], band.low, band.high, band.center, side))
-        end = verdict(signs, collected.study.late)
-        if end.kept is not None and end.signs[0].kept is not None:
-            found.append((STAGES.index(end.stage), -end.kept if end.stage == "distorted" else end.kept, end.signs[0]))
+    for end in (branch.final for branch in branches):
+        if end is not None and end.kept is not None and end.by:
+            found.append((STAGES.index(end.stage), -end.kept if end.stage == "distorted" else end.kept, end))
     if not found:
+        names = staged(set(collected.table.metric[collected.table.feature == ""].unique()))
         return next((name for name in BULK if name in names), ""), LOST["spread lost"]
-    sign = min(found, key=lambda item: item[:2])[2]
-    gained = "tails" if sign.metric.startswith("tail") else "spread"
-    return sign.metric, RARE.get(sign.metric, LOST.get(sign.role, gained))
+    end = min(found, key=lambda item: item[:2])[2]
+    metric, gained = end.by[0], "tails" if end.by[0].startswith("tail") else "spread"
+    lost = "" if end.stage == "distorted" else role(metric, "", "below")
+    return metric, RARE.get(metric, LOST.get(lost, gained))
 
 
 def _kept(collected: Collected, branch: BranchView, metric: str) -> tuple[float, float, float]:
@@ -165,14 +160,19 @@ def _part(real: Any) -> str:
     return str(real) if share is None else SHARES.get(share, percent(float(share)))
 
 
-def _fate(branch: BranchView, kept: float, noun: str) -> str:
-    """Return what became of a branch, to follow 'it'."""
+def _blind(collected: Collected, branch: BranchView) -> bool:
+    """Return whether no loss of the tails, or none of the bulk, could leave its band."""
+    return any(branch.name in collected.blind.get(metric, ()) for metric in collected.headline)
+
+
+def _fate(branch: BranchView, kept: float, noun: str, blind: bool) -> str:
+    """Return what became of a branch, to follow 'it'; ``blind``: where some loss could not have been seen."""
     final = branch.final
     assert final is not None
     if branch.halted:
         return f"was halted at generation {final.generation} by a gate"
     if final.stage == "healthy":
-        return "lost nothing beyond chance"
+        return "showed no loss, though some could not be told from chance" if blind else "lost nothing beyond chance"
     if final.stage in ("early", "late") and np.isfinite(kept) and kept < 1:
         return f"kept {'only ' if final.stage == 'late' else ''}{percent(kept)} of its {noun}"
     if final.stage == "distorted" and kept > 1:
