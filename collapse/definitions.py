@@ -452,12 +452,14 @@ class _Case:
         verdict: Verdict = "does not hold" if high < self.settings.margin or level else \
             "holds" if low > 0 and mean_interval((after - ON * before)[here], LEVEL)[1] > 0 else "undecided"
         found = _Ratio(estimate, low, high, against, int(here.sum()))
-        pace = f"{_n(after[here].mean() / before[here].mean())} of the pace of the first" if before[here].mean() > 0 \
-            else "after a first half without a rise"
+        # Fieller's ends lie beyond OFF or ON just where the differences above do
+        share, least, most = ratio(after[here], before[here], LEVEL)
+        pace = "after a first half whose own rise is not told from none" if np.isinf(least) else \
+            f"at {_n(share)} [{_n(least)}, {_n(most)}] of the pace of the first half"
         end = {"holds": "it goes on", "undecided": "whether it levels off is open",
                "does not hold": "it levels off" if level else f"less than {self.settings.margin:g}"}[verdict]
         text = (f"From generation {rows.index[-1] - span} to {rows.index[-1]} the {reading.words} changes by "
-                f"{_n(estimate)} times that of {against}, {found.span(LEVEL)}: {pace}; {end}.")
+                f"{_n(estimate)} times that of {against}, {found.span(LEVEL)}, {pace}: {end}.")
         return Answer(verdict, text, reading.metric, *_ends(found), against, found.replicates, int(rows.index[0]),
                       int(rows.index[-1]))
 

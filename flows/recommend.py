@@ -401,11 +401,12 @@ def recommend(name: str, condition: str, horizon: int, *, of: str = "0.9", simul
                 continue  # options look at the same branch: it is judged with them, by the same replicates
             if (item := _on_record(key, loops[key], keep, whose, horizon, count, ground, whole)) is not None:
                 today[key] = item
-        missing = {key: branch for key, branch in loops.items() if key not in today}
+        # options that are named are looked at alone: today's branches then stand beside them where that costs nothing
+        missing = {key: branch for key, branch in loops.items() if key not in today and not (only and key)}
         more, others = _simulated(book, asked, missing, ground, {} if simulate else ends)
         lines, today = lines | more, today | others
     return Advice(study, keep, whose, horizon, tuple(lines[key] for key in chosen), today.get(""),
-                  tuple(today[key] for key in loops if key), without, book.name if book.made else "", count, book.broke)
+                  tuple(today[key] for key in loops if key in today and key), without, book.name if book.made else "", count, book.broke)
 
 
 def _loops(study: Study, horizon: int) -> dict[str, Branch]:
@@ -618,7 +619,8 @@ def words(answer: Advice) -> str:
              "storage", "how"]]
     for item in answer.today:
         rows.append([item.name, *_kept(item, answer, today=True)])
-    out += [*_table(rows), ""]
+    if answer.today:
+        out += [*_table(rows), ""]
     shares = [line for line in answer.lines if line.option.name in SHARES]
     if shares and all(line.found.least is None for line in shares):
         best = max(shares, key=lambda line: of.asked(keep).margins(np.array([line.found.tried[line.found.best]]))[0])
