@@ -13,8 +13,9 @@ import numpy as np
 
 from benchmarks.project import ROOT
 from collapse import loop
-from collapse.calibration import Bands, floor, stage
+from collapse.calibration import Bands, stage
 from collapse.errors import InputError
+from collapse.floor import floor
 from collapse.metrics import measure_all
 from collapse.params import Study, read_study
 from collapse.pool import Part

@@ -13,7 +13,7 @@ import time
 import numpy as np
 
 from collapse import loop, registry
-from collapse.calibration import floor
+from collapse.floor import floor
 from collapse.metrics.frame import Frame
 from collapse.pool import Part, RealData
 from collapse.rng import Rng

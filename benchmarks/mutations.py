@@ -315,7 +315,8 @@ def fields(value: Any, way: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
 
 def forge(count: int, seed: int, say: Callable[[str], None] = print) -> Tally:
     """Try ``count`` mutations in the working directory's project, which must be clean, and leave it as it was."""
-    from collapse.params import read_params, read_studies
+    from collapse.experiment import read_params
+    from collapse.params import read_studies
 
     forger, tally = Forger(read_studies(Path(), read_params(Path())), seed), Tally()
     tally.missed += [f"a false alarm: {line}" for line in forger.clean()]

@@ -20,10 +20,11 @@ import numpy as np
 
 from collapse import advice, loop, planner
 from collapse.data import Column, Rows, Schema
+from collapse.experiment import Branch
 from collapse.loop import run
 from collapse.metrics import measure_all
 from collapse.models.base import Model
-from collapse.params import Branch, Study, parse_study
+from collapse.params import Study, parse_study
 from collapse.planner import Keep, Of, Point
 from collapse.pool import Part, Pool
 from collapse.rng import Rng

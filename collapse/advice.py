@@ -13,10 +13,11 @@ from pydantic import ValidationError
 from collapse import laws, loop, registry, sweep
 from collapse.data import Schema
 from collapse.errors import InputError, nearest
+from collapse.experiment import Branch
 from collapse.laws import categorical, effective, passage, real
 from collapse.metrics import measure_all
 from collapse.metrics.classifier import Classifier, applies
-from collapse.params import Branch, Study
+from collapse.params import Study
 from collapse.planner import Keep, Knob, Of
 from collapse.regimes.base import Mixed, Regime
 

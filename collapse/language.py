@@ -10,8 +10,6 @@ from collapse.data import Schema
 from collapse.errors import InputError
 from collapse.metrics.base import Fact, Measurement
 
-#: This file: the library of every language model.
-LIBRARY = "collapse/language.py"
 #: Facts of every language model.
 PERPLEXITIES: dict[str, Fact] = {
     "fit_perplexity": Fact(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from collapse.lineage import Node
+from collapse.lineage.nodes import Node
 
 DATA = Path("data")
 RECORDS = DATA / "records"

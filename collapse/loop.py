@@ -14,13 +14,13 @@ import numpy as np
 
 from collapse.data import Rows, Schema
 from collapse.errors import InputError, NodeError, nearest
+from collapse.experiment import Branch, Experiment
 from collapse.metrics import measure_all
 from collapse.metrics.base import Measurement
 from collapse.metrics.classifier import Classifier, applies
 from collapse.metrics.frame import Frame
 from collapse.metrics.partition import check_grouping
 from collapse.models.base import Model, Parameters
-from collapse.params import Branch, Study
 from collapse.pool import Part, Pool, RealData
 from collapse.regimes.base import Mixed, Regime
 from collapse.rng import Rng
@@ -34,7 +34,7 @@ EXACT_ROWS = 5_000
 LEAST_REFERENCE = 40
 
 
-def address(study: Study, generation: int, seed: int | None = None) -> Rng:
+def address(study: Experiment, generation: int, seed: int | None = None) -> Rng:
     """Return the randomness of one generation of a study; branches share it."""
     return Rng(study.seed if seed is None else seed, study.name, generation)
 
@@ -88,14 +88,14 @@ def check_size(source: Source, total: int, bank: int, reference: int, rows: int)
                          f"use more data")
 
 
-def real_data(study: Study, first: Part, bank: Rows | None) -> RealData:
+def real_data(study: Experiment, first: Part, bank: Rows | None) -> RealData:
     """Return what later generations may see of reality."""
     if bank is not None:
         return RealData.from_bank(study.real, first, bank)
     return RealData(study.real, first, study.source.draw, exact=True)
 
 
-def freeze(study: Study, reference: Rows, bank: Rows | None, stored: Classifier | None = None) -> Frame:
+def freeze(study: Experiment, reference: Rows, bank: Rows | None, stored: Classifier | None = None) -> Frame:
     """Return the frozen frame in which every sample is measured; ``stored`` is its classifier of images."""
     rng = address(study, 0)
     beside = bank if bank is not None else study.source.draw(EXACT_ROWS, 1, rng.at("beside"))
@@ -250,7 +250,7 @@ def _check_rows_free(source: Source, model: Model, regime: Regime) -> None:
         raise InputError(f"source kind {source.kind} has no rows-free path; take gaussian or zipf")
 
 
-def sample_rows(branch: Branch, study: Study) -> int:
+def sample_rows(branch: Branch, study: Experiment) -> int:
     """Return how many rows a generation samples: the branch's, and at least what is measured."""
     return max(branch.rows, study.rows)
 
@@ -265,7 +265,7 @@ def digest(parameters: Parameters) -> str:
     return state.hexdigest()
 
 
-def real_inputs(study: Study, regime: Regime, branch: Branch) -> list[str]:
+def real_inputs(study: Experiment, regime: Regime, branch: Branch) -> list[str]:
     """Return every way in which reality reaches this branch beyond the first pool's rows."""
     inputs = list(study.source.real_inputs)
     inputs += getattr(branch.model, "real_inputs", ())
@@ -276,7 +276,7 @@ def real_inputs(study: Study, regime: Regime, branch: Branch) -> list[str]:
     return inputs
 
 
-def check_study(study: Study) -> None:
+def check_study(study: Experiment) -> None:
     """Refuse a study that its data or models cannot carry; reads the source.
 
     Raises
@@ -334,7 +334,7 @@ def check_study(study: Study) -> None:
     _check_gates(study, parts)
 
 
-def _check_gates(study: Study, parts: Split) -> None:
+def _check_gates(study: Experiment, parts: Split) -> None:
     """Refuse a gate on a metric that this data does not have."""
     sets = {"gates": study.gates, **{f"branches.{b.name}.gates": b.gates for b in study.branches.values()}}
     if not any(sets.values()):

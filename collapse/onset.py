@@ -194,7 +194,7 @@ def survey(table: pd.DataFrame, floors: Mapping[str, Any], branches: Mapping[str
     table
         Tidy measurements: branch, generation, replicate, metric, feature, value.
     floors
-        By branch: its calibration table (:func:`collapse.calibration.floor`).
+        By branch: its calibration table (:func:`collapse.floor.floor`).
     branches
         By name: the generations of each. One without a calibration or a measurement is passed over.
     facts

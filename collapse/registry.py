@@ -14,6 +14,8 @@ from typing import Any
 
 from collapse.errors import InputError, nearest
 
+#: Folders of this package whose files are kinds.
+GROUPS = ("sources", "models", "regimes", "metrics")
 _HIDDEN = {"base", "classifier", "corpus", "frame", "neighbours", "ngrams", "partition"}
 
 
@@ -51,6 +53,12 @@ def find(group: str, name: str) -> type[Any]:
     raise InputError(f"collapse/{group}/{name}.py defines no class of kind '{name}'")
 
 
-def code(group: str, name: str) -> str:
-    """Return the file that defines ``name``, relative to the project; the base's for a third-party one."""
-    return f"collapse/{group}/{'base' if name in _entry_points(group) else name}.py"
+def module(group: str, name: str) -> str:
+    """Return the module that defines ``name``, this package's or another's."""
+    point = _entry_points(group).get(name)
+    return point.module if point is not None else f"collapse.{group}.{name}"
+
+
+def foreign() -> set[str]:
+    """Return the modules of other packages that bring kinds."""
+    return {point.module for group in GROUPS for point in _entry_points(group).values()}

@@ -19,9 +19,10 @@ from typing import Any
 import numpy as np
 
 from collapse.errors import InputError, NodeError
+from collapse.experiment import read_yaml
 from collapse.layout import DATA, Files
-from collapse.lineage import Node
-from collapse.params import Study, read_yaml
+from collapse.lineage.nodes import Node
+from collapse.params import Study
 from collapse.pool import Part, part_note, read_manifest, read_part, training_pool
 
 RECORD = Path("withdrawals.yaml")

@@ -8,10 +8,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from collapse import foreign, lineage
+from collapse import foreign
 from collapse.errors import InputError, nearest
+from collapse.experiment import read_params
 from collapse.layout import DATA
-from collapse.params import read_params, read_studies
+from collapse.lineage.nodes import nodes_of
+from collapse.lineage.plan import check_current
+from collapse.params import read_studies
 from collapse.pool import part_note, put, staging, stored_content, write_text
 from collapse.provenance import merkle, public_text, read_public, signing_key, verify
 from collapse.withdrawal import RECORD, Mark, links, marks, read_record
@@ -76,7 +79,7 @@ def audit(target: str | None, *, root: str = "", signed_by: str = "", replay: in
         If ``target`` is not from here, its data is absent, or root and key cannot be used.
     """
     studies = read_studies(Path(), read_params(Path()))
-    lineage.check_current(Path(), studies)
+    check_current(Path(), studies)
     auditor = Auditor(studies)
     faults: list[Fault] = []
     path = Path(target) if target else None
@@ -97,7 +100,7 @@ def audit(target: str | None, *, root: str = "", signed_by: str = "", replay: in
         there = links([auditor.nodes[c.name] for c in found], studies)
         report.withdrawn = marks(record, there, auditor.nodes)
     whole = {auditor.nodes[c.name].study for c in found}
-    if len(whole) == 1 and (only := next(iter(whole))) and len(found) == len(lineage.nodes(studies[only])):
+    if len(whole) == 1 and (only := next(iter(whole))) and len(found) == len(nodes_of(studies[only])):
         report.root = merkle(leaves(found))
     if root or signed_by:
         _authenticate(report, next(iter(whole)), root, signed_by, studies, auditor)
@@ -219,7 +222,7 @@ def _authenticate(report: Report, study: str, root: str, signed_by: str, studies
     """Compare the study's root with one that is known from elsewhere, or that a key has signed."""
     now = report.root
     if not now:
-        whole = [auditor.node(node) for node in lineage.nodes(studies[study]).values()]
+        whole = [auditor.node(node) for node in nodes_of(studies[study]).values()]
         now = report.root = merkle(leaves(whole))
     if root and root.lower() != now:
         report.faults.append(Fault(study, "--root", f"the root of {study} is {now}, not {root}: something was changed"))

@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from collapse import lineage
 from collapse.errors import InputError
 from collapse.layout import Files
+from collapse.lineage.nodes import nodes_of
 from collapse.params import read_study
 from tasks.expectations import build_docs
 
@@ -20,7 +20,7 @@ def docs(study: str, out: Path) -> Path:
     InputError
         If the study has no validations yet.
     """
-    nodes = lineage.nodes(read_study(Path(), study)).values()
+    nodes = nodes_of(read_study(Path(), study)).values()
     paths = [Files.of(node).record("validation.json") for node in nodes]
     found = [json.loads(path.read_text(encoding="utf-8")) for path in paths if path.exists()]
     if not found:

@@ -5,9 +5,11 @@ from __future__ import annotations
 from contextlib import suppress
 from pathlib import Path
 
-from collapse import lineage
 from collapse.errors import InputError, nearest
-from collapse.params import read_params, read_studies
+from collapse.experiment import read_params
+from collapse.lineage.nodes import nodes_of
+from collapse.lineage.plan import check_current
+from collapse.params import read_studies
 from collapse.pool import put, staging, write_text
 from tasks.audit import Auditor
 from tasks.export import FORMATS, render, way
@@ -28,10 +30,10 @@ def export(target: str, to: str, out: Path | None = None) -> Path:
     if to not in FORMATS:
         raise InputError(f"--to: '{to}' is no format{nearest(to, FORMATS)}")
     studies = read_studies(Path(), read_params(Path()))
-    lineage.check_current(Path(), studies)
+    check_current(Path(), studies)
     auditor = Auditor(studies)
     if target in studies:
-        names = list(lineage.nodes(studies[target]))
+        names = list(nodes_of(studies[target]))
     elif target in auditor.nodes:
         names = [target]
     else:

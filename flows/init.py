@@ -5,10 +5,13 @@ from __future__ import annotations
 import io
 from pathlib import Path
 
-from collapse import lineage, loop, onboarding
+from collapse import loop, onboarding
 from collapse.errors import InputError
+from collapse.experiment import read_params, read_yaml
 from collapse.layout import DATA
-from collapse.params import parse_study, read_params, read_studies, read_yaml
+from collapse.lineage.plan import PATH as LINEAGE
+from collapse.lineage.plan import render
+from collapse.params import parse_study, read_studies
 from collapse.pool import put, staging, write_text
 
 PARAMS = Path("params.yaml")
@@ -38,11 +41,11 @@ def init(data: str, name: str = "mine", label: str | None = None, rows: int | No
         write_text(folder / "study.yaml", text)
         study = parse_study(read_yaml(folder / "study.yaml"), name, path)
         known[name] = study
-        plan = lineage.render(known)
+        plan = render(known)
         loop.check_study(study)
         write_text(folder / "params.yaml", listed(PARAMS.read_text(encoding="utf-8"), name))
         write_text(folder / "lineage.yaml", plan)
-        for made, target in (("study.yaml", path), ("params.yaml", PARAMS), ("lineage.yaml", lineage.PATH)):
+        for made, target in (("study.yaml", path), ("params.yaml", PARAMS), ("lineage.yaml", LINEAGE)):
             put(folder / made, target)
     return found.assumed
 

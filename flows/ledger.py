@@ -242,7 +242,9 @@ class Ledger:
         if not all(out.hash_info for out in stage.outs):  # never recorded: there is nothing to hash it against
             return True
         with self._held():
-            return stage.changed_stage() or any(item.status() for item in (*stage.deps, *stage.outs))
+            # `plan` runs every time that anything else does; by itself it is stale only for what it lacks
+            own = stage.cmd_changed if stage.always_changed else stage.changed_stage()
+            return own or any(item.status() for item in (*stage.deps, *stage.outs))
 
     def fingerprint(self, name: str) -> str:
         """Return the hash of all that a stage depends on, as it is now: DVC's key of a run in its cache."""

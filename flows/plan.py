@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from collapse import lineage, loop
+from collapse import loop
 from collapse.errors import InputError
+from collapse.experiment import read_params
 from collapse.layout import DATA
-from collapse.params import Study, read_params, read_studies
+from collapse.lineage.plan import PATH as LINEAGE
+from collapse.lineage.plan import check_current, render
+from collapse.params import Study, read_studies
 from collapse.pool import put, staging, write_text
 from collapse.regimes.base import Regime
 
@@ -25,7 +28,7 @@ def check() -> None:
     The record is always the same text: what comes after `plan` is stale only for reasons of its own.
     """
     found = studies()
-    lineage.check_current(Path(), found)
+    check_current(Path(), found)
     for study in found.values():
         sound(study)
     with staging(DATA, "plan") as folder:
@@ -49,14 +52,14 @@ def sound(study: Study) -> None:
 def write() -> bool:
     """Write lineage.yaml if the studies are sound; return whether it changed. Unsound studies change nothing."""
     found = studies()
-    text = lineage.render(found)
+    text = render(found)
     for study in found.values():
         sound(study)
-    if lineage.PATH.exists() and lineage.PATH.read_text(encoding="utf-8") == text:
+    if LINEAGE.exists() and LINEAGE.read_text(encoding="utf-8") == text:
         return False
     with staging(DATA, "lineage") as folder:
         write_text(folder / "lineage.yaml", text)
-        put(folder / "lineage.yaml", lineage.PATH)
+        put(folder / "lineage.yaml", LINEAGE)
     return True
 
 

@@ -12,8 +12,8 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from collapse import lineage
 from collapse.layout import Files
+from collapse.lineage.nodes import all_nodes
 from collapse.params import Study
 from collapse.verdict import SHOWN
 
@@ -30,7 +30,7 @@ class Progress:
     def __init__(self, studies: dict[str, Study], workers: int):
         self.workers = workers
         self.console = Console(stderr=True, highlight=False)
-        self.nodes = lineage.all_nodes(studies)
+        self.nodes = all_nodes(studies)
         self.studies = studies
         self.stages: dict[str, str | None] = {}
         self.active: dict[str, str] = {}

@@ -13,12 +13,16 @@ from typing import Any
 
 import numpy as np
 
-from collapse import advice, lineage, planner
+from collapse import advice, planner
 from collapse.advice import ALL, NONE, SHARES, Cost, Covered, Ground, Option
 from collapse.errors import InputError, NodeError, nearest
+from collapse.experiment import Branch, read_params, read_yaml
 from collapse.layout import DATA, Files
+from collapse.lineage.nodes import all_nodes
+from collapse.lineage.plan import PATH as LINEAGE
+from collapse.lineage.plan import render
 from collapse.metrics import facts
-from collapse.params import Branch, Study, parse_study, read_params, read_study, read_yaml
+from collapse.params import Study, parse_study, read_study
 from collapse.planner import Found, Keep, Left, Of, Point
 from collapse.pool import put, staging, write_text
 from flows import plan
@@ -215,15 +219,15 @@ class Book:
         others = [name for name in params.studies if name != self.name]
         known = {name: read_study(Path(), name) for name in others} | {self.name: self.made}
         listed = [*params.studies, *([] if self.name in params.studies else [self.name])]
-        drawn = lineage.render({name: known[name] for name in listed})
+        drawn = render({name: known[name] for name in listed})
         if self.path.exists() and self.path.read_text(encoding="utf-8") == text and self.name in params.studies and \
-                lineage.PATH.exists() and lineage.PATH.read_text(encoding="utf-8") == drawn:
+                LINEAGE.exists() and LINEAGE.read_text(encoding="utf-8") == drawn:
             return False
         plan.sound(self.made)
         with staging(DATA, f"recommend-{self.name}") as folder:
             write_text(folder / "study.yaml", text)
             write_text(folder / "lineage.yaml", drawn)
-            moves = [("study.yaml", self.path), ("lineage.yaml", lineage.PATH)]
+            moves = [("study.yaml", self.path), ("lineage.yaml", LINEAGE)]
             if self.name not in params.studies:
                 from flows.init import PARAMS
                 from flows.init import listed as with_study
@@ -258,7 +262,7 @@ class Book:
 
     def _generation(self, node: str) -> int:
         assert self.made is not None
-        known = lineage.all_nodes({self.name: self.made})
+        known = all_nodes({self.name: self.made})
         return known[node].generation if node in known else 0
 
     def simulate(self, points: Sequence[Point]) -> dict[Point, np.ndarray]:
@@ -406,7 +410,8 @@ def recommend(name: str, condition: str, horizon: int, *, of: str = "0.9", simul
         more, others = _simulated(book, asked, missing, ground, {} if simulate else ends)
         lines, today = lines | more, today | others
     return Advice(study, keep, whose, horizon, tuple(lines[key] for key in chosen), today.get(""),
-                  tuple(today[key] for key in loops if key in today and key), without, book.name if book.made else "", count, book.broke)
+                  tuple(today[key] for key in loops if key in today and key), without, book.name if book.made else "",
+                  count, book.broke)
 
 
 def _loops(study: Study, horizon: int) -> dict[str, Branch]:

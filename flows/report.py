@@ -10,9 +10,9 @@ from prefect.artifacts import create_markdown_artifact
 
 from collapse import onset
 from collapse.errors import InputError, nearest
+from collapse.experiment import read_params
 from collapse.layout import REPORTS
 from collapse.onset import Survey
-from collapse.params import read_params
 from tasks import NOWHERE
 from tasks.events import recorded
 from tasks.report import report as write_page

@@ -15,10 +15,12 @@ from graphlib import TopologicalSorter
 from pathlib import Path
 from typing import NoReturn
 
-from collapse import lineage
 from collapse.errors import InputError, NodeError, nearest, storage
+from collapse.experiment import read_params
 from collapse.layout import RECORDS, Files
-from collapse.params import Study, read_params, read_studies
+from collapse.lineage.nodes import Node, all_nodes
+from collapse.lineage.plan import check_current
+from collapse.params import Study, read_studies
 from flows import STARTED, plan
 from flows.announcer import Announcer, Coming
 from flows.ledger import Ledger, exclusive, heal, sweep
@@ -79,7 +81,7 @@ def units(ledger: Ledger, selected: Iterable[str]) -> dict[str, Unit]:
 class Run:
     """One run of `collapse repro`."""
 
-    def __init__(self, ledger: Ledger, work: dict[str, Unit], known: dict[str, lineage.Node], progress: Progress):
+    def __init__(self, ledger: Ledger, work: dict[str, Unit], known: dict[str, Node], progress: Progress):
         self.ledger = ledger
         self.units = work
         self.known = known
@@ -325,7 +327,7 @@ def repro(study: str | None = None, branch: str | None = None, workers: int | No
     """
     params = read_params(Path())
     studies = read_studies(Path(), params)
-    lineage.check_current(Path(), studies)
+    check_current(Path(), studies)
     with exclusive(), ExitStack() as held:
         notes = heal()
         count = workers or params.machine.workers
@@ -355,14 +357,13 @@ def repro(study: str | None = None, branch: str | None = None, workers: int | No
 
 def _repro(ledger: Ledger, work: dict[str, Unit], stale: set[str], progress: Progress,
            start: Callable[[], tuple[Served, Workers]], debug: bool) -> list[Unit]:
-    if "plan" in stale:
-        plan.check()  # before anything is made: an unsound study changes nothing
+    plan.check()  # before anything is made: an unsound study changes nothing
     stale = downstream(work, stale)
     for name, unit in work.items():
         if name not in stale:
             unit.state = "clean"
     ledger.open()
-    run = Run(ledger, work, lineage.all_nodes(progress.studies), progress)
+    run = Run(ledger, work, all_nodes(progress.studies), progress)
     _served(run, stale, *start())
     failed = [unit for unit in work.values() if unit.state == "failed"]
     if not failed:

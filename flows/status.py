@@ -6,9 +6,11 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
-from collapse import lineage
+from collapse.experiment import read_params
 from collapse.layout import Files
-from collapse.params import read_params, read_studies
+from collapse.lineage.nodes import all_nodes
+from collapse.lineage.plan import check_current
+from collapse.params import read_studies
 from flows.ledger import Ledger, failures
 from flows.repro import chosen, downstream, units
 
@@ -32,13 +34,13 @@ def status(study: str | None = None) -> list[State]:
     """Return the state of every node of ``study``, or of all studies."""
     params = read_params(Path())
     studies = read_studies(Path(), params)
-    lineage.check_current(Path(), studies)
+    check_current(Path(), studies)
     ledger = Ledger()
     work = units(ledger, chosen(ledger, studies, study, None))
     stale = downstream(work, [n for n, unit in work.items() if any(ledger.changed(s) for s in unit.stages)])
     failed = failures()
     states = []
-    for node in lineage.all_nodes(studies).values():
+    for node in all_nodes(studies).values():
         covering = {node.name, f"real@{node.name}", f"check@{node.name}"} & set(work)
         if not covering:
             continue

@@ -7,12 +7,12 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
-from collapse import lineage
 from collapse.data import Schema
 from collapse.errors import InputError, nearest
+from collapse.experiment import read_params
 from collapse.layout import DATA, Files
-from collapse.lineage import Node
-from collapse.params import Study, parse_study, read_params, read_studies
+from collapse.lineage.nodes import Node, all_nodes
+from collapse.params import Study, parse_study, read_studies
 from collapse.pool import part_note, put, staging, stored_content, write_text
 from collapse.withdrawal import (
     RECORD,
@@ -80,7 +80,7 @@ def withdraw(target: str, why: str, rows: str = "all", exclude: bool = False) ->
 def trace(target: str, why: str, rows: str, record: list[Withdrawal]) -> Found:
     """Return what descends from ``target``."""
     studies = read_studies(Path(), read_params(Path()))
-    nodes = lineage.all_nodes(studies)
+    nodes = all_nodes(studies)
     place, content, size = _resolve(target, studies, nodes)
     chosen = spans(rows)
     if chosen and chosen[-1][1] >= size:

@@ -21,10 +21,10 @@ from typing import Any
 
 import numpy as np
 
-from collapse import lineage, loop
+from collapse import loop
 from collapse.errors import InputError, NodeError
 from collapse.layout import DATA, RECORDS, Files
-from collapse.lineage import Node
+from collapse.lineage.nodes import Node, all_nodes, ancestors
 from collapse.params import Study
 from collapse.pool import (
     FORMAT,
@@ -102,7 +102,7 @@ class Auditor:
 
     def __init__(self, studies: dict[str, Study]):
         self.studies = studies
-        self.nodes = lineage.all_nodes(studies)
+        self.nodes = all_nodes(studies)
         self.found: dict[str, Checked] = {}
         self._digests: dict[tuple[int, ...], tuple[str, str]] = {}
         self._contents: dict[tuple[int, ...], str] = {}
@@ -148,7 +148,7 @@ class Auditor:
 
     def way(self, name: str) -> list[Checked]:
         """Verify a node and all it stems from, generation 0 first."""
-        way = [self.node(node) for node in reversed(lineage.ancestors(self.nodes, name))]
+        way = [self.node(node) for node in reversed(ancestors(self.nodes, name))]
         # A manifest that was edited may say anything, and then nothing is said of what it is made of.
         if all(checked.manifest.get("parts") is not None and not checked.edited for checked in way):
             made = makeup([checked.manifest for checked in way], [checked.trained for checked in way])

@@ -5,20 +5,20 @@ from __future__ import annotations
 from pathlib import Path
 
 from collapse import loop
-from collapse.calibration import floor
 from collapse.errors import InputError, nearest
+from collapse.experiment import Experiment, read_experiment, read_params
+from collapse.floor import floor
 from collapse.layout import DATA, Files
-from collapse.params import Study, read_params, read_study
 from collapse.pool import Part, put, staging
 from tasks import work
 from tasks.turn import frozen
 
 
-def find(key: str) -> tuple[Study, str | None]:
+def find(key: str) -> tuple[Experiment, str | None]:
     """Return the study and branch (None: the study's own model and rows) that a calibration is for."""
     known = {}
     for name in read_params(Path()).studies:
-        study = read_study(Path(), name)
+        study = read_experiment(Path(), name)
         known[name] = (study, None)
         known |= {f"{name}-{b.floor}": (study, b.name) for b in study.branches.values() if b.own_floor}
     if key not in known:

@@ -12,10 +12,10 @@ from collapse import loop
 from collapse.calibration import Bands, stage
 from collapse.data import Schema
 from collapse.errors import InputError
+from collapse.experiment import Experiment, Gate
 from collapse.layout import DATA, Files
-from collapse.params import Gate, Study
 from collapse.pool import file_hash, part_note, put, staging, write_text
-from collapse.verdict import Verdict
+from collapse.verdict import LATE, Verdict
 from tasks import io
 from tasks.turn import find
 
@@ -53,7 +53,7 @@ def inherited(node: str, halted: dict[str, Any]) -> tuple[dict[str, Any], dict[s
     return validation, {"outcome": "halt", "gates": [halted["gate"]], "node": halted["node"]}
 
 
-def judge(study: Study, branch: str | None, files: Files) -> tuple[dict[str, Any], dict[str, Any]]:
+def judge(study: Experiment, branch: str | None, files: Files) -> tuple[dict[str, Any], dict[str, Any]]:
     """Return validation and verdict of a node, from its records, its sample and the noise floor."""
     import pandas as pd
 
@@ -75,7 +75,7 @@ def judge(study: Study, branch: str | None, files: Files) -> tuple[dict[str, Any
     validation = expectations.judge(gates, measured, files.sample_part, limits, schema=schema, rows=rows,
                        replicates=study.replicates)
     values = {name: measured[name].to_numpy() for name in measured}
-    found, replicates = stage(values, bands, generations, kind, study.late)
+    found, replicates = stage(values, bands, generations, kind, study.late or LATE)
     verdict = expectations.outcome(validation["gates"])
     why = study.withdrawn.get(files.node)
     if why is not None and verdict["outcome"] != "halt":  # as if a gate had found it
@@ -102,7 +102,7 @@ def _bands(path: Path, hashed: str) -> Bands:
 
 
 def _limits(
-    gate: Gate, bands: Bands, kind: str, study: Study, generations: int, gates: int
+    gate: Gate, bands: Bands, kind: str, study: Experiment, generations: int, gates: int
 ) -> tuple[float | None, float | None]:
     """Return the gate's thresholds as numbers; ``control`` is the band at 1 % over all gates and generations."""
     if "control" not in (gate.min, gate.max):

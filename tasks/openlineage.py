@@ -17,9 +17,9 @@ from openlineage.client import event_v2 as ol
 from openlineage.client import facet_v2 as facets
 from openlineage.client.serde import Serde
 
-from collapse import __version__, lineage
+from collapse import __version__
 from collapse.layout import REPORTS, Files
-from collapse.lineage import Node
+from collapse.lineage.nodes import Node, nodes_of
 from collapse.params import Study, read_study
 from collapse.pool import MANIFEST, file_hash, read_manifest, trained_rows
 from collapse.provenance import merkle
@@ -181,7 +181,7 @@ def _calibrate(at: Place, made: bool) -> Sets:
 def _report(at: Place, made: bool) -> Sets:
     study = at.study.name
     page = {"version": _version(file_hash(REPORTS / study / "summary.json"))} if made else {}
-    return [_input(f"{node}/sample") for node in lineage.nodes(at.study)], [_output(f"{study}/report", page)]
+    return [_input(f"{node}/sample") for node in nodes_of(at.study)], [_output(f"{study}/report", page)]
 
 
 # ------------------------------------------------------------------------------------------------ datasets

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from collapse import lineage
 from collapse.layout import DATA, RECORDS, REPORTS
+from collapse.lineage.nodes import nodes_of
 from collapse.params import Study, read_study
 from collapse.pool import put, staging, write_text
 from collapse.report.collect import Collected, collect
@@ -15,7 +15,7 @@ from tasks import work
 
 def gather(study: Study) -> Collected:
     """Return the study's records, read once."""
-    return collect(study, lineage.nodes(study), RECORDS / study.name)
+    return collect(study, nodes_of(study), RECORDS / study.name)
 
 
 @work(name="report")

@@ -7,14 +7,16 @@ from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
-from collapse import foreign, lineage, loop
+from collapse import foreign, loop
 from collapse.data import Rows
+from collapse.errors import NodeError
+from collapse.experiment import Branch, Experiment, read_experiment, read_params
 from collapse.layout import Files
-from collapse.lineage import Node
+from collapse.lineage import nodes
+from collapse.lineage.nodes import Node
 from collapse.metrics.classifier import Classifier
 from collapse.metrics.frame import Frame
 from collapse.models.base import Parameters
-from collapse.params import Branch, Study, read_params, read_study
 from collapse.pool import (
     MANIFEST,
     Pool,
@@ -36,9 +38,9 @@ CLASSIFIER = "classifier.safetensors"
 
 
 @cache
-def _read(project: Path, study: str, text: str) -> Study:
+def _read(project: Path, study: str, text: str) -> Experiment:
     """Return a study; kept while this process lives and its file says ``text``."""
-    return read_study(project, study)
+    return read_experiment(project, study)
 
 
 def _text(study: str) -> str:
@@ -47,7 +49,7 @@ def _text(study: str) -> str:
 
 
 @cache
-def _frozen(study: str, text: str, manifest: str) -> tuple[Study, Rows | None, Frame]:
+def _frozen(study: str, text: str, manifest: str) -> tuple[Experiment, Rows | None, Frame]:
     """Return study, bank and frame; kept while this process lives and the study and its real node stay the same."""
     loaded = _read(Path.cwd(), study, text)
     files = Files(loaded.real, study)
@@ -58,18 +60,18 @@ def _frozen(study: str, text: str, manifest: str) -> tuple[Study, Rows | None, F
     return loaded, rows, loop.freeze(loaded, reference, rows, Classifier.load(learned) if learned.exists() else None)
 
 
-def frozen(study: str) -> tuple[Study, Rows | None, Frame]:
+def frozen(study: str) -> tuple[Experiment, Rows | None, Frame]:
     """Return a study with its bank (None: infinite) and its frame, read once per process."""
     manifest = Files(f"{study}-real", study).pool / MANIFEST
     return _frozen(study, _text(study), file_hash(manifest))
 
 
-def find(name: str) -> tuple[Study, Node]:
+def find(name: str) -> tuple[Experiment, Node]:
     """Return a node and its study."""
     listed = read_params(Path()).studies
     near = [study for study in listed if name.startswith(f"{study}-")] or listed
     studies = {study: _read(Path.cwd(), study, _text(study)) for study in near}
-    node = lineage.find(studies, name)
+    node = nodes.find(studies, name)
     return studies[node.study], node
 
 
@@ -81,7 +83,7 @@ def verdict(files: Files) -> dict[str, Any]:
 class Turn:
     """A node while it is being made. Nothing is read before it is asked for."""
 
-    def __init__(self, study: Study, node: Node, stage: Path):
+    def __init__(self, study: Experiment, node: Node, stage: Path):
         self.study = study
         self.node = node
         self.files = Files.of(node)
@@ -136,7 +138,12 @@ class Turn:
             return None
         from safetensors.numpy import load_file
 
-        return load_file(self.parent.model / WEIGHTS)
+        learned = load_file(self.parent.model / WEIGHTS)
+        # the parent's pool, on which this node depends, names its weights: no others are taken up
+        if loop.digest(learned) != (said := read_manifest(self.parent.pool)["weights"]):
+            raise NodeError(f"{self.parent.model / WEIGHTS}: is not what {self.parent.node} learned ({said[:12]} …); "
+                            f"remove it and run 'collapse repro' again")
+        return learned
 
     @cached_property
     def previous(self) -> Rows:

@@ -174,7 +174,8 @@ def test_a_forged_model_is_found_by_training_again(copy):
     save_file(weights, path)
     assert any("weights is not of the model" in f.what for f in audit("tiny-replace-01").faults)
     from collapse import loop
-    from collapse.params import read_params, read_studies
+    from collapse.experiment import read_params
+    from collapse.params import read_studies
 
     edit(Path("data/tiny-replace-01/pool/_manifest.json"), lambda m: m.update(weights=loop.digest(weights)))
     auditor = Auditor(read_studies(Path(), read_params(Path())))

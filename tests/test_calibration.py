@@ -7,8 +7,9 @@ import pyarrow as pa
 import pytest
 from scipy import stats
 
-from collapse.calibration import Band, Bands, _medians, _moments, bent, floor, interval, stage
+from collapse.calibration import Band, Bands, _medians, _moments, bent, interval, stage
 from collapse.data import Rows
+from collapse.floor import floor
 from collapse.metrics.frame import Frame
 from collapse.metrics.labels import Labels
 from collapse.metrics.spread import Spread

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 
 from benchmarks.project import Project
 from collapse import loop, registry
@@ -267,21 +268,21 @@ def test_what_a_model_is_made_of_is_part_of_its_digest(tmp_path, monkeypatch):
                                                                          "{seed}", "{out}"]}
     Path("tools").mkdir()
     Path("tools/fit.sh").write_text("cp $1 $2")
-    assert Command(**words).library == "tools/fit.sh"
+    assert Command(**words).program == "tools/fit.sh"
     Path("tools/sample.sh").write_text("cp $1 $4")
     model = Command(**words, version=["sh", "-c", "echo two; echo lines"])
-    assert model.library == "tools" and model.spec()["program"]["version"] == "two | lines"
+    assert model.program == "tools" and model.spec()["program"]["version"] == "two | lines"
     before = model.digest
     Path("tools/sample.sh").write_text("cp $1/* $4")
     assert model.digest != before
     Path("one.sh").write_text("")
     apart = {**words, "fit": ["sh", "one.sh", "{data}", "{out}"]}
     with pytest.raises(InputError, match="share no folder below the project's; move them into one"):
-        _ = Command(**apart).library
-    assert Command(**apart, watch="tools").library == "tools"
+        _ = Command(**apart).program
+    assert Command(**apart, watch="tools").program == "tools"
     for watch, what in (("none", "is not there"), ("/etc", "is not inside the project"), (".", "is not inside")):
         with pytest.raises(InputError, match=what):
-            _ = Command(**apart, watch=watch).library
+            _ = Command(**apart, watch=watch).program
 
 
 # ------------------------------------------------------------------------------------- Python objects
@@ -349,7 +350,7 @@ def mine(tmp_path, monkeypatch):
 def test_a_class_of_ones_own_takes_whole_tables_and_may_draw_from_global_generators(mine):
     model, rows = Python(object=f"{mine}:Bootstrap", rows="frame"), mixed(2)
     model.check(MIXED, rows.n)
-    assert model.library == f"{mine}.py"
+    assert model.program == f"{mine}.py"
     state = np.random.get_state()[1].copy()
     learned = model.fit(rows, Rng(1))
     drawn, again = (model.sample(learned, MIXED, 30, Rng(2)) for _ in range(2))
@@ -437,10 +438,10 @@ def _made(folder: Path, study: str, api: str) -> Project:
 
 
 def test_a_study_of_a_program_runs_is_clean_and_can_be_replayed(made):
-    assert made.run("dvc", "status").stdout.strip() == "Data and pipelines are up to date."
+    assert made.fresh
     rows = read_part(made.root / "data/tiny-replace-02/sample/tiny-replace-02.parquet").rows()
     assert rows.n == 60 and rows.replicates == 2
-    assert "library: tools" in made.read("lineage.yaml") and "library: mine.py" in made.read("lineage.yaml")
+    assert {"tools", "mine.py"} < set(yaml.safe_load(made.read("lineage.yaml"))["code"])
     done = made.run("collapse", "audit", "tiny", "--replay", "3")
     assert "trained again and equal: " in done.stdout
 
@@ -450,11 +451,17 @@ def test_a_changed_script_trains_again_and_nothing_else(made):
     assert "stale" not in before
     script = made.root / "tools/draw.awk"
     script.write_text(DRAW.replace("srand(seed)", "srand(seed + 1)"))
+    refused = made.run("collapse", "repro", ok=False)
+    assert refused.returncode == 2
+    assert refused.stderr.strip() == ("error: lineage.yaml: was written for other code: tools changed since; "
+                                      "run 'collapse plan' to rewrite it")
+    made.run("collapse", "plan")
     stale = made.run("dvc", "status").stdout
     assert "generation@tiny-replace-01" in stale and "calibrate@tiny:" in stale
     assert "real@" not in stale and "generation@tiny-mine-01" not in stale
     script.write_text(DRAW)
-    assert made.run("dvc", "status").stdout.strip() == "Data and pipelines are up to date."
+    made.run("collapse", "plan")
+    assert made.fresh
 
 
 def logged(api: str) -> list[str]:
@@ -475,14 +482,16 @@ def test_a_program_that_fails_leaves_no_half_of_a_node(made):
     script = made.root / "tools/fit.sh"
     before = script.read_text()
     script.write_text('echo first; echo "cannot: second" >&2; exit 3\n')
+    made.run("collapse", "plan")
     done = made.run("collapse", "repro", ok=False)
     assert done.returncode == 1
     assert "'sh' exited with 3" in done.stderr and "first | cannot: second" in done.stderr
     assert not list((made.root / "data/.tmp").glob("*"))
     assert any(line == "fit of replicate 0: cannot: second" for line in logged(made.api))
     script.write_text(before)
+    made.run("collapse", "plan")
     made.run("collapse", "repro")
-    assert made.run("dvc", "status").stdout.strip() == "Data and pipelines are up to date."
+    assert made.fresh
 
 
 # ------------------------------------------------------------------------------------------- examples

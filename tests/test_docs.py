@@ -12,11 +12,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from collapse import lineage, loop, registry
+from collapse import loop, registry
 from collapse.data import Column, Rows, Schema
 from collapse.errors import InputError
+from collapse.experiment import read_yaml
+from collapse.lineage.plan import render
 from collapse.metrics import facts
-from collapse.params import parse_study, read_study, read_yaml
+from collapse.params import parse_study, read_study
 from collapse.pool import Part, Pool, RealData
 from collapse.rng import Rng
 
@@ -111,7 +113,7 @@ def mistake(old: str, new: str) -> str:
     Path("studies/digits.yaml").write_text(DIGITS.replace(old, new, 1), encoding="utf-8")
     try:
         study = read_study(Path(), "digits")
-        lineage.render({"digits": study})
+        render({"digits": study})
         loop.check_study(study)
     except InputError as error:
         return f"error: {error}"
@@ -190,7 +192,7 @@ def test_studies_names_the_defaults_of_neural_models():
 
 
 def test_studies_names_every_key():
-    from collapse.params import MANDATORY, OPTIONAL, OVERRIDES, Gate
+    from collapse.experiment import MANDATORY, OPTIONAL, OVERRIDES, Gate
 
     for key in MANDATORY:
         assert f"| `{key}` | mandatory |" in section("The study")

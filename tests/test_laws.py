@@ -10,10 +10,11 @@ import pytest
 
 from collapse import laws, loop
 from collapse.errors import InputError
+from collapse.experiment import read_yaml
 from collapse.laws import budget, effective, gaussian, real, verification
 from collapse.laws import categorical as drift
 from collapse.laws.base import Judgement
-from collapse.params import parse_study, read_yaml
+from collapse.params import parse_study
 from collapse.registry import find
 from collapse.rng import Rng
 

@@ -7,14 +7,19 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
 import yaml
 
-from collapse import lineage
-from collapse.errors import InputError
-from collapse.params import parse_study, read_params, read_studies
+from collapse import loop
+from collapse.errors import InputError, NodeError
+from collapse.experiment import read_params
+from collapse.lineage.nodes import all_nodes, ancestors, nodes_of
+from collapse.lineage.plan import build, check_current
+from collapse.params import parse_study, read_studies
+from collapse.pool import MANIFEST
 
 STUDY = {
     "title": "t", "seed": 1, "source": {"kind": "gaussian"}, "model": {"kind": "gaussian"}, "rows": 50,
@@ -29,7 +34,7 @@ def study(**changes):
 
 
 def test_the_tree():
-    parents = {node.name: node.parent for node in lineage.nodes(study()).values()}
+    parents = {node.name: node.parent for node in nodes_of(study()).values()}
     assert parents == {
         "s-real": None,
         "s-replace-01": "s-real", "s-replace-02": "s-replace-01", "s-replace-03": "s-replace-02",
@@ -39,21 +44,21 @@ def test_the_tree():
 
 
 def test_ancestors_lead_to_real_data():
-    known = lineage.nodes(study())
-    way = [node.name for node in lineage.ancestors(known, "s-rescue-04")]
+    known = nodes_of(study())
+    way = [node.name for node in ancestors(known, "s-rescue-04")]
     assert way == ["s-rescue-04", "s-rescue-03", "s-replace-02", "s-replace-01", "s-real"]
 
 
 def test_parents_come_before_children_whatever_the_order_of_branches():
     branches = dict(reversed(STUDY["branches"].items()))
-    names = list(lineage.nodes(study(branches=branches)))
-    for node in lineage.nodes(study(branches=branches)).values():
+    names = list(nodes_of(study(branches=branches)))
+    for node in nodes_of(study(branches=branches)).values():
         assert node.parent is None or names.index(node.parent) < names.index(node.name)
 
 
 def test_a_branch_with_a_model_of_its_own_has_a_noise_floor_of_its_own():
     branches = {"replace": {"regime": "replace"}, "ml": {"regime": "replace", "model": {"ddof": 0}}}
-    built = lineage.build({"s": study(branches=branches)})
+    built = build({"s": study(branches=branches)})
     assert {key: item["floor"] for key, item in built["calibrations"].items()} == {
         "s": "calibration", "s-ml": "calibration-ml"}
     assert built["nodes"]["s-ml-01"]["floor"] == "calibration-ml"
@@ -61,14 +66,14 @@ def test_a_branch_with_a_model_of_its_own_has_a_noise_floor_of_its_own():
 
 
 def test_optional_keys_are_watched_only_where_they_stand():
-    plain = lineage.build({"s": study()})["generations"]["s-replace-01"]
-    with_tails = lineage.build({"s": study(tails=[{"where": "x > 1"}])})["generations"]["s-replace-01"]
+    plain = build({"s": study()})["generations"]["s-replace-01"]
+    with_tails = build({"s": study(tails=[{"where": "x > 1"}])})["generations"]["s-replace-01"]
     assert (plain["tails"], with_tails["tails"]) == ("source", "tails")
 
 
 def test_gates_of_a_branch_are_watched_by_its_checks_alone():
     branches = {"replace": {"regime": "window", "k": 2, "rows": 30, "gates": {}}}
-    built = lineage.build({"s": study(branches=branches)})
+    built = build({"s": study(branches=branches)})
     node = built["generations"]["s-replace-01"]
     assert node["setting1"] == "branches.replace.k"
     assert node["own_rows"] == "branches.replace.rows"
@@ -80,43 +85,22 @@ def test_two_nodes_of_one_name_are_refused():
     one = parse_study({**STUDY, "branches": {"b-c": {"regime": "replace"}}}, "a", Path("studies/a.yaml"))
     two = parse_study({**STUDY, "branches": {"c": {"regime": "replace"}}}, "a-b", Path("studies/a-b.yaml"))
     with pytest.raises(InputError, match=r"studies/a-b\.yaml: node 'a-b-c-01' also belongs to study 'a'; rename one"):
-        lineage.all_nodes({"a": one, "a-b": two})
+        all_nodes({"a": one, "a-b": two})
 
 
 def test_the_committed_map_is_current():
     root = Path(__file__).parents[1]
     studies = read_studies(root, read_params(root))
-    lineage.check_current(root, studies)
-    assert yaml.safe_load((root / "lineage.yaml").read_text()) == lineage.build(studies)
+    check_current(root, studies)
+    assert yaml.safe_load((root / "lineage.yaml").read_text()) == build(studies)
 
 
 def test_a_stale_map_is_refused_with_the_remedy(tmp_path):
     with pytest.raises(InputError, match="run 'collapse plan'"):
-        lineage.check_current(tmp_path, {"s": study()})
+        check_current(tmp_path, {"s": study()})
     (tmp_path / "lineage.yaml").write_text("old: true\n")
     with pytest.raises(InputError, match=r"does not match.*run 'collapse plan'"):
-        lineage.check_current(tmp_path, {"s": study()})
-
-
-@pytest.mark.parametrize("model", [{"init": "continue"}, {"first_encoder": True}])
-def test_a_model_that_is_given_its_parents_weights_depends_on_its_parents_model(model):
-    branches = {"fresh": {"regime": "replace"}, "keep": {"regime": "replace", "model": model}}
-    built = lineage.build({"s": study(branches=branches, model={"kind": "vae", "latent": 1})})["generations"]
-    assert {name: item["start"] for name, item in built.items() if item["branch"] == "keep"} == {
-        "s-keep-01": lineage.NO_START, "s-keep-02": "data/s-keep-01/model", "s-keep-03": "data/s-keep-02/model",
-        "s-keep-04": "data/s-keep-03/model"}
-    assert {item["start"] for item in built.values() if item["branch"] == "fresh"} == {lineage.NO_START}
-    assert {item["library"] for item in built.values()} == {"collapse/neural.py"}
-
-
-def test_no_stage_has_a_dependency_twice():
-    """DVC refuses that; the files that fill empty slots must stand nowhere else."""
-    stages = yaml.safe_load(Path("dvc.yaml").read_text())["stages"]
-    for name in ("generation", "calibrate"):
-        listed = [str(d) for d in stages[name]["do"]["deps"]]
-        assert len(listed) == len(set(listed))
-        assert not {lineage.NO_LIBRARY, lineage.NO_START} & set(listed)
-        assert "${item.library}" in listed
+        check_current(tmp_path, {"s": study()})
 
 
 @pytest.mark.parametrize("model", [{"init": "continue"}, {"first_encoder": True}])
@@ -130,11 +114,14 @@ def test_a_node_reads_its_parents_weights_only_where_its_model_is_given_them(mod
     branches = {"fresh": {"regime": "replace", "model": {**model, "init": "fresh"}}, "keep": {"regime": "replace",
                 "model": model}, "fork": {"from": "fresh", "at": 2, "regime": "replace", "model": model}}
     known = study(branches=branches, model={"kind": "vae", "latent": 1})
-    nodes = lineage.nodes(known)
+    nodes = nodes_of(known)
     for name in nodes:
-        (tmp_path / "data" / name / "model").mkdir(parents=True)
+        for folder in ("model", "pool"):
+            (tmp_path / "data" / name / folder).mkdir(parents=True)
         if name != known.real:
-            save_file({"w": np.array([len(name), nodes[name].generation])}, f"data/{name}/model/{WEIGHTS}")
+            learned = {"w": np.array([len(name), nodes[name].generation])}
+            save_file(learned, f"data/{name}/model/{WEIGHTS}")
+            Path(f"data/{name}/pool/{MANIFEST}").write_text(json.dumps({"weights": loop.digest(learned), "parts": []}))
 
     def start(name: str):
         return Turn(known, nodes[name], tmp_path).start
@@ -144,6 +131,11 @@ def test_a_node_reads_its_parents_weights_only_where_its_model_is_given_them(mod
         assert start("s-fresh-03") is None
     assert start("s-keep-03")["w"].tolist() == [len("s-keep-02"), 2]
     assert start("s-fork-03")["w"].tolist() == [len("s-fresh-02"), 2]
+
+    # DVC sees the weights of a parent by its pool, whose manifest names them: others are not taken up
+    save_file({"w": np.array([0, 0])}, f"data/s-keep-02/model/{WEIGHTS}")
+    with pytest.raises(NodeError, match=r"weights.safetensors: is not what s-keep-02 learned .*collapse repro"):
+        start("s-keep-03")
 
 
 def test_what_checks_watch_is_what_the_lock_has_where_nothing_is_withdrawn():

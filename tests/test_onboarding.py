@@ -10,7 +10,8 @@ import pytest
 
 from collapse import loop, onboarding
 from collapse.errors import InputError
-from collapse.params import parse_study, read_yaml
+from collapse.experiment import read_yaml
+from collapse.params import parse_study
 from flows import init as starting
 
 

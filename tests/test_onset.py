@@ -10,9 +10,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from collapse.calibration import Bands, floor, stage
+from collapse.calibration import Bands, stage
 from collapse.claims import median_interval
 from collapse.data import Column, Rows, Schema
+from collapse.floor import floor
 from collapse.metrics import facts, measure_all
 from collapse.metrics.base import Fact
 from collapse.metrics.entanglement import Classifier, Entanglement

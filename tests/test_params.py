@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from collapse.errors import InputError
-from collapse.params import parse_study, read_params, read_study, read_yaml
+from collapse.experiment import read_params, read_yaml
+from collapse.params import parse_study, read_study
 
 PATH = Path("studies/mine.yaml")
 GOOD = {
@@ -146,6 +147,7 @@ def test_a_model_of_another_package_joins_by_entry_point(monkeypatch):
 
     class Point:
         name = "theirs"
+        module = "theirs.models"
 
         def load(self):
             return type("Theirs", (Gaussian,), {"kind": "theirs", "__module__": "theirs"})
@@ -156,4 +158,5 @@ def test_a_model_of_another_package_joins_by_entry_point(monkeypatch):
     monkeypatch.setattr(registry, "names", names)
     study = parse_study(changed("model", {"kind": "theirs", "ddof": 1}), "mine", PATH)
     assert study.model.spec() == {"kind": "theirs", "ddof": 1, "variance": None}
-    assert registry.code("models", "theirs") == "collapse/models/base.py"
+    assert registry.module("models", "theirs") == "theirs.models"
+    assert registry.foreign() == {"theirs.models"}

@@ -47,7 +47,7 @@ def inodes(project: Project) -> dict[str, int]:
 
 
 def test_a_run_leaves_dvc_and_git_clean_and_a_second_does_nothing(done):
-    assert done.run("dvc", "status").stdout.strip() == "Data and pipelines are up to date."
+    assert done.fresh
     changed = done.run("git", "status", "--short").stdout.split()
     assert changed == ["A", "dvc.lock"]
     before, lock = inodes(done), done.lock
@@ -96,7 +96,7 @@ def test_an_interrupted_run_goes_on_to_the_same_lock(done, tmp_path, prefect_api
     before = {node: (other.root / f"data/{node}/model/model.json").stat().st_mtime_ns for node in whole}
     other.run("collapse", "repro")
     assert other.lock == done.lock
-    assert other.run("dvc", "status").stdout.strip() == "Data and pipelines are up to date."
+    assert other.fresh
     kept = [n for n in whole if (other.root / f"data/{n}/model/model.json").stat().st_mtime_ns == before[n]]
     assert len(kept) >= len(whole) - 1, "a whole node was made again"
 
@@ -146,7 +146,7 @@ def test_a_changed_threshold_judges_again_and_trains_nothing(copy):
     assert inodes(project) == before
     record = json.loads(project.read("data/records/tiny/tiny-replace-02.validation.json"))
     assert next(gate["min"] for gate in record["gates"] if gate["gate"] == "tail_ratio") == 0.001
-    assert project.run("dvc", "status").stdout.strip() == "Data and pipelines are up to date."
+    assert project.fresh
 
     # A gate that no sample passes ends one branch at generation 1: what stands below is made anew, and nothing else.
     project.study(TINY.replace("replace: {regime: replace}",
@@ -159,7 +159,7 @@ def test_a_changed_threshold_judges_again_and_trains_nothing(copy):
     manifest = json.loads(project.read("data/tiny-replace-03/pool/_manifest.json"))
     assert manifest["parts"] == []
     assert manifest["halted"] == {"gate": "tail_ratio", "node": "tiny-replace-01"}
-    assert project.run("dvc", "status").stdout.strip() == "Data and pipelines are up to date."
+    assert project.fresh
 
 
 def test_a_quarantined_sample_is_left_out_of_training(tmp_path, prefect_api):
@@ -173,7 +173,7 @@ def test_a_quarantined_sample_is_left_out_of_training(tmp_path, prefect_api):
     # Replace has nothing left to train on, and says so.
     halted = json.loads(project.read("data/tiny-replace-02/pool/_manifest.json"))["halted"]
     assert "nothing to train on" in halted["gate"]
-    assert project.run("dvc", "status").stdout.strip() == "Data and pipelines are up to date."
+    assert project.fresh
 
 
 def test_accumulate_stores_each_part_once(done):
@@ -250,14 +250,14 @@ def test_an_output_that_was_changed_by_hand_is_put_back(copy):
     part.write_bytes(b"changed by hand")
     copy.run("collapse", "repro")
     assert part.read_bytes() == before
-    assert copy.run("dvc", "status").stdout.strip() == "Data and pipelines are up to date."
+    assert copy.fresh
 
 
 def test_what_dvc_leaves_of_a_link_when_it_is_killed_makes_nothing_stale(copy):
     left = [copy.root / "data/records/tiny/.Xq3_a-bTzK0.tmp", copy.root / "data/tiny-replace-01/pool/.Yq3.tmp"]
     for path in left:  # it tries its links beside each output, under such a name
         path.write_bytes(b"test")
-    assert "up to date" in copy.run("dvc", "status").stdout
+    assert copy.fresh
     before = copy.lock
     assert "nothing to do" in copy.run("collapse", "repro").stderr
     assert copy.lock == before and not any(path.exists() for path in left)

@@ -18,7 +18,8 @@ from conftest import TINY
 
 from collapse.data import Column, Schema
 from collapse.errors import InputError
-from collapse.params import parse_study, read_params
+from collapse.experiment import read_params
+from collapse.params import parse_study
 from collapse.pool import Part, Pool, read_pool, write_pool
 
 ROOT = Path(__file__).parents[1]
@@ -233,8 +234,6 @@ def test_plan_status_and_audit_call_nobody(planned, monkeypatch):
         shutil.copy(ROOT / item, planned)
     (planned / ".dvc").mkdir()
     shutil.copy(ROOT / ".dvc/config", planned / ".dvc")
-    for item in ("collapse", "tasks"):
-        os.symlink(ROOT / item, planned / item)
     assert {state.state for state in status()} == {"missing"}
     with pytest.raises(InputError):
         audit("tiny")

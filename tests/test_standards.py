@@ -209,7 +209,7 @@ def test_a_collector_that_does_not_answer_is_one_line(done):
 
 def test_git_and_dvc_stay_clean(here):
     here.project.run("collapse", "export", "tiny-replace-01", "--to", "card")
-    assert here.project.run("dvc", "status").stdout.strip() == "Data and pipelines are up to date."
+    assert here.project.fresh
     changed = here.project.run("git", "status", "--short").stdout.split("\n")
     assert [line for line in changed if line and "dvc.lock" not in line] == [" D break"]
 

@@ -19,9 +19,12 @@ import yaml
 from conftest import TINY
 
 from benchmarks.project import Project
-from collapse import laws, lineage
+from collapse import laws
 from collapse.errors import InputError
-from collapse.params import parse_study, read_params, read_studies, read_study
+from collapse.experiment import read_params
+from collapse.lineage.nodes import nodes_of
+from collapse.lineage.plan import build, render
+from collapse.params import parse_study, read_studies, read_study
 from collapse.report import phase
 from collapse.sweep import label
 from tasks.calibrate import find
@@ -46,9 +49,9 @@ def test_a_template_becomes_branches_that_are_like_any_other():
     # a share of no real rows is replace
     assert swept.branches["keep-n50-r000"].regime.kind == "replace"
     assert swept.sweeps["keep"].cells["keep-n100-r0125"] == (100, 0.125)
-    assert len(lineage.nodes(swept)) == 1 + 7 * 3
+    assert len(nodes_of(swept)) == 1 + 7 * 3
     forked = study(keep=KEEP, rescue={"from": "keep-n50-r020", "at": 1, "regime": "accumulate"})
-    assert lineage.nodes(forked)["grid-rescue-02"].parent == "grid-keep-n50-r020-01"
+    assert nodes_of(forked)["grid-rescue-02"].parent == "grid-keep-n50-r020-01"
 
 
 def test_models_can_be_swept_too():
@@ -71,7 +74,7 @@ def test_the_map_names_keys_that_the_study_file_has():
     """DVC refuses a parameter that is absent: every slot of a swept branch must be in the file."""
     swept = study(control={"regime": "control"}, keep={**KEEP, "gates": {"variance_ratio": {"min": 0.1}}, "seed": 2})
     text = {**BASE, "branches": {"control": {"regime": "control"}, "keep": {**KEEP, "gates": {}, "seed": 2}}}
-    built = lineage.build({"grid": swept})
+    built = build({"grid": swept})
     for item in (*built["generations"].values(), *built["nodes"].values(), *built["calibrations"].values()):
         for key in (v for k, v in item.items() if k.startswith(("own_", "setting"))):
             value = text
@@ -84,15 +87,15 @@ def test_the_map_names_keys_that_the_study_file_has():
 
 
 def test_branches_of_equal_rows_and_model_share_a_calibration():
-    built = lineage.build({"grid": study(control={"regime": "control"}, keep=KEEP)})
+    built = build({"grid": study(control={"regime": "control"}, keep=KEEP)})
     assert list(built["calibrations"]) == ["grid", "grid-keep-n100", "grid-keep-n50"]
     assert built["nodes"]["grid-keep-n50-r020-01"]["floor"] == built["nodes"]["grid-keep-n50-r000-02"]["floor"]
 
 
 def test_a_longer_list_leaves_what_was_there_as_it_is():
-    before = lineage.build({"grid": study(keep=KEEP)})["generations"]
+    before = build({"grid": study(keep=KEEP)})["generations"]
     more = {"regime": "anchor", "sweep": {"rows": [25, 50, 100], "real": [0, 0.2, 0.125, 0.5]}}
-    after = lineage.build({"grid": study(keep=more)})["generations"]
+    after = build({"grid": study(keep=more)})["generations"]
     assert all(after[name] == item for name, item in before.items())
 
 
@@ -120,13 +123,13 @@ def test_bad_sweeps_are_refused_in_one_line(branches, said):
 
 
 def test_the_committed_map_is_that_of_the_studies():
-    assert (ROOT / "lineage.yaml").read_text() == lineage.render(read_studies(ROOT, read_params(ROOT)))
+    assert (ROOT / "lineage.yaml").read_text() == render(read_studies(ROOT, read_params(ROOT)))
 
 
 @pytest.mark.parametrize("name", ["phase", "phase-digits"])
 def test_the_studies_of_phases_are_sound_and_small(name):
     found = read_study(ROOT, name)
-    assert found.sweeps and len(lineage.nodes(found)) < 300
+    assert found.sweeps and len(nodes_of(found)) < 300
 
 
 # ------------------------------------------------------------------------------------------ diagrams
@@ -181,7 +184,7 @@ def test_a_sweep_runs_and_is_clean(tmp_path, prefect_api, monkeypatch):
         "  keep: {regime: anchor, sweep: {rows: [20, 40], real: [0, 0.5]}}\n")
     project = Project.make(tmp_path / "p", text, prefect_api)
     project.run("collapse", "repro")
-    assert project.run("dvc", "status").stdout.strip() == "Data and pipelines are up to date."
+    assert project.fresh
     page = project.read("reports/tiny/index.html")
     assert 'id="phases"' in page and "keep-n20-r050" in page
     monkeypatch.chdir(project.root)

@@ -12,9 +12,10 @@ from hypothesis import strategies as st
 from scipy import stats
 from scipy.spatial.distance import cdist
 
-from collapse import lineage, loop
+from collapse import loop
 from collapse.data import Column, Rows, Schema
 from collapse.errors import InputError
+from collapse.lineage.plan import FILLER, build
 from collapse.metrics import facts, measure_all
 from collapse.metrics.association import Association, centred_ranks, cramer
 from collapse.metrics.association import pairs as associations
@@ -483,11 +484,11 @@ def test_groups_are_one_grouping_or_several():
     assert study().groups == ()
     assert study(groups=["sex", "race"]).groups == (("sex", "race"),)
     assert study(groups=[["sex", "race"], "job"]).groups == (("sex", "race"), ("job",))
-    built = lineage.build({"s": study(groups=["label"])})
+    built = build({"s": study(groups=["label"])})
     slots = [built[kind][name]["groups"] for kind, name in
              (("reals", "s-real"), ("calibrations", "s"), ("generations", "s-replace-01"))]
     assert slots == ["groups"] * 3
-    assert lineage.build({"s": study()})["reals"]["s-real"]["groups"] == lineage.FILLER
+    assert build({"s": study()})["reals"]["s-real"]["groups"] == FILLER
 
 
 @pytest.mark.parametrize(("groups", "line"), [

@@ -15,9 +15,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from collapse import lineage, loop, tokenisers
+from collapse import loop, tokenisers
 from collapse.data import Column, Rows, Schema
 from collapse.errors import InputError
+from collapse.lineage.plan import build
 from collapse.metrics import measure_all
 from collapse.metrics.corpus import frozen
 from collapse.metrics.diversity import segmental, zipf_exponent
@@ -610,7 +611,7 @@ def test_a_budget_in_tokens_is_the_same_study_as_in_rows(tmp_path):
 
     said, counted = study(tokens=320, less={"tokens": 160}), study(rows=20, less={"rows": 10})
     assert (said.rows, said.branches["less"].rows) == (counted.rows, counted.branches["less"].rows) == (20, 10)
-    built = [lineage.build({"t": one})["generations"]["t-less-01"] for one in (said, counted)]
+    built = [build({"t": one})["generations"]["t-less-01"] for one in (said, counted)]
     assert [(one["rows"], one["own_rows"]) for one in built] == [("tokens", "branches.less.tokens"),
                                                                  ("rows", "branches.less.rows")]
     for more, message in (

@@ -145,10 +145,10 @@ def parsed(**changes):
 
 
 def test_a_withdrawn_node_is_watched_by_its_own_check_alone():
-    from collapse import lineage
+    from collapse.lineage.plan import build
 
-    plain = lineage.build({"s": parsed()})
-    mended = lineage.build({"s": parsed(withdrawn={"s-keep-02": "bad"})})
+    plain = build({"s": parsed()})
+    mended = build({"s": parsed(withdrawn={"s-keep-02": "bad"})})
     assert plain["nodes"]["s-keep-02"]["withdrawn"] == "gates"
     assert mended["nodes"].pop("s-keep-02")["withdrawn"] == "withdrawn.s-keep-02"
     plain["nodes"].pop("s-keep-02")

@@ -36,8 +36,11 @@ class Model(Spec):
     gaps: ClassVar[bool] = False
     #: What :meth:`statistics` yields.
     facts: ClassVar[dict[str, Fact]] = {}
-    #: The module beside its own file that shapes the model's bytes, relative to the project.
-    library: ClassVar[str | None] = None
+
+    @property
+    def program(self) -> str | None:
+        """Return the user's file or folder that the model calls, relative to the project; None: it calls none."""
+        return None
 
     @property
     def continues(self) -> bool:

@@ -59,7 +59,7 @@ class Command(Model):
     watch: str | None = None
 
     @property
-    def library(self) -> str | None:  # type: ignore[override]
+    def program(self) -> str | None:
         """Return the file or folder of the project that the commands are made of.
 
         Raises
@@ -70,7 +70,7 @@ class Command(Model):
         return programs.watched(programs.project_files([*self.fit_, *self.sample_]), self.watch, self.kind)
 
     def spec(self) -> dict[str, Any]:
-        path = self.library
+        path = self.program
         found = programs.content(path) if path else None
         said = _version(tuple(self.version), found) if self.version else None
         return {"kind": self.kind, **self.model_dump(mode="json", by_alias=True), "program": {"content": found,

@@ -35,7 +35,6 @@ class GMM(Model):
 
     kind: ClassVar[str] = "gmm"
     calibration: ClassVar[int] = 100
-    library: ClassVar[str | None] = "collapse/mixture.py"
 
     facts: ClassVar[dict[str, Fact]] = {
         "fit_component_std": Fact("fit", 1.0, "below", "standard deviation of a fitted component, the widest first, in "

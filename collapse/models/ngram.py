@@ -10,7 +10,7 @@ from pydantic import Field
 
 from collapse.data import Rows, Schema
 from collapse.errors import InputError
-from collapse.language import LIBRARY, PERPLEXITIES, only_text, perplexities
+from collapse.language import PERPLEXITIES, only_text, perplexities
 from collapse.metrics.base import Fact, Measurement
 from collapse.metrics.ngrams import Counts, Packing, Smoothed
 from collapse.models.base import Model, Parameters
@@ -34,7 +34,6 @@ class Ngram(Model):
     kind: ClassVar[str] = "ngram"
     calibration: ClassVar[int] = 30
     summary: ClassVar[str | None] = "ngrams"
-    library: ClassVar[str | None] = LIBRARY
     facts: ClassVar[dict[str, Fact]] = PERPLEXITIES
 
     order: Annotated[int, Field(ge=1, le=16)] = 3

@@ -65,7 +65,7 @@ class Python(Model):
         return value
 
     @property
-    def library(self) -> str | None:  # type: ignore[override]
+    def program(self) -> str | None:
         """Return the file of the project that defines the class, its package, or ``watch``; None: it is installed."""
         if self.watch is not None:
             return programs.watched([], self.watch, self.kind)
@@ -76,7 +76,7 @@ class Python(Model):
         return None
 
     def spec(self) -> dict[str, Any]:
-        path = self.library
+        path = self.program
         version = None if path else _version(self.object.partition(".")[0].partition(":")[0])
         return {"kind": self.kind, **self.model_dump(mode="json", by_alias=True),
                 "program": {"content": programs.content(path) if path else None, "version": version}}

@@ -13,7 +13,7 @@ from pydantic import Field, model_validator
 
 from collapse.data import Column, Rows, Schema
 from collapse.errors import InputError, NodeError
-from collapse.language import LIBRARY, PERPLEXITIES, only_text, perplexities
+from collapse.language import PERPLEXITIES, only_text, perplexities
 from collapse.metrics.base import Fact, Measurement
 from collapse.metrics.frame import thinned
 from collapse.models.base import Model, Parameters
@@ -55,7 +55,6 @@ class Transformer(Model):
 
     kind: ClassVar[str] = "transformer"
     calibration: ClassVar[int] = 10
-    library: ClassVar[str | None] = LIBRARY
     facts: ClassVar[dict[str, Fact]] = PERPLEXITIES | {
         "fit_train_perplexity": Fact(
             "fit", 1.0, "either",

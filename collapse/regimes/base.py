@@ -26,8 +26,11 @@ class Regime(Spec):
     fresh: ClassVar[bool] = False
     #: Whether the rule takes parts as they come, so that their statistics will do without their rows.
     rows_free: ClassVar[bool] = False
-    #: What its pools depend on, where that is more than its own file.
-    code: ClassVar[str | None] = None
+
+    @property
+    def kinds(self) -> tuple[str, ...]:
+        """Return the regimes whose code shapes its pools: itself, and those that it lays itself over."""
+        return (self.kind,)
 
     def check(self, model: Model, rows: int) -> None:
         """Refuse settings that ``model`` or the branch's ``rows`` cannot carry.

@@ -30,8 +30,6 @@ class Poisoned(Regime):
     """
 
     kind: ClassVar[str] = "poisoned"
-    #: Any file of this folder may be the inner regime's.
-    code: ClassVar[str | None] = "collapse/regimes"
 
     of: str | dict[str, Any]
     when: Annotated[int, Field(ge=1)]
@@ -92,6 +90,10 @@ class Poisoned(Regime):
         codes[chosen] = categories.index(str(self.becomes))
         values = {**sample.values, name: codes.reshape(-1)}
         return replace(sample, load=lambda: values, path=None, hashes=None, summaries={}, stored={}, whole=None)
+
+    @property
+    def kinds(self) -> tuple[str, ...]:
+        return (self.kind, *self.inner.kinds)
 
     def stated(self, rows: int) -> dict[str, Any]:
         return self.inner.stated(rows)

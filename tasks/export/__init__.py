@@ -14,7 +14,7 @@ from typing import Any
 
 from collapse.errors import InputError
 from collapse.layout import Files
-from collapse.lineage import Node, ancestors
+from collapse.lineage.nodes import Node, ancestors
 from collapse.params import Study
 from collapse.pool import FORMAT, MANIFEST, part_note, training_pool
 from collapse.provenance import Makeup, makeup
