@@ -198,11 +198,17 @@ def drawable(study: Study, branch: Branch, keep: Keep, of: Of) -> bool:
             and branch.regime.kind != "control" and (branch.regime.rows_free or isinstance(branch.regime, Mixed)))
 
 
-def drawn(study: Study, branch: Branch, keep: Keep, horizon: int, of: Of) -> np.ndarray:
-    """Return the condition's series (R, T) on lineages of a branch drawn from their law: exact but for their number."""
+def held(study: Study, branch: Branch) -> int:
+    """Return how many numbers a lineage of a branch holds while it is drawn from its law."""
     numbers = branch.rows if isinstance(branch.regime, Mixed) and not branch.regime.fresh else 1
-    if study.source.kind == "zipf":
-        numbers += 20 * len(study.source.probabilities)  # type: ignore[attr-defined]
+    return numbers + (20 * len(study.source.probabilities) if study.source.kind == "zipf" else 0)  # type: ignore[attr-defined]
+
+
+def drawn(study: Study, branch: Branch, keep: Keep, horizon: int, of: Of, numbers: int) -> np.ndarray:
+    """Return the condition's series (R, T) on lineages of a branch drawn from their law: exact but for their number.
+
+    ``numbers``, the most that :func:`held` says of what is compared, sets how many: settings are compared in pairs.
+    """
     count = MEDIAN_LINEAGES if of.share is None else \
         int(np.clip(NUMBERS // (numbers * horizon), LEAST_LINEAGES, LINEAGES))
     size, found = max(1, min(count, NUMBERS // (8 * numbers))), []

@@ -31,7 +31,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from collapse.rng import Rng
-from collapse.verdict import CENTRAL, LATE, STAGES, Sign, Verdict, decide, left_of, role, staged, verdict
+from collapse.verdict import LATE, STAGES, Sign, Verdict, decide, role, staged, standing, verdict
 
 if TYPE_CHECKING:
 
@@ -215,14 +215,15 @@ def stage(
     table = np.stack([np.atleast_1d(np.asarray(values[name], dtype=float)) for name in names])  # (M, R)
     whole = [bands.band(name, kind=kind, replicates=table.shape[1], cells=cells) for name in names]
     alone = [bands.band(name, kind=kind, replicates=1, cells=cells) for name in names]
-    signs, bulk = [], 0.0
+    signs = []
     for name, band, value in zip(names, whole, middle(table, axis=1), strict=True):
-        bulk = float(left_of(value, np.float64(band.center))) if name == CENTRAL else bulk
         side = band.side(float(value))
         if side != "inside" and role(name, "", side):
             signs.append(Sign(name, "", float(value), band.low, band.high, band.center, role(name, "", side)))
+    centers = {name: band.center for name, band in zip(names, whole, strict=True)}
+    stands = standing(dict(zip(names, map(float, middle(table, axis=1)), strict=True)), centers.get)
     codes = decide(names, table, *([getattr(band, end) for band in alone] for end in ("low", "high", "center")), late)
-    return verdict(signs, late, bulk), [STAGES[code] for code in codes]
+    return verdict(signs, late, stands), [STAGES[code] for code in codes]
 
 
 def middle(values: np.ndarray, axis: int) -> np.ndarray:

@@ -70,7 +70,7 @@ import numpy as np
 
 from collapse.gain import loop_gain
 from collapse.inference import Centre, Mean, Median, holm, theil_sen
-from collapse.verdict import staged, within
+from collapse.verdict import CENTRAL, LATE, staged, within
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -174,16 +174,35 @@ class Records:
         return (-np.inf, np.inf) if fact is None else (fact.low, fact.high)
 
     def unseen(self, branch: str, *stages: str) -> str:
-        """Return why nothing measured of ``branch`` could have shown any of ``stages``, or ''."""
+        """Return why what is measured of ``branch`` need not have shown any of ``stages``, or ''.
+
+        A loss shows only where each family of metrics that could speak of one has a band that can be left below: the
+        spread or modes, and the tails if they are measured. A material one shows only where a spread of half of what
+        control keeps lies outside.
+        """
         if not self.facts:
             return ""
         t = self.table[(self.table.branch == branch) & (self.table.feature == "")]
         roles, count = {role for stage in stages for role in SIGNS[stage]}, t.replicate.nunique()
+        open_, shut = set(), set()
         for name in staged(set(t.metric) & set(self.facts)):
             fact, band = self.facts[name], band_of(self.bands, branch, name, "", count, self.cells)
-            if band is not None and ((fact.below in roles and band.low > fact.low)
-                                     or (fact.above in roles and band.high < fact.high)):
+            if band is None or name == CENTRAL:
+                continue
+            if fact.below in roles:
+                floor = max(fact.low, LATE * band.center) if stages == ("late",) and fact.ideal == 1 else fact.low
+                (open_ if band.low > floor else shut).add(fact.below)
+            if fact.above in roles:
+                (open_ if band.high < fact.high else shut).add(fact.above)
+        lost = {"spread lost", "tails lost"} & shut - open_
+        if "late" in stages or "early" in stages:
+            if not lost and open_:
                 return ""
+            would = "half of what control keeps" if stages == ("late",) else "a loss"
+            return (f"it could have been so unseen: no metric of {' or '.join(sorted(lost or roles))} has a band that "
+                    f"{would} would leave")
+        if open_:
+            return ""
         return (f"nothing was measured of {branch} that could have shown it: no metric of {' or '.join(sorted(roles))} "
                 "has a band that it can leave")
 
@@ -762,7 +781,7 @@ def _if_shown(verdict: Verdict, text: str, track: _Track, side: str) -> tuple[Ve
     """Return ``verdict`` if the median is shown to be inside at every generation, or undecided, with the reason."""
     p, worst = track.inside(side)
     if p <= _alpha(LEVEL):
-        return verdict, f"{text[:-1]}, and so are its one-sided 95 % bounds ({_p(p)})."
+        return verdict, f"{text[:-1]}, and so are its one-sided 95 % bounds ({_p(p)} of its not being so)."
     centre = Median(track.values[worst])
     if why := centre.refused(LEVEL):
         return "undecided", f"{text[:-1]}; that it must be so {why}."

@@ -33,16 +33,15 @@ import numpy as np
 from collapse.calibration import Band, interval, middle
 from collapse.claims import median_interval
 from collapse.verdict import (
-    CENTRAL,
     LATE,
     SHOWN,
     STAGES,
     Sign,
     decide,
-    left_of,
     losses,
     role,
     staged,
+    standing,
     verdict,
 )
 
@@ -355,9 +354,9 @@ def _by(stage: str, names: Sequence[str], values: np.ndarray, bands: Sequence[Ba
     signs = [Sign(name, "", float(value), band.low, band.high, band.center, role(name, "", band.side(value)))
              for name, value, band in zip(names, values, bands, strict=True) if band.side(value) != "inside"]
     if stage == "late":
-        bulk = next((float(left_of(value, np.float64(band.center))) for name, value, band in
-                     zip(names, values, bands, strict=True) if name == CENTRAL), 0.0)
-        carried = verdict(signs, share, bulk).signs
+        centers = {name: band.center for name, band in zip(names, bands, strict=True)}
+        stands = standing(dict(zip(names, map(float, values), strict=True)), centers.get)
+        carried = verdict(signs, share, stands).signs
         return tuple(sign.metric for sign in carried if sign.kept is None or sign.kept < share)
     return tuple(sign.metric for sign in signs if sign.role in ("spread lost", "modes lost", "tails lost"))
 

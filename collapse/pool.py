@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
@@ -770,7 +771,9 @@ def put(source: Path, target: Path) -> None:
 
 
 def _name(source: Path, target: Path) -> None:
-    """Give ``source`` the name ``target``, in one file system."""
+    """Give ``source`` the name ``target``, in one file system. A folder gives way to a folder alone."""
+    if target.is_dir() and not source.is_dir():
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(target))
     if target.is_dir():
         old = source.with_name(f"{source.name}.old")
         os.rename(target, old)

@@ -10,7 +10,7 @@ import glob
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,9 +18,10 @@ import numpy as np
 
 from collapse.data import NOTHING, WHOLE, Column, Rows, Schema, unlisted
 from collapse.errors import InputError, nearest
+from collapse.metrics.regions import ALIVE
 from collapse.rng import Rng
 from collapse.verdict import LATE
-from collapse.watching import NEW, Support, Watch, support
+from collapse.watching import NEW, QUESTIONS, Support, Watch, gone, support
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -117,8 +118,8 @@ class Table:
         Columns that are not watched, and why.
     ranges
         Least and greatest value by number column.
-    singles
-        Categories that occur once, by category column.
+    counts
+        Rows of each category, by category column.
     """
 
     schema: Schema
@@ -126,7 +127,7 @@ class Table:
     n: int
     left_out: dict[str, str]
     ranges: dict[str, tuple[float, float]]
-    singles: dict[str, int]
+    counts: dict[str, Counter[str]]
     drop: tuple[str, ...]
 
     @staticmethod
@@ -159,8 +160,7 @@ class Table:
         scan = Scan.of(reference, first, {}, set(left_out) | set(drop))
         columns = [_known(column, scan, frame) for column in first.columns]
         schema = Schema(tuple(columns))
-        singles = {name: sum(count == 1 for count in seen.values()) for name, seen in scan.seen.items()}
-        return Table(schema, _rows(frame, schema)[0], scan.n, left_out, scan.ranges, singles, tuple(drop))
+        return Table(schema, _rows(frame, schema)[0], scan.n, left_out, scan.ranges, scan.seen, tuple(drop))
 
     def watch(self, rate: float, snapshots: int, groups: tuple[tuple[str, ...], ...], late: float = LATE) -> Watch:
         """Return the watch over this reference."""
@@ -217,8 +217,16 @@ class Table:
                 new = {text: count for text, count in scan.seen[name].items() if text not in column.categories}
                 shown = _listed(sorted(new, key=lambda text: (-new[text], text)), 3)
                 found.append(support(name, f"the new {shown}", sum(new.values()), scan.n, self.n,
-                                     self.singles.get(name, 0)))
-        return [Support(s.column, s.what, s.rows, min(1.0, s.p * tests)) for s in found if s.rows]
+                                     sum(count == 1 for count in self.counts[name].values())))
+        return [replace(s, p=min(1.0, QUESTIONS * s.p * tests)) for s in found if s.rows] + self._lost(scan)
+
+    def _lost(self, scan: Scan) -> list[Support]:
+        """Return the categories of which hardly a row is left."""
+        tests = sum(map(len, self.counts.values()))
+        held = [gone(name, f"'{text}'", rows, scan.seen[name][text], scan.n, self.n)
+                for name, counts in self.counts.items() for text, rows in counts.items()
+                if text != NOTHING and scan.seen[name][text] <= ALIVE * rows / self.n * scan.n]
+        return [replace(s, p=min(1.0, QUESTIONS * tests * s.p)) for s in held]
 
 
 def _listed(names: Sequence[str], most: int = 6) -> str:

@@ -5,11 +5,12 @@ all signs of the whole the stage is the first of these that holds:
 
 1. ``late``, material loss: a measure of spread, or of modes, lies below its band and below ``late`` (a half) of what
    control keeps. A variance counts only where the central range (of eight tenths) has lost as much, and that range not
-   by itself: of heavy-tailed data the tails carry the variance, and the bulk may stand. Modes count only where no
-   measure of spread is above: what is spread wider thins out everywhere.
-2. ``distorted``, gain: more tails or more spread than control, by a greater factor than the bulk has lost. Where modes
-   are gone, what is left counts for more: a gain that twice the lost share explains (value · (1 − 2 lost) inside the
-   band, the factor at least a half) is none.
+   by itself: of heavy-tailed data the tails carry the variance, and the bulk may stand. So does the Simpson diversity
+   only where the effective number of categories has. Modes count only where no measure of spread is above: what is
+   spread wider thins out everywhere.
+2. ``distorted``, gain: more tails or more spread than control, by a greater factor than the bulk has lost (modes count
+   as above). Where modes are gone, what is left counts for more: a gain that twice the lost share explains
+   (value · (1 − 2 lost) inside the band, the factor at least a half) is none.
 3. ``early``, loss beyond chance while the bulk stands: tails, rare categories, small groups, a small mode, or a little
    spread.
 4. ``distorted``, change: associations or labels no longer mean what they did, or the shape is another.
@@ -25,7 +26,7 @@ are asked in the same order; a part is never late. What is no number is below it
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from typing import TYPE_CHECKING
@@ -59,14 +60,22 @@ STAGED = ("variance_ratio", "total_variance_ratio", "central_ratio", "entropy_po
 #: The metrics that stand for a study's tails and for its bulk, the first that was measured.
 TAILS = ("tail_kept", "token_alive", "rare_alive")
 BULK = ("variance_ratio", "entropy_power", "effective_categories", "simpson_ratio", "effective_tokens", "modes_alive")
-#: What the tails alone can carry away, what tells whether they did, and what is measured of the sample moved back.
-VARIANCES, CENTRAL = ("variance_ratio", "total_variance_ratio"), "central_ratio"
+#: What few rows can carry away (a variance by the tails; the Simpson diversity of a column that is nearly one value),
+#: and what tells whether they did: it counts as lost no more than that.
+CENTRAL = "central_ratio"
+STANDS = {"variance_ratio": CENTRAL, "total_variance_ratio": CENTRAL, "simpson_ratio": "effective_categories"}
+#: What is measured of the sample moved back.
 PLACED = ("tail_kept", "regions_alive", "modes_alive", "label_agreement", "group_tails", "shape_distance")
 #: What stands for a role in a sentence.
 _NOUNS = {"spread lost": "spread", "modes lost": "modes", "tails lost": "tails"}
 RARE = {"rare_alive": "rare categories", "token_alive": "rare tokens", "rare_token_ratio": "rare tokens",
-         "group_share": "the smallest group", "group_alive": "groups", "group_tails": "a group's tails"}
+        "group_share": "smallest group", "group_alive": "groups", "group_tails": "tails within groups",
+        "categories_alive": "categories", "effective_categories": "diversity", "simpson_ratio": "diversity",
+        "effective_tokens": "diversity of words"}
 _LOSSES = ("spread lost", "modes lost", "tails lost")
+#: By stage, the roles of what carries it.
+CARRIES: Mapping[str, tuple[str, ...]] = {"late": ("spread lost", "modes lost"), "early": _LOSSES,
+                                          "distorted": ("gained", "changed"), "drifted": ("moved",), "healthy": ()}
 
 
 @dataclass(frozen=True)
@@ -142,7 +151,8 @@ class Verdict:
         if sign.role in _NOUNS and sign.kept is not None:
             return f"{percent(sign.kept)} of {self.whose} {RARE.get(sign.metric, _NOUNS[sign.role])}{where}"
         if sign.role == "gained" and sign.kept is not None and np.isfinite(sign.kept):
-            return f"{sign.kept:.3g} × {self.whose} {'tails' if sign.metric.startswith('tail') else 'spread'}{where}"
+            noun = RARE.get(sign.metric, "tails" if sign.metric.startswith("tail") else "spread")
+            return f"{sign.kept:.3g} × {self.whose} {noun}{where}"
         if sign.metric == "tail_beyond":
             return f"{percent(sign.value)} of rows beyond anything real{where}"
         words = {"gained": "more spread than real", "changed": "associations or labels changed"}
@@ -165,8 +175,10 @@ def _moved(sign: Sign) -> str:
 
 
 def percent(share: float) -> str:
-    """Return a share in per cent with no false precision: 81 %, 2 %, 0.3 %, 0 %."""
+    """Return a share in per cent with no false precision: 81 %, 2 %, 0.3 %, 0 %; nearly all is not all: 99.6 %."""
     value = 100 * max(share, 0.0)
+    if 99.5 <= value < 100:
+        return f"{min(value, 99.9):.1f} %"
     return f"{value:.0f} %" if value >= 1 or value < 0.005 else f"{value:.1g} %"
 
 
@@ -238,8 +250,18 @@ def left_of(values: np.ndarray, center: np.ndarray) -> np.ndarray:
     return np.where(np.isnan(kept), 0.0, np.clip(kept, 0.0, 1.0))
 
 
+def standing(values: Mapping[str, float], center: Callable[[str], float | None]) -> dict[str, float]:
+    """Return the share of control's that is left of each metric that tells whether the bulk stands, where measured.
+
+    ``center`` returns what control has of a metric, None where that is not known.
+    """
+    found = {name: center(name) for name in set(STANDS.values()) & set(values)}
+    return {name: float(left_of(np.float64(values[name]), np.float64(own))) for name, own in found.items()
+            if own is not None}
+
+
 def _holds(names: Sequence[str], values: np.ndarray, low: np.ndarray, high: np.ndarray, center: np.ndarray,
-           late: float, bulk: float | None = None) -> dict[str, np.ndarray]:
+           late: float, stands: Mapping[str, float] | None = None) -> dict[str, np.ndarray]:
     names, shape = list(names), values.shape[1:]
     column = (slice(None),) + (None,) * len(shape)
     low, high, center = (np.asarray(x, dtype=float)[column] for x in (low, high, center))
@@ -258,18 +280,21 @@ def _holds(names: Sequence[str], values: np.ndarray, low: np.ndarray, high: np.n
             found |= (below[place] if under in roles else False) | (above[place] if over in roles else False)
         return found
 
+    def standing(name: str) -> np.ndarray | float:
+        """What is left of a metric that tells whether the bulk stands; 0.0 where it was not measured."""
+        if stands is not None:
+            return stands.get(name, 0.0)
+        return left_of(values[names.index(name)], center[names.index(name)]) if name in names else 0.0
+
     def left(wanted: str) -> np.ndarray:
         """The least share of what control keeps, among what is lost."""
         found = np.ones(shape)
         for place, (under, _) in enumerate(sides):
             if under == wanted and names[place] != CENTRAL and _facts()[names[place]].ideal == 1:
                 kept = np.where(below[place], left_of(values[place], center[place]), 1.0)
-                found = np.minimum(found, np.maximum(kept, bulk) if names[place] in VARIANCES else kept)
+                found = np.minimum(found, np.maximum(kept, standing(STANDS.get(names[place], ""))))
         return found
 
-    if bulk is None:
-        at = names.index(CENTRAL) if CENTRAL in names else None
-        bulk = 0.0 if at is None else left_of(values[at], center[at])
     modes = left("modes lost")
     explained = np.clip(1 - 2 * (1 - modes), 0.5, 1.0)
     gains = {place: above[place] & (values[place] * explained > high[place])
@@ -282,22 +307,23 @@ def _holds(names: Sequence[str], values: np.ndarray, low: np.ndarray, high: np.n
         with np.errstate(divide="ignore", invalid="ignore"):
             times = values[place] / (center[place] if ratio else high[place])
         most = np.maximum(most, np.where(gain, np.where(np.isnan(times), np.inf, times), 0.0))
-    least = np.minimum(left("spread lost"), modes)
-    return {"late": (left("spread lost") < late) | ((modes < late) & ~wider),
+    spread = left("spread lost")
+    least = np.where(wider, spread, np.minimum(spread, modes))
+    return {"late": (spread < late) | ((modes < late) & ~wider),
             "gained": more & (most * least >= 1), "more": more, "lost": any_of(*_LOSSES),
             "changed": any_of("changed"), "moved": any_of("moved")}
 
 
-def verdict(signs: Sequence[Sign], late: float = LATE, bulk: float = 0.0) -> Verdict:
+def verdict(signs: Sequence[Sign], late: float = LATE, stands: Mapping[str, float] | None = None) -> Verdict:
     """Return the verdict on what left its bands: of one node, or of one snapshot with its parts.
 
-    ``bulk`` is the share of control's central range that is left; 0.0 where that was not measured.
+    ``stands`` is what is left of the metrics that tell whether the bulk stands (:func:`standing`), by name.
     """
     signs = _sure(signs)
     whole, parts = ([sign for sign in signs if bool(sign.feature) == part] for part in (False, True))
-    found = _verdict(whole, late, bulk)
+    found = _verdict(whole, late, stands or {})
     if found.stage in ("healthy", "drifted") and parts:
-        own = _verdict(parts, 0.0)  # a part is never late
+        own = _verdict(parts, 0.0, {})  # a part is never late
         if found.stage == "healthy":
             return own
         if own.stage not in ("healthy", "drifted"):
@@ -316,14 +342,14 @@ def _sure(signs: Sequence[Sign]) -> list[Sign]:
                     <= sign.high + (sign.high - sign.center) / 2)]
 
 
-def _verdict(signs: Sequence[Sign], late: float, bulk: float = 0.0) -> Verdict:
+def _verdict(signs: Sequence[Sign], late: float, stands: Mapping[str, float]) -> Verdict:
     if not signs:
         return Verdict("healthy", None, (), ())
     names = [sign.metric for sign in signs]
     low, high, center = (np.array([getattr(sign, name) for sign in signs]) for name in ("low", "high", "center"))
     values = np.array([sign.value for sign in signs])
     held = _parts(signs) if any(sign.feature for sign in signs) else \
-        _holds(names, values, low, high, center, late, bulk)
+        _holds(names, values, low, high, center, late, stands)
     order = [("late", "late"), ("gained", "distorted"), ("lost", "early"), ("more", "distorted"),
              ("changed", "distorted"), ("moved", "drifted")]
     holding = [(key, stage) for key, stage in order if held[key]]
@@ -333,8 +359,8 @@ def _verdict(signs: Sequence[Sign], late: float, bulk: float = 0.0) -> Verdict:
     roles = {"late": ("spread lost", "modes lost"), "gained": ("gained",), "lost": _LOSSES, "more": ("gained",),
              "changed": ("changed",), "moved": ("moved",)}[key]
     carried = [sign for sign in signs if sign.role in roles]
-    if key in ("late", "lost"):  # of an early collapse a variance that the tails have carried away says the least
-        carried.sort(key=lambda sign: (stage == "early" and sign.metric in VARIANCES,
+    if key in ("late", "lost"):  # of an early collapse what few rows have carried away says the least
+        carried.sort(key=lambda sign: (stage == "early" and sign.metric in STANDS,
                                        np.inf if sign.kept is None else sign.kept))
     elif key == "gained":
         carried.sort(key=lambda sign: -(sign.kept or 0.0))

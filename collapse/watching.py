@@ -13,7 +13,8 @@ quantile is taken as exponential, which a maximum of nearly normal scores does n
 level by the exact prediction interval of an exponential (F on 2 and 2k degrees of freedom), at most a factor
 :data:`FURTHEST` beyond the draws. The level is Šidák's share of the rate for each snapshot. A tenth of it goes to *new
 support*: rows beyond the least and greatest of all N reference rows, where P(k of n beyond) = (n/(N+n))^k whatever the
-distribution (Wilks 1941, Ann Math Stat 12:91), and categories that the reference lacks (Good 1953, Biometrika 40:237).
+distribution (Wilks 1941, Ann Math Stat 12:91), categories that the reference lacks (Good 1953, Biometrika 40:237), and
+to what is *gone*: a category or a group with hardly a tenth of its share left, counted over all rows (hypergeometric).
 
 **The verdict** is that of :mod:`collapse.verdict`, by what each cell that left its band is a sign of; what a cell is
 held against as kept is the center of its band. Rows with new categories are set aside, and the rest is judged again:
@@ -30,14 +31,14 @@ from typing import Any, Protocol
 import numpy as np
 
 from collapse.calibration import bent
-from collapse.data import Rows
+from collapse.data import Rows, Schema
 from collapse.errors import InputError
 from collapse.metrics import facts
-from collapse.metrics.frame import LEVEL, Frame
-from collapse.metrics.partition import check_grouping
-from collapse.metrics.regions import EXPECTED
+from collapse.metrics.frame import LEVEL, Frame, counts
+from collapse.metrics.partition import Partition, check_grouping
+from collapse.metrics.regions import ALIVE, EXPECTED
 from collapse.rng import Rng
-from collapse.verdict import CENTRAL, LATE, Sign, left_of, role, verdict
+from collapse.verdict import LATE, Sign, percent, role, standing, verdict
 
 #: The verdicts (:data:`collapse.verdict.STAGES`) and the exit code of each.
 VERDICTS = {"late": 4, "distorted": 5, "early": 3, "drifted": 6, "healthy": 0}
@@ -57,6 +58,8 @@ FRAME, COUNT = 5_000, 10_000
 ALIKE = 1.25
 #: Share of the rate for new support.
 SUPPORT = 0.1
+#: What is asked of whole columns, each at an equal part of that: what is new, what is gone, which groups are.
+QUESTIONS = 3
 #: The name of every category that the reference lacks.
 NEW = "(new)"
 #: What is measured. Copies are left out: a snapshot may hold rows of the reference; so is what only one model can tell.
@@ -227,12 +230,24 @@ def _scores(x: np.ndarray, skews: np.ndarray) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Support:
-    """New values of one column in a whole snapshot: ``rows`` of them, which chance gives with probability ``p``."""
+    """What a whole snapshot has that the reference lacks, or the reverse, of one column.
+
+    ``rows`` of new values, or of the reference's that are gone, which chance gives with probability ``p``. ``lost`` is
+    the share of the reference that lived in what is gone; 0.0: nothing is.
+    """
 
     column: str
     what: str
     rows: int
     p: float
+    lost: float = 0.0
+
+    @property
+    def text(self) -> str:
+        """Return it in words."""
+        if self.lost:
+            return f"{self.column} has lost {self.what} ({percent(self.lost)} of the reference)"
+        return f"{self.column} has {self.what} ({self.rows:,} rows)"
 
 
 @dataclass(frozen=True, eq=False)
@@ -285,6 +300,8 @@ class Watch:
     level: float
     draws: int
     late: float = LATE
+    #: Of each grouping, reference rows by group.
+    members: tuple[np.ndarray, ...] = ()
     _kept: dict[int, Bands] = field(default_factory=dict, repr=False)
 
     @staticmethod
@@ -308,7 +325,8 @@ class Watch:
                 check_grouping(names, parts[0])
             except InputError as error:
                 raise InputError(f"--groups: {error}") from None
-        return Watch.held(parts[0], parts[1], RowBank(parts[2]), level, groups, late)
+        made = Watch.held(parts[0], parts[1], RowBank(parts[2]), level, groups, late)
+        return replace(made, members=tuple(_members(partition, rows) for partition in made.frame.partitions))
 
     @staticmethod
     def held(reference: Rows, real: Rows, bank: Bank, level: float, groups: tuple[tuple[str, ...], ...] = (),
@@ -371,11 +389,17 @@ class Watch:
         values = self.measure(sample)
         scores = bands.scores(values)
         signs = _left(bands, values, scores, limit)
-        fresh = tuple(sorted((s for s in support if s.p < self.level * SUPPORT), key=lambda s: s.p))
+        support = tuple(sorted((s for s in (*support, *self._deserted(rows)) if s.p < self.level * SUPPORT),
+                               key=lambda s: s.p))
+        fresh = [s for s in support if not s.lost]
         shape = self._known(rows, m) if fresh else None
-        told = signs if shape is None else shape
+        told = _with_lost(signs if shape is None else shape, support, rows.schema)
+        signs = told if shape is None else signs
         told = _without_exchange(told) if self.frame.schema.texts else told
-        found = verdict(told, self.late, self._bulk(bands, values))
+        centers = {metric: float(center) for (metric, feature), center in zip(bands.keys, bands.center, strict=True)
+                   if not feature}
+        whole = {metric: value for (metric, feature), value in values.items() if not feature}
+        found = verdict(told, self.late, standing(whole, lambda name: centers.get(name, 1.0)))
         stage, beside = found.stage, found.beside
         if fresh and stage == "healthy":
             stage, beside = "drifted", ()
@@ -386,13 +410,21 @@ class Watch:
         named = dict(zip(bands.keys, map(float, scores), strict=True))
         own = {key: bands.band(place, limit) for place, key in enumerate(bands.keys)}
         found = replace(found, whose="the reference's")
-        return Judged(stage, found.amount, beside, sample.n, signs, fresh, shape, values, named, own, limit)
+        gone = [s for s in support if s.lost]
+        amount = found.amount
+        if gone and stage == "early" and found.signs[:1] and found.signs[0].metric == "categories_alive":
+            amount = f"{gone[0].column} has lost {gone[0].what}" + (f" and {len(gone) - 1} more" if gone[1:] else "")
+        return Judged(stage, amount, beside, sample.n, signs, support, shape, values, named, own, limit)
 
-    def _bulk(self, bands: Bands, values: dict[Key, float]) -> float:
-        """Return the share of the reference's central range that is left; 0.0 where it was not measured."""
-        key = (CENTRAL, "")
-        center = bands.center[bands.keys.index(key)] if key in bands.keys else 1.0
-        return float(left_of(np.float64(values[key]), center)) if key in values else 0.0
+    def _deserted(self, rows: Rows) -> list[Support]:
+        """Return the groups of several columns of which hardly a row is left; of one column they are its categories."""
+        tests, found = sum(map(len, self.members)), []
+        for partition, held in zip(self.frame.partitions, self.members, strict=False):
+            if len(partition.columns) > 1:
+                found += [gone(" × ".join(partition.columns), name, int(before), int(left), rows.n, int(held.sum()))
+                          for name, before, left in zip(partition.names, held, _members(partition, rows), strict=False)
+                          if before and left <= ALIVE * before / held.sum() * rows.n]
+        return [replace(s, p=min(1.0, QUESTIONS * tests * s.p)) for s in found]
 
     def _known(self, rows: Rows, m: int) -> tuple[Sign, ...] | None:
         """Return the signs of a snapshot without its rows of new categories; None where there are none of them."""
@@ -411,6 +443,12 @@ class Watch:
         return _left(bands, values, bands.scores(values), bands.limit(self.level * (1 - SUPPORT)))
 
 
+def _members(partition: Partition, rows: Rows) -> np.ndarray:
+    """Return the rows of each group, (G,)."""
+    size = len(partition.names)
+    return counts(partition.codes(rows), size + 1)[0, :size]
+
+
 def _left(bands: Bands, values: dict[Key, float], scores: np.ndarray, limit: float) -> tuple[Sign, ...]:
     """Return the cells that left their bands, the largest exceedance first."""
     size = _signs(scores, bands.judged)
@@ -423,6 +461,22 @@ def _left(bands: Bands, values: dict[Key, float], scores: np.ndarray, limit: flo
         found.append(Sign(*key, values.get(key, float("nan")), *bands.band(int(place), limit),
                           float(bands.center[place]), role(*key, side), float(scores[place])))
     return tuple(found)
+
+
+def _with_lost(signs: Sequence[Sign], support: Sequence[Support], schema: Schema) -> tuple[Sign, ...]:
+    """Return signs with what whole columns have lost, if anything, as modes: counted over all rows it is exact."""
+    lost: dict[str, float] = {}
+    for item in support:
+        if item.lost:
+            lost[item.column] = lost.get(item.column, 0.0) + item.lost
+    if not lost:
+        return tuple(signs)
+    columns = [column.name for column in schema.categorical]
+    kept = 1 - sum(lost.values()) / len({*columns, *lost})
+    rest = [sign for sign in signs if sign.metric != "categories_alive"]
+    parts = [Sign("categories_alive", name, 1 - share, 1.0, np.inf, 1.0, "modes lost", -BEYOND)
+             for name, share in lost.items()]
+    return (*rest, Sign("categories_alive", "", kept, 1.0, np.inf, 1.0, "modes lost", -BEYOND), *parts)
 
 
 def _without_exchange(signs: tuple[Sign, ...]) -> tuple[Sign, ...]:
@@ -482,6 +536,18 @@ def support(column: str, what: str, rows: int, n: int, real: int, singles: int =
     from scipy import special
 
     return Support(column, what, rows, float(special.betainc(rows, singles + 1, n / (n + real))) if rows else 1.0)
+
+
+def gone(column: str, what: str, rows: int, left: int, n: int, real: int) -> Support:
+    """Return what is left of a part of a column: ``left`` rows of a snapshot of ``n``, ``rows`` of ``real``.
+
+    If both are draws of one reality, which of the rows + left rows lie in the snapshot is chance (hypergeometric,
+    Fisher 1935); rows that hang together, as a text's do, are none.
+    """
+    from scipy import stats
+
+    p = float(stats.hypergeom.cdf(left, n + real, rows + left, n))
+    return Support(column, what, rows, p, rows / real)
 
 
 def step(now: Judged, before: Judged) -> list[dict[str, Any]]:

@@ -480,7 +480,9 @@ def _drawn(book: Book, options: Mapping[str, Option], loops: Mapping[str, Branch
 
     @cache
     def values(key: str, x: int) -> np.ndarray:
-        return advice.drawn(study, options[key].branch(study, x), keep, horizon, of)
+        option = options[key]
+        most = max(advice.held(study, option.branch(study, at)) for at in option.knob.first)
+        return advice.drawn(study, option.branch(study, x), keep, horizon, of, most)
 
     open_ = [option for option in options.values()
              if all(advice.drawable(study, option.branch(study, x), keep, of) for x in option.knob.first)]
@@ -494,7 +496,7 @@ def _drawn(book: Book, options: Mapping[str, Option], loops: Mapping[str, Branch
     today = {}
     for key, branch in loops.items():
         if advice.drawable(study, branch, keep, of):
-            series = advice.drawn(study, branch, keep, horizon, of)
+            series = advice.drawn(study, branch, keep, horizon, of, advice.held(study, branch))
             today[key] = Today(key, planner.left(series, keep, of), _lineages(series),
                                advice.cost(study, branch, horizon, ground.schema), source)
     return lines, today

@@ -12,7 +12,7 @@ from collapse import snapshots
 from collapse.errors import InputError
 from collapse.pool import put, staging, write_text
 from collapse.survey import Seen, Series, survey
-from collapse.verdict import LATE, SHOWN, within
+from collapse.verdict import CARRIES, LATE, SHOWN, within
 
 #: The page, unless told otherwise, and what stands beside it: the series as data.
 PAGE = Path("reports/watch/index.html")
@@ -41,6 +41,10 @@ def look(reference: Path, words: Sequence[str], *, rate: float = 0.01, groups: S
     if suite is not None and real.kind == "text":
         raise InputError("--suite: expectations are of columns, and text has none; leave it out")
     found = snapshots.find(words)
+    inputs = [file for one in (real, *found) for file in one.files]
+    for option, target in (("--page", page), ("--suite", suite)):
+        if target is not None:
+            _free(option, target, inputs)
     series = survey(real, found, rate, crossed, drop, planned, _say if aloud else None, late)
     if aloud:
         _say("")
@@ -60,6 +64,29 @@ def _say(text: str) -> None:
     """Show on a terminal what is being done, in one line that is written over."""
     if sys.stderr.isatty():
         print(f"\r\033[K{text[:100]}", end="", file=sys.stderr, flush=True)
+
+
+def _free(option: str, path: Path, inputs: Sequence[Path]) -> None:
+    """Refuse a target that is a folder, or what is to be read, or where nothing can be written.
+
+    Raises
+    ------
+    InputError
+        Before anything is read.
+    """
+    if path.is_dir():
+        raise InputError(f"{option}: {path} is a folder; name a file, such as {path / 'watch.html'}"
+                         if option == "--page" else f"{option}: {path} is a folder; name a file in it")
+    if path.exists() and any(path.samefile(one) for one in inputs):
+        raise InputError(f"{option}: {path} is one of the data sets that are looked at; name another file")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with staging(path.parent, path.name):
+            pass
+        with suppress(OSError):
+            (path.parent / ".tmp").rmdir()
+    except OSError as error:
+        raise InputError(f"{option}: {path} cannot be written ({error.strerror}); give another place") from None
 
 
 def _write(path: Path, text: str) -> None:
@@ -88,20 +115,23 @@ def _written(option: str, path: Path, text: str) -> None:
 def words(series: Series) -> str:
     """Return a series in words: a line for each snapshot, then what the newest one says."""
     names = [Path(one.name).name for one in series.seen]
-    width, room = max(map(len, names)), max(map(len, SHOWN.values()))
-    lines = [f"{name:{width}}  {one.rows:>12,}  {SHOWN[one.judged.verdict]:{room}}  {told(one)}"
+    width, room = max(map(len, (*names, "snapshot"))), max(map(len, SHOWN.values()))
+    lines = [f"{name:{width}}  {one.rows:>12,}  {SHOWN[one.judged.verdict]:{room}}  {told(one)}".rstrip()
              for name, one in zip(names, series.seen, strict=True)]
     head = f"{'snapshot':{width}}  {series.unit.split()[0]:>12}  {'verdict':{room}}  carried by"
     tail = []
     newest = series.seen[-1]
-    if newest.step and newest.step[0]["unusual"]:
+    if newest.step and newest.step[0]["unusual"] and newest.judged.verdict != "healthy":
         item = newest.step[0]
         tail.append(f"step: {name(item['metric'], item['feature'])} went from {item['from']:.3g} to {item['to']:.3g} "
                     f"since the snapshot before")
     tail += [f"trend: {t['metric']} {'falls' if t['falls'] else 'rises'} by {abs(t['slope']):.2g} a snapshot "
              f"[{min(abs(t['low']), abs(t['high'])):.2g}, {max(abs(t['low']), abs(t['high'])):.2g}]"
              for t in series.trends if t["falls"] or t["rises"]]
-    since = f" since {Path(series.since).name}" if series.since else ""
+    since = ""
+    if series.since:
+        first = next(one for one in series.seen if one.name == series.since)
+        since = f"{'' if first.judged.verdict == series.verdict else '; none healthy'} since {Path(series.since).name}"
     return "\n".join([head, *lines, "", *tail, *([""] if tail else []), f"{SHOWN[series.verdict]}{since}"])
 
 
@@ -112,16 +142,17 @@ def name(metric: str, feature: str) -> str:
 
 def told(one: Seen) -> str:
     """Return how much of its verdict a snapshot shows, what carries it, and what else holds."""
-    beside = f"; beside it {' and '.join(within(stage) for stage in one.judged.beside)}" if one.judged.beside else ""
+    beside = f"; also {' and '.join(within(stage) for stage in one.judged.beside)}" if one.judged.beside else ""
     amount = f"{one.judged.amount}; " if one.judged.amount else ""
     return f"{amount}{carried(one)}{beside}"
 
 
 def carried(one: Seen) -> str:
     """Return what carries a verdict, in one line."""
-    new = [f"{s.column} has {s.what} ({s.rows:,} rows)" for s in one.judged.support]
+    new, gone = ([s.text for s in one.judged.support if bool(s.lost) == lost] for lost in (False, True))
     signs = [f"{name(s.metric, s.feature)} {s.value:.3g} ({'under' if s.side == 'below' else 'over'} "
-             f"{s.low if s.side == 'below' else s.high:.3g})" for s in one.judged.signs]
-    shown = [*new[:1], *signs][:NAMED] if one.judged.verdict == "drifted" else [*signs, *new][:NAMED]
-    more = len(new) + len(signs) - len(shown)
+             f"{s.low if s.side == 'below' else s.high:.3g})" for s in one.judged.signs if s.role in
+             CARRIES[one.judged.verdict] and not (gone and s.metric == "categories_alive")]
+    shown = [*new[:1], *signs][:NAMED] if one.judged.verdict == "drifted" else [*gone, *signs, *new][:NAMED]
+    more = len(new) + len(gone) + len(one.judged.signs) - len(shown)
     return ", ".join(shown) + (f" and {more} more" if more else "")

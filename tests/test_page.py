@@ -481,9 +481,10 @@ def test_a_claim_that_fails_is_told_in_plain_words(collected, claim, words):
     study = SimpleNamespace(**{**vars(collected.study), "claims": claims})
     verdicts = [{"verdict": "fails", "estimate": 0.9}, {"verdict": "undecided"}]
     told = unmet(dataclasses.replace(collected, study=study, claims=verdicts))
-    assert told == f"Of two claims none holds; one fails: {words}; one stays open with eight lineages."
+    assert told == f"Of two claims none holds; one fails, for {words}; one stays open with eight lineages."
     alone = SimpleNamespace(**{**vars(collected.study), "claims": claims[:1]})
-    assert unmet(dataclasses.replace(collected, study=alone, claims=verdicts[:1])) == f"The one claim fails: {words}."
+    assert unmet(dataclasses.replace(collected, study=alone, claims=verdicts[:1])) == \
+        f"The one claim fails, for {words}."
     verdicts[1]["verdict"] = verdicts[0]["verdict"] = "holds"
     assert unmet(dataclasses.replace(collected, study=study, claims=verdicts)) == "All two claims hold."
 

@@ -406,7 +406,7 @@ def test_drawn_lineages_have_the_law_of_the_loop(name):
     option = advice.options(of, last, None)[0][name]
     branch = option.branch(of, {"rows": 40, "window": 3, "weighted": 30}.get(name, 5))
     assert advice.drawable(of, branch, keep, NINE)
-    one = advice.drawn(of, branch, keep, last, NINE)
+    one = advice.drawn(of, branch, keep, last, NINE, advice.held(of, branch))
     two = run(of.source, of.model, branch.regime, branch.rows, last, 10_000, seed=77, name="other",
               first_rows=of.rows)["fit_variance"]
     shares = [(planner.kept(values, keep) >= 0).mean(axis=0) for values in (one, two)]
@@ -574,7 +574,7 @@ def test_the_advice_is_a_study_that_can_be_rebuilt(tmp_path, monkeypatch):
     of, keep = study(rows=16), Keep("fit_variance", "", ">=", 0.4)
     option = advice.options(of, 3, None)[0]["refresh"]
     law = planner.search([option.knob], lambda points: {
-        point: advice.drawn(of, option.branch(of, point[1]), keep, 3, NINE) for point in points}, keep, NINE,
+        point: advice.drawn(of, option.branch(of, point[1]), keep, 3, NINE, 1) for point in points}, keep, NINE,
         precision=0.0)["refresh"]  # ten thousand lineages
     assert share["low"] <= law.least / 16 <= (share["high"] or np.inf)
     pools = {path: path.stat().st_mtime_ns for path in project.root.glob("data/tiny-advice-*/pool/_manifest.json")}

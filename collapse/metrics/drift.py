@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from functools import lru_cache
 from typing import ClassVar
+from weakref import WeakKeyDictionary
 
 import numpy as np
 
@@ -102,8 +103,8 @@ class Drift(Metric):
             yield Measurement("rank_shift", "", np.sqrt(np.square(above).mean(axis=1)))
             if len(frame.names) > 1:
                 yield from (Measurement("rank_shift", name, above[:, i]) for i, name in enumerate(frame.names))
-        if frame.space.axes.shape[1]:
-            yield Measurement("shape_distance", "", _discrepancies(view.placed, frame.own, frame)[0])
+        if frame.numeric.axes.shape[1]:
+            yield Measurement("shape_distance", "", _shape(view.placed, frame))
 
     def step(self, sample: Rows, previous: Rows, frame: Frame) -> Iterator[Measurement]:
         for found in _distances(frame.view(sample), frame.view(previous), frame, ()):
@@ -190,6 +191,22 @@ def _discrepancies(view: View, other: View, frame: Frame) -> np.ndarray:
     cross = 2 * between - view.near.within - within  # (R, 2)
     cross[:, 1] *= -1  # a kernel is a similarity
     return np.sqrt(np.maximum(cross, 0)).T
+
+
+#: What is frozen: the mean distance between reference rows, numbers alone.
+_WITHIN: WeakKeyDictionary[Frame, float] = WeakKeyDictionary()
+
+
+def _shape(view: View, frame: Frame) -> np.ndarray:
+    """Return the energy distance of the numbers and images alone, gaps filled: shares of categories are no shape."""
+    if frame.numeric is frame.space and not frame.schema.gaps:
+        return _discrepancies(view, frame.own, frame)[0]
+    width = frame.balls.bandwidth
+    own, rows = frame.own.components[0, frame.own.pairs], view.components[:, view.pairs]
+    if frame not in _WITHIN:
+        _WITHIN[frame] = float(means(own, own, width)[0])
+    found = np.array([2 * means(x, own, width)[0] - means(x, x, width)[0] for x in rows]) - _WITHIN[frame]
+    return np.sqrt(np.maximum(found, 0))
 
 
 def _kl(view: View, other: View, frame: Frame) -> np.ndarray:

@@ -13,11 +13,16 @@ from collapse.metrics.base import Fact, Measurement, Metric
 from collapse.metrics.frame import SAME, Frame, View, across
 from collapse.metrics.neighbours import thin
 from collapse.metrics.spread import single
+from collapse.rng import Rng
 
 #: Sample rows that a neighbourhood would hold on average, and the most of the reference that it may span.
 EXPECTED, WIDEST = 12, 0.25
 #: Share of the expected rows below which nobody lives there any more.
 ALIVE = 0.1
+#: Dimensions in which a tree finds the rows of a ball, and rows of either side that are then looked at.
+FLAT, MANY = 3, 5_000
+#: Share of rows, in 1/√rows, that must lie beyond reality more than usual for it to count: two standard errors at most.
+CLEAR = 1.0
 #: Nats by which a column's entropy lies below a normal's of its variance, for the column to have structure.
 NEGENTROPY = 0.1
 
@@ -29,7 +34,8 @@ class Regions(Metric):
     have twelve in it (the chance of a fresh real row is k/N there, whatever the distribution and the dimensions). A
     neighbourhood with a tenth of that, or less, is deserted. Twelve is the fewest at which chance hardly ever deserts
     one (Poisson: 10⁻⁴), so that modes down to 12/m of reality are seen. Rows that lie where no reality is (in no ball)
-    do not count among the m: a sample that has spread thinly over much else deserts nothing for that.
+    do not count among the m, and as many as have gone there, beyond what real rows do, are taken off what is deserted:
+    that is a change or a gain. Lost is what went elsewhere in reality.
 
     Columns that are mere noise blur the modes of others. So the columns whose distribution is far from normal (0.1 nats
     of negentropy; Comon 1994, Signal Process 36:287) are also looked at by themselves, and the smaller share counts.
@@ -97,8 +103,9 @@ def _categories(sample: Rows, frame: Frame) -> Iterator[Measurement]:
         yield from (Measurement("categories_alive", name, values) for name, values in found.items())
 
 
-#: What is frozen: points and radii by space and number of rows in a neighbourhood; the columns with structure.
-_RADII: WeakKeyDictionary[Frame, dict[tuple[str, int], np.ndarray]] = WeakKeyDictionary()
+#: What is frozen: radii, and the share of other real rows that lie in any ball, by space and number of rows in a ball;
+#: the columns with structure.
+_RADII: WeakKeyDictionary[Frame, dict[tuple[str, int], tuple[np.ndarray, float]]] = WeakKeyDictionary()
 _STRUCTURED: WeakKeyDictionary[Frame, np.ndarray] = WeakKeyDictionary()
 
 
@@ -125,20 +132,38 @@ def alive(points: np.ndarray, name: str, frame: Frame, of: Callable[[View], np.n
     ``of`` returns the same points of a view, under the ``name`` of the space.
     """
     width = points.shape[2]
-    reference = of(frame.own)[0][thin(frame.reference.n, 2)]
-    rows = points[:, thin(points.shape[1], width)]  # (R, m, k)
+    reference = of(frame.own)[0][_some(frame.reference.n, max(width, 2))]
+    rows = points[:, _some(points.shape[1], width)]  # (R, m, k)
     span = float(np.clip(EXPECTED / rows.shape[1], 0.0, WIDEST))
     k = max(1, round(span * len(reference)))
     kept = _RADII.setdefault(frame, {})
     if (name, k) not in kept:
-        kept[name, k] = _radii(reference, k) + SAME
-    radii, points = kept[name, k], reference
+        radii = _radii(reference, k) + SAME
+        kept[name, k] = radii, _usual(of, frame, reference, radii)
+    (radii, usual), points = kept[name, k], reference
     found = np.empty(len(rows))
     for r, one in enumerate(rows):
         count, inside = _inside(one, points, radii)
         expected = k / len(points) * inside
-        found[r] = (count >= max(1.0, ALIVE * expected)).mean() if inside else 0.0
+        lost = 1 - (count >= max(1.0, ALIVE * expected)).mean() if inside else 1.0
+        # what has left for where nothing real is has changed its meaning: only what went elsewhere in reality is lost
+        beyond = usual - inside / len(one)
+        found[r] = 1 - max(0.0, lost - (beyond if beyond > CLEAR / np.sqrt(len(one)) else 0.0))
     return np.where(1 - found < slack * k / len(reference), 1.0, found)
+
+
+def _usual(of: Callable[[View], np.ndarray], frame: Frame, points: np.ndarray, radii: np.ndarray) -> float:
+    """Return the share of other real rows that lie in any ball."""
+    rows = of(frame.view(frame.real.take(np.arange(frame.real.n)[None])))[0]
+    rows = rows[_some(len(rows), rows.shape[1])]
+    return _inside(rows, points, radii)[1] / len(rows)
+
+
+def _some(n: int, width: int) -> np.ndarray | slice:
+    """Return the rows of ``n`` that are looked at: all on a line, more in few dimensions, where a tree finds balls."""
+    if width > FLAT or width == 1 or n <= MANY:
+        return thin(n, width) if width > FLAT else slice(None)
+    return np.sort(Rng("frame", "regions", n).generator().permutation(n)[:MANY])
 
 
 def _radii(points: np.ndarray, k: int) -> np.ndarray:
@@ -147,13 +172,14 @@ def _radii(points: np.ndarray, k: int) -> np.ndarray:
     from scipy.spatial.distance import cdist
 
     k = min(k + 1, len(points))  # a row is its own nearest
-    if points.shape[1] == 1:
+    if points.shape[1] <= FLAT:
         return cKDTree(points).query(points, k=[k])[0][:, 0]
     return np.partition(cdist(points, points), k - 1, axis=1)[:, k - 1]
 
 
 def _inside(rows: np.ndarray, points: np.ndarray, radii: np.ndarray) -> tuple[np.ndarray, int]:
     """Return how many of ``rows`` (m, d) each ball holds (N,), and how many rows lie in any."""
+    from scipy.spatial import cKDTree
     from scipy.spatial.distance import cdist
 
     if points.shape[1] == 1:
@@ -162,5 +188,14 @@ def _inside(rows: np.ndarray, points: np.ndarray, radii: np.ndarray) -> tuple[np
         starts, ends = np.sort(at - radii), np.sort(at + radii)
         inside = np.searchsorted(starts, x, "right") > np.searchsorted(ends, x, "left")
         return count, int(inside.sum())
-    held = cdist(rows, points) <= radii
-    return held.sum(axis=0), int(held.any(axis=1).sum())
+    if points.shape[1] <= FLAT:
+        # equal rows are one with a weight: a ball around an atom would list all of them, again and again
+        some, weight = np.unique(rows, axis=0, return_counts=True)
+        balls, first, back = np.unique(points, axis=0, return_index=True, return_inverse=True)
+        held = cKDTree(some).query_ball_point(balls, radii[first])
+        found = np.zeros(len(some), dtype=bool)
+        for one in held:
+            found[one] = True
+        return np.array([weight[one].sum() for one in held])[back.ravel()], int(weight[found].sum())
+    near = cdist(rows, points) <= radii
+    return near.sum(axis=0), int(near.any(axis=1).sum())

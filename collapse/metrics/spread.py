@@ -20,6 +20,8 @@ GRAIN = 1e-3
 COARSE = 0.1
 #: Quantiles between which the bulk lies, the greater first.
 CENTRAL = (0.9, 0.1)
+#: Share of rows beyond which copies do not count, the fewest rows that have a density, and the factor between sizes.
+ALMOST, FEW, STEP = 0.99, 20, 1.1
 #: Draws of real rows that say what as many of them show, and the rows that all of them may hold.
 DRAWS, ROWS = 16, 40_000
 
@@ -31,7 +33,8 @@ class Spread(Metric):
     neighbours (K = 5, at most 1,000 rows; Kozachenko & Leonenko 1987), on a line and column by column by m-spacings
     (m = √n; Vasicek 1976, J R Stat Soc B 38:54). What the estimates err by cancels, for h_real is theirs on as many
     real rows. It is in units of a variance: a normal sample with half of the variance has 0.5, and it falls with the
-    share of modes that is left. Entropy on bins of equal reference mass would fall whatever changes.
+    share of modes that is left. Copies of rows count once, unless values of reality repeat: what is repeated may be as
+    spread as ever. Entropy on bins of equal reference mass would fall whatever changes.
     """
 
     kind = "spread"
@@ -150,14 +153,48 @@ def _grain(frame: Frame) -> np.ndarray:
 def _entropy_powers(view: View, frame: Frame) -> Iterator[Measurement]:
     """Yield the entropy power of all components together, and of each coordinate where there are several."""
     size = min(view.n, frame.real.n)
-    joint, marginal = _real(frame, size)
-    more = _joint(view.components[:, :size], frame) - joint
-    yield Measurement("entropy_power", "", np.exp(2 * more / view.numeric.shape[2]))
+    points, coordinates = view.components[:, :size], view.coordinates[:, :size]
+    own, alone = np.empty(len(points)), np.empty((len(points), len(frame.names)))
+    whole = _different(points, frame)
+    for count in np.unique(whole):
+        joint, marginal = _real(frame, int(count))
+        at = np.flatnonzero(whole == count)
+        some, parts = (points[at], coordinates[at]) if count == size else _first(points, coordinates, at, int(count))
+        own[at] = _joint(some, frame) - joint
+        if len(frame.names) > 1:
+            ranked = view.ranked[at] if count == view.n else np.sort(parts, axis=1)
+            alone[at] = single(ranked, _grain(frame)) - marginal
+    yield Measurement("entropy_power", "", np.exp(2 * own / view.numeric.shape[2]))
     if len(frame.names) > 1:
-        ranked = view.ranked if size == view.n else np.sort(view.coordinates[:, :size], axis=1)
-        own = single(ranked, _grain(frame))  # (R, p)
-        for place, name in enumerate(frame.names):
-            yield Measurement("entropy_power", name, np.exp(2 * (own[:, place] - marginal[place])))
+        yield from (Measurement("entropy_power", name, np.exp(2 * alone[:, place]))
+                    for place, name in enumerate(frame.names))
+
+
+def _different(points: np.ndarray, frame: Frame) -> np.ndarray:
+    """Return of how many rows of ``points`` (R, n, k) the entropy is taken, (R,): all, or about as many as differ.
+
+    Rows that are copies of each other have no density, and what is repeated may be as spread as ever. Where values of
+    reality repeat by themselves, so may rows, and all count.
+    """
+    n = points.shape[1]
+    if frame.atoms.any() or not points.shape[2]:
+        return np.full(len(points), n)
+    along = points @ np.random.default_rng(0).normal(size=points.shape[2])  # (R, n): equal where rows are
+    different = 1 + (np.diff(np.sort(along, axis=1), axis=1) > 0).sum(axis=1)
+    # few sizes, for each has a baseline of its own; of hardly any rows there is no density at all
+    steps = np.floor(np.log(n / different) / np.log(STEP) + 1 - 1e-9)
+    fewer = np.maximum(np.floor(n / STEP**steps), FEW)
+    return np.where((different > ALMOST * n) | (different < FEW), n, fewer).astype(int)
+
+
+def _first(points: np.ndarray, coordinates: np.ndarray, at: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return of the replicates ``at`` the first ``count`` rows that differ, of the components and the coordinates."""
+    places = []
+    for r in at:
+        _, first = np.unique(points[r], axis=0, return_index=True)
+        places.append(np.sort(first)[:count])
+    index = np.array(places)[:, :, None]
+    return np.take_along_axis(points[at], index, axis=1), np.take_along_axis(coordinates[at], index, axis=1)
 
 
 def _real(frame: Frame, size: int) -> tuple[float, np.ndarray]:

@@ -126,7 +126,7 @@ def _thousands(count: int) -> str:
 
 def _how(node: NodeView) -> str:
     """Return how much of its stage a node shows, and what else holds, in words."""
-    beside = f"; beside it {' and '.join(within(stage) for stage in node.beside)}" if node.beside else ""
+    beside = f"; also {' and '.join(within(stage) for stage in node.beside)}" if node.beside else ""
     return (f" ({node.amount})" if node.amount else "") + beside
 
 

@@ -21,6 +21,8 @@ SHARES = {Fraction(1, 10): "a tenth", Fraction(1, 5): "a fifth", Fraction(1, 4):
 #: What is lost, in plain words, by the role of the metric that shows it; and failed claims that are told one by one.
 LOST = {"spread lost": "variety", "modes lost": "modes", "tails lost": "tails"}
 TOLD = 2
+#: Share of what control keeps below which a median is told though it may be chance.
+NEARLY = 0.9
 _NUMBERS = ("none", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
 
 
@@ -89,7 +91,7 @@ def opening(collected: Collected) -> Opening | None:
         last = next((node for node in reversed(branch.nodes) if node.name in collected.samples), None)
         drawn = painter.paint(collected.samples[last.name]) if painter is not None and last is not None else ""
         how, label = _how(collected, branch)
-        fate = _fate(branch, kept, noun, _blind(collected, branch))
+        fate = _fate(branch, kept, noun, metric, _blind(collected, branch))
         ways.append(Way(branch, label, how, fate, kept, low, high, drawn))
     shown = painter.paint(real) if painter is not None and real is not None else ""
     return Opening(_sentence(ways), unmet(collected), tuple(ways), shown, painter.kind if painter is not None else "",
@@ -165,15 +167,20 @@ def _blind(collected: Collected, branch: BranchView) -> bool:
     return any(branch.name in collected.blind.get(metric, ()) for metric in collected.headline)
 
 
-def _fate(branch: BranchView, kept: float, noun: str, blind: bool) -> str:
-    """Return what became of a branch, to follow 'it'; ``blind``: where some loss could not have been seen."""
+def _fate(branch: BranchView, kept: float, noun: str, metric: str, blind: bool) -> str:
+    """Return what became of a branch, to follow 'it'.
+
+    ``kept`` of ``noun`` is what ``metric`` says; ``blind``: some loss could not have been seen.
+    """
     final = branch.final
     assert final is not None
     if branch.halted:
         return f"was halted at generation {final.generation} by a gate"
     if final.stage == "healthy":
-        return "showed no loss, though some could not be told from chance" if blind else "lost nothing beyond chance"
-    if final.stage in ("early", "late") and np.isfinite(kept) and kept < 1:
+        if blind and np.isfinite(kept) and kept < NEARLY:
+            return f"kept {percent(kept)} of its {noun}, which may be chance"
+        return "showed no loss that could be told from chance" if blind else "lost nothing beyond chance"
+    if final.stage in ("early", "late") and np.isfinite(kept) and kept < 1 and (metric in final.by or not final.by):
         return f"kept {'only ' if final.stage == 'late' else ''}{percent(kept)} of its {noun}"
     if final.stage == "distorted" and kept > 1:
         return f"grew to {kept:.3g} × its {noun}"
@@ -217,7 +224,7 @@ def unmet(collected: Collected) -> str:
     if failed:
         said = [_failed(claim.statement, claim.text, found, collected) for claim, found in failed[:TOLD]]
         more = f", and {_count(len(failed) - TOLD)} more" if len(failed) > TOLD else ""
-        parts.append(f"{_verb(len(failed), 'fail')}: {' and '.join(said)}{more}")
+        parts.append(f"{_verb(len(failed), 'fail')}, for {' and '.join(said)}{more}")
     if unsettled := count["undecided"] + count["blind"]:
         known = collected.study.measured
         parts.append(f"{_verb(unsettled, 'stay')} open with {_count(known)} lineage{'s' if known > 1 else ''}")

@@ -333,7 +333,9 @@ def text_summary(collected: Collected) -> str:
     opened = opening(collected)
     first = [] if opened is None else [text for text in (opened.sentence, opened.unmet) if text]
     title = [collected.study.title, *first]
-    ends = ["At the last generation: median over replicates [95 % interval].", *_table(rows)]
+    # of five values and fewer no two have an interval of 95 % between them (:func:`collapse.inference.median_interval`)
+    span_ = "95 % interval" if collected.study.measured >= 6 else "the least and the greatest"
+    ends = [f"At the last generation: median over replicates [{span_}].", *_table(rows)]
     return "\n\n".join("\n".join(block) for block in (title, ends, profile, told, claims, grid, notes)
                        if block) + "\n"
 

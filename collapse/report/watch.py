@@ -48,7 +48,7 @@ def finding(series: Series) -> str:
         ill = [one for one in series.seen if one.judged.verdict != "healthy"]
         before = f" {len(ill)} of the {len(series.seen)} before it were not." if ill else ""
         return f"The newest snapshot, {short(newest.name)}, is healthy: no measurement left its band.{before}"
-    new = [f"{item.column} has {item.what} in {item.rows:,} rows" for item in newest.judged.support[:2]]
+    new = [item.text for item in newest.judged.support[:2]]
     what = [f"{_called(sign)} is {number(sign.value)}, {sign.side} its band [{number(sign.low)}, {number(sign.high)}]"
             for sign in newest.judged.signs[:2]]
     since = f" No snapshot has been healthy since {short(series.since)}." if series.since != newest.name else ""

@@ -13,7 +13,7 @@ class ExpectTailsToSurvive(gxe.ExpectColumnMedianToBeBetween):
     """
 
     column: str = "tail_ratio"
-    description: str = "The tails survive: rare rows are as frequent as in the real data"
+    description: str = "The tails survive: what is rare in the real data is still made, and as varied"
 
 
 class ExpectSpreadToSurvive(gxe.ExpectColumnMedianToBeBetween):
