@@ -7,7 +7,7 @@ all signs of the whole the stage is the first of these that holds:
    control keeps. A variance counts only where the central range (of eight tenths) has lost as much, and that range not
    by itself: of heavy-tailed data the tails carry the variance, and the bulk may stand. So does the Simpson diversity
    only where the effective number of categories has. Modes count only where no measure of spread is above: what is
-   spread wider thins out everywhere.
+   spread wider thins out everywhere. Nor do deserted neighbourhoods where associations have turned about.
 2. ``distorted``, gain: more tails or more spread than control, by a greater factor than the bulk has lost (modes count
    as above). Where modes are gone, what is left counts for more: a gain that twice the lost share explains
    (value · (1 − 2 lost) inside the band, the factor at least a half) is none.
@@ -55,8 +55,8 @@ LATE = 0.5
 STAGED = ("variance_ratio", "total_variance_ratio", "central_ratio", "entropy_power", "effective_categories",
           "simpson_ratio", "effective_tokens", "regions_alive", "categories_alive", "modes_alive", "effective_classes",
           "tail_kept", "tail_beyond", "rare_alive", "token_alive", "group_share", "group_alive", "association_ratio",
-          "correlation_shift", "cramer_shift", "ratio_shift", "label_agreement", "mean_shift", "rank_shift",
-          "category_tv", "missing_shift")
+          "correlation_shift", "cramer_shift", "ratio_shift", "label_agreement", "atom_share", "mean_shift",
+          "rank_shift", "category_tv", "missing_shift")
 #: The metrics that stand for a study's tails and for its bulk, the first that was measured.
 TAILS = ("tail_kept", "token_alive", "rare_alive")
 BULK = ("variance_ratio", "entropy_power", "effective_categories", "simpson_ratio", "effective_tokens", "modes_alive")
@@ -64,6 +64,8 @@ BULK = ("variance_ratio", "entropy_power", "effective_categories", "simpson_rati
 #: and what tells whether they did: it counts as lost no more than that.
 CENTRAL = "central_ratio"
 STANDS = {"variance_ratio": CENTRAL, "total_variance_ratio": CENTRAL, "simpson_ratio": "effective_categories"}
+#: Where this is negative associations have turned about: rows then stand elsewhere, and what they left is no lost mode.
+TURNED = "association_ratio"
 #: What is measured of the sample moved back.
 PLACED = ("tail_kept", "regions_alive", "modes_alive", "label_agreement", "group_tails", "shape_distance")
 #: What stands for a role in a sentence.
@@ -158,6 +160,8 @@ class Verdict:
         words = {"gained": "more spread than real", "changed": "associations or labels changed"}
         if sign.metric == "shape_distance":
             return "another shape"
+        if sign.metric == "atom_share":
+            return f"{percent(sign.value)} of rows are one and the same"
         return words.get(sign.role, f"{RARE.get(sign.metric, 'something')} lost") + where
 
 
@@ -274,6 +278,10 @@ def _holds(names: Sequence[str], values: np.ndarray, low: np.ndarray, high: np.n
         below[place] &= ~moved | ~(values[place] >= low[place] - (center[place] - low[place]) / 2)
         above[place] &= ~moved | (values[place] > high[place] + (high[place] - center[place]) / 2)
 
+    if {TURNED, "regions_alive"} <= set(names):
+        turned = below[names.index(TURNED)] & (values[names.index(TURNED)] < 0)
+        below[names.index("regions_alive")] &= ~turned
+
     def any_of(*roles: str) -> np.ndarray:
         found = np.zeros(shape, dtype=bool)
         for place, (under, over) in enumerate(sides):
@@ -364,6 +372,8 @@ def _verdict(signs: Sequence[Sign], late: float, stands: Mapping[str, float]) ->
                                        np.inf if sign.kept is None else sign.kept))
     elif key == "gained":
         carried.sort(key=lambda sign: -(sign.kept or 0.0))
+    elif key == "changed":  # the plainest first
+        carried.sort(key=lambda sign: sign.metric != "atom_share")
     others = [s for k, s in holding[1:] if s != stage and not (k == "lost" and stage == "late")]
     return Verdict(stage, carried[0].kept if key in ("late", "lost", "gained") else None, tuple(carried),
                    tuple(dict.fromkeys(others)))

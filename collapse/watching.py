@@ -33,7 +33,7 @@ import numpy as np
 from collapse.calibration import bent
 from collapse.data import Rows, Schema
 from collapse.errors import InputError
-from collapse.metrics import facts
+from collapse.metrics import atoms, facts
 from collapse.metrics.frame import LEVEL, Frame, counts
 from collapse.metrics.partition import Partition, check_grouping
 from collapse.metrics.regions import ALIVE, EXPECTED
@@ -63,12 +63,14 @@ QUESTIONS = 3
 #: The name of every category that the reference lacks.
 NEW = "(new)"
 #: What is measured. Copies are left out: a snapshot may hold rows of the reference; so is what only one model can tell.
-TABLES = ("association", "drift", "groups", "regions", "spread", "tails")
+TABLES = ("association", "atoms", "drift", "groups", "regions", "spread", "tails")
 TEXTS = ("diversity", "perplexity", "repetition", "vocabulary")
 #: Share of the draws that must differ from the most frequent value of a cell, for it to have a band.
 SELDOM = 0.05
 #: Times a neighbourhood's share of the rows that chance may desert though no draw showed it.
 DESERTED = 1 / 3
+#: Part of the least atom that chance may show though no draw did: any atom at all then leaves its band.
+FINE = 6
 #: A score beyond all normal ones.
 BEYOND = 37.0
 #: Snapshots that a trend takes, the confidence of its interval, and the metrics that get one.
@@ -361,7 +363,8 @@ class Watch:
         if m not in self._kept:
             found = [self.measure(self.bank.draw(m, Rng("watch", "draw", m, k))) for k in range(self.draws)]
             widen = float(np.sqrt((self.bank.n + TWICE * m) / (self.bank.n - m)))
-            self._kept[m] = Bands.of(found, widen, {("regions_alive", ""): DESERTED * EXPECTED / m})
+            grain = {("regions_alive", ""): DESERTED * EXPECTED / m, ("atom_share", ""): atoms.least(m) / FINE}
+            self._kept[m] = Bands.of(found, widen, grain)
         return self._kept[m]
 
     def measure(self, rows: Rows) -> dict[Key, float]:
@@ -412,7 +415,7 @@ class Watch:
         found = replace(found, whose="the reference's")
         gone = [s for s in support if s.lost]
         amount = found.amount
-        if gone and stage == "early" and found.signs[:1] and found.signs[0].metric == "categories_alive":
+        if gone and stage == "early":  # nothing says it more plainly
             amount = f"{gone[0].column} has lost {gone[0].what}" + (f" and {len(gone) - 1} more" if gone[1:] else "")
         return Judged(stage, amount, beside, sample.n, signs, support, shape, values, named, own, limit)
 
