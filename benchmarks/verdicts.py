@@ -20,7 +20,7 @@ from collapse.data import Column, Rows, Schema
 from collapse.metrics import measure_all
 from collapse.metrics.frame import Frame
 
-METRICS = ("spread", "tails", "regions", "drift", "labels", "association")
+METRICS = ("spread", "tails", "regions", "drift", "labels", "association", "atoms")
 #: Rows of the reference and of the other real rows, draws behind the bands, replicates of a node.
 REFERENCE, REAL, DRAWS, REPLICATES = 5_000, 10_000, 200, 5
 GENERATIONS = 10
@@ -128,6 +128,13 @@ def joined(rng: np.random.Generator, n: int, swapped: bool = False) -> dict[str,
     return {"x": (4.0 * c + rng.normal(size=n))[:, None], "c": 1 - c if swapped else c}
 
 
+def pair(rng: np.random.Generator, n: int, rho: float = 0.8, copied: float = 0.0) -> dict[str, np.ndarray]:
+    """Two columns that correlate; one row may fill a share of all."""
+    x = rng.multivariate_normal([0, 0], [[1, rho], [rho, 1]], n)
+    x[: round(copied * n)] = x[-1]
+    return {"x": x}
+
+
 def kinds(rng: np.random.Generator, n: int, alive: tuple[int, ...] = tuple(range(8))) -> dict[str, np.ndarray]:
     """Eight categories, of which some are alive."""
     share = np.array([0.2, 0.18, 0.15, 0.13, 0.12, 0.1, 0.07, 0.05])[list(alive)]
@@ -177,6 +184,10 @@ def cases(d: int) -> Iterator[Case]:
             yield Case(f"beside gaps, moved by {by:g}", "gaps", at(gaps, shift=by), ("drifted",), ("drifted",))
         for share in (0.0, 0.3):
             yield Case(f"{share:.0%} missing for 10 %", "gaps", at(gaps, share=share), ("drifted",), ("drifted",))
+        yield Case("fresh pair", "pair", pair, *same)
+        yield Case("association turned about", "pair", at(pair, rho=-0.8), ("distorted",), ("distorted",))
+        yield Case("one row for 10 %", "pair", at(pair, copied=0.1), ("distorted", "early"), ("distorted", "early"))
+        yield Case("one row for 60 %", "pair", at(pair, copied=0.6), ("late", "early"), ("late", "early"))
     if d == 1:
         yield Case("fresh money", "money", money, *same)
         yield Case("upper 5 % of money cut", "money", at(money, most=0.95), ("early",), ("early",))
@@ -184,6 +195,7 @@ def cases(d: int) -> Iterator[Case]:
         yield Case("categories swapped", "joined", at(joined, swapped=True), ("distorted",), ("distorted",))
         yield Case("fresh categories", "kinds", kinds, *same)
         yield Case("5 of 8 categories gone", "kinds", at(kinds, alive=(1, 4, 6)), ("late",), ("late",))
+        yield Case("commonest category gone", "kinds", at(kinds, alive=(1, 2, 3, 4, 5, 6, 7)), ("early",), ("early",))
         yield Case("1 of 8 categories gone", "kinds", at(kinds, alive=(0, 1, 2, 3, 4, 5, 6)), ("early",), ("early",))
     if d == 3:
         yield Case("fresh table", "table", table, *same)
@@ -196,7 +208,7 @@ def reality(name: str) -> Maker:
     """Return what makes real rows of a case."""
     kind, _, d = name.partition("-")
     made: dict[str, Maker] = {
-        "gaps": gaps, "money": money, "joined": joined, "kinds": kinds,
+        "gaps": gaps, "money": money, "pair": pair, "joined": joined, "kinds": kinds,
         "ring": ring, "thin": partial(ring, noise=0.03), "table": table,
         **({"normal": partial(normal, d=int(d)), "modes": partial(modes, d=int(d)), "minor": partial(minor, d=int(d)),
             "outer": partial(minor, d=int(d), outer=True), "classes": partial(classes, d=int(d))} if d else {})}

@@ -416,7 +416,7 @@ class Watch:
         gone = [s for s in support if s.lost]
         amount = found.amount
         if gone and stage == "early":  # nothing says it more plainly
-            amount = f"{gone[0].column} has lost {gone[0].what}" + (f" and {len(gone) - 1} more" if gone[1:] else "")
+            amount = gone[0].text + (f", and {len(gone) - 1} more" if gone[1:] else "")
         return Judged(stage, amount, beside, sample.n, signs, support, shape, values, named, own, limit)
 
     def _deserted(self, rows: Rows) -> list[Support]:

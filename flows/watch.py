@@ -150,9 +150,12 @@ def told(one: Seen) -> str:
 def carried(one: Seen) -> str:
     """Return what carries a verdict, in one line."""
     new, gone = ([s.text for s in one.judged.support if bool(s.lost) == lost] for lost in (False, True))
+    said = {"categories_alive"} if gone else set()
+    shown = one.judged.amount.startswith(tuple(gone[:1])) if gone else False
     signs = [f"{name(s.metric, s.feature)} {s.value:.3g} ({'under' if s.side == 'below' else 'over'} "
-             f"{s.low if s.side == 'below' else s.high:.3g})" for s in one.judged.signs if s.role in
-             CARRIES[one.judged.verdict] and not (gone and s.metric == "categories_alive")]
-    shown = [*new[:1], *signs][:NAMED] if one.judged.verdict == "drifted" else [*gone, *signs, *new][:NAMED]
-    more = len(new) + len(gone) + len(one.judged.signs) - len(shown)
-    return ", ".join(shown) + (f" and {more} more" if more else "")
+             f"{s.low if s.side == 'below' else s.high:.3g})"
+             for s in one.judged.signs if s.role in CARRIES[one.judged.verdict] and s.metric not in said]
+    drifted = one.judged.verdict == "drifted"
+    parts = [*new[:1], *signs] if drifted else [*([] if shown else gone[:1]), *signs, *new]
+    more = len(new) + len(gone) + len(one.judged.signs) - len(parts[:NAMED]) - shown
+    return ", ".join(parts[:NAMED]) + (f" and {more} more" if more else "")

@@ -6,9 +6,11 @@ import json
 import os
 import re
 import resource
+import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -22,6 +24,7 @@ from collapse.errors import InputError
 from collapse.rng import Rng
 from collapse.verdict import role
 from collapse.watching import Bands, Judged, Watch, needed, share
+from flows import watch as watch_flow
 
 N, M = 4_000, 500
 
@@ -197,6 +200,68 @@ def test_new_categories_are_drift(tmp_path, folder):
     found = survey.survey(snapshots.whole(folder / "real.csv"), snapshots.find([str(tmp_path / "new.csv")]))
     assert found.verdict == "drifted"
     assert "Atlantis" in found.seen[0].judged.support[0].what
+
+
+def crossed(n: int, seed: int, cells: tuple[float, ...]) -> pd.DataFrame:
+    """Rows of a region and a sex, which say nothing of a number beside them."""
+    rng = np.random.default_rng(seed)
+    which = rng.choice(4, n, p=np.array(cells) / sum(cells))
+    return pd.DataFrame({"region": np.array(["north", "south"])[which // 2], "sex": np.array(["m", "f"])[which % 2],
+                         "x": rng.normal(size=n)})
+
+
+def test_what_is_gone_from_all_rows_is_named_and_never_healthy(tmp_path):
+    """A category of 2 % and a group of 2 %: on measured rows alone chance might have left them out."""
+    crossed(6_000, 1, (0.49, 0.245, 0.245, 0.02)).to_csv(tmp_path / "real.csv", index=False)
+    for name, cells in (("fresh", (0.49, 0.245, 0.245, 0.02)), ("poor", (0.49, 0.255, 0.255, 0.0))):
+        crossed(1_200, 2, cells).to_csv(tmp_path / f"{name}.csv", index=False)
+
+    def seen(name: str, groups=()) -> Any:
+        return survey.survey(snapshots.whole(tmp_path / "real.csv"), snapshots.find([str(tmp_path / name)]),
+                             groups=groups).seen[0].judged
+
+    both = (("region", "sex"),)
+    assert seen("fresh.csv", both).verdict == "healthy"
+    found = seen("poor.csv", both)
+    assert found.verdict == "early"
+    assert found.amount.startswith("region × sex has lost region=south, sex=f (")
+    rng = np.random.default_rng(3)
+    for name, n, shares in (("many", 6_000, (0.7, 0.28, 0.02)), ("few", 1_200, (0.7, 0.3, 0.0)),
+                            ("second", 1_200, (0.0, 0.93, 0.07))):
+        pd.DataFrame({"c": rng.choice(list("abc"), n, p=shares), "x": rng.normal(size=n)}).to_csv(
+            tmp_path / f"{name}.csv", index=False)
+    real = snapshots.whole(tmp_path / "many.csv")
+    rare, common = survey.survey(real, snapshots.find([str(tmp_path / f"{n}.csv") for n in ("few", "second")])).seen
+    assert (rare.judged.verdict, rare.judged.amount) == ("early", "c has lost 'c' (2 % of the reference)")
+    # what held more than half is material
+    assert common.judged.verdict == "late" and common.judged.support[0].lost == pytest.approx(0.7, abs=0.02)
+
+
+def test_a_hundred_clean_tables_lose_nothing(tmp_path):
+    """The exact test of what is gone keeps its share of the rate over many categories."""
+    rng = np.random.default_rng(5)
+    share = rng.dirichlet(np.full(200, 0.3))
+    real = np.bincount(rng.choice(200, 5_000, p=share), minlength=200)
+    found = []
+    for _ in range(300):
+        seen = np.bincount(rng.choice(200, 1_000, p=share), minlength=200)
+        found += [min((watching.gone("c", "", int(k), int(x), 1_000, 5_000).p for k, x in zip(real, seen, strict=True)
+                       if k and x <= 0.1 * k / 5), default=1.0) * 200]
+    assert np.mean(np.array(found) < 0.05) <= 0.05
+
+
+@pytest.mark.parametrize("option", ["--page", "--suite"])
+def test_a_folder_and_what_is_read_are_never_written_over(tmp_path, folder, option):
+    precious = tmp_path / "full"
+    precious.mkdir()
+    (precious / "keep.txt").write_text("precious")
+    real = shutil.copy(folder / "real.csv", tmp_path / "real.csv")
+    before = Path(real).read_bytes()
+    for target, words in ((precious, "is a folder; name a file"), (Path(real), "is one of the data sets")):
+        with pytest.raises(InputError, match=rf"{option}: .*{words}"):
+            watch_flow.look(Path(real), [str(real)], **{option[2:]: target})
+    assert (precious / "keep.txt").read_text() == "precious" and Path(real).read_bytes() == before
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["full", "real.csv"]
 
 
 def test_the_page_is_one_safe_file(series):
