@@ -10,11 +10,8 @@ from tasks.events import recorded
 
 
 @flow(persist_result=False, result_storage=NOWHERE, name="check")
-def check(node: str, word: str = "") -> str:
-    """Judge one node and return its outcome: pass, halt or quarantine. A check always succeeds.
-
-    ``word`` is there for DVC, which runs a stage again whose command has changed: the study says what is withdrawn.
-    """
+def check(node: str) -> str:
+    """Judge one node and return its outcome: pass, halt or quarantine. A check always succeeds."""
     with recorded(f"check@{node}"):
         return judge(node)["outcome"]
 

@@ -87,7 +87,11 @@ def create(client: SyncPrefectClient, flow: Flow[Any, Any], key: str, parameters
 
 
 def main(flow: Flow[Any, Any]) -> None:
-    """Run a stage of dvc.yaml: the flow, with the command line's words as its parameters."""
+    """Run a stage of dvc.yaml: the flow, for what the command's first word names.
+
+    What follows (the digest of the stage's code, what is withdrawn) is there for DVC, which runs a stage again whose
+    command has changed.
+    """
 
     def call() -> None:
         from prefect.context import SyncClientContext
@@ -96,10 +100,9 @@ def main(flow: Flow[Any, Any]) -> None:
         from tasks.events import collected
 
         words = [word for word in sys.argv[1:] if word != "--debug"]
-        try:
-            given = dict(inspect.signature(flow.fn).bind(*words).arguments)
-        except TypeError as error:
-            raise InputError(f"flows.{flow.name}: {error}") from None
+        if not words:
+            raise InputError(f"flows.{flow.name}: names no stage; 'dvc repro' and 'collapse repro' call it")
+        given = {next(iter(inspect.signature(flow.fn).parameters)): words[0]}
         # Under `dvc repro` every stage is a process: one asks a silent collector, and warns.
         with no_heartbeat(), SyncClientContext.get_or_create() as context, collected(_warn, once=True):
             run_flow(flow, flow_run=create(context.client, flow, words[0], given), parameters=given)

@@ -109,7 +109,7 @@ class _Watched:
             modules = self._code.rests_on(stage, kinds)
             self._modules.update(modules)
             found = [self._code.digest(name) for name in modules]
-            self._made[key] = digest([modules, found, *([self._programs[program]] if program else [])])[:16]
+            self._made[key] = digest([modules, found, *([self._programs[program]] if program else [])])[:12]
         return self._made[key]
 
     def digests(self) -> dict[str, str]:
