@@ -241,7 +241,7 @@ def test_a_step_is_what_a_control_takes(calibrated: tuple) -> None:
 
 def test_fits_of_one_chunk_each_take_steps_too(monkeypatch: pytest.MonkeyPatch) -> None:
     frame, real = line()
-    monkeypatch.setattr("collapse.calibration.CHUNK", 1)
+    monkeypatch.setattr("collapse.floor.CHUNK", 1)
     table = floor(Model(), real, frame.schema, ROWS, ROWS, 4, frame, Rng(1, "line", "calibration")).to_pandas()
     assert table[(table["metric"] == "w1_step") & (table["kind"] == "model")]["replicate"].tolist() == [1, 2, 3]
     one = floor(Model(), real, frame.schema, ROWS, ROWS, 1, frame, Rng(1, "line", "calibration")).to_pandas()

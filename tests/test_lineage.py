@@ -144,7 +144,8 @@ def test_what_checks_watch_is_what_the_lock_has_where_nothing_is_withdrawn():
     stage = yaml.safe_load((root / "dvc.yaml").read_text())["stages"]["check"]["do"]
     for name, item in yaml.safe_load((root / "lineage.yaml").read_text())["nodes"].items():
         recorded = lock[f"check@{name}"]
-        assert recorded["cmd"] == stage["cmd"].replace("${key}", name).replace("${item.word}", item["word"])
+        assert recorded["cmd"] == stage["cmd"].replace("${key}", name).replace("${item.code}", item["code"]).replace(
+            "${item.word}", item["word"])
         (listed,) = (keys for entry in stage["params"] for keys in entry.values())
         watched = {item[key[7:-1]] if key.startswith("${item.") else key for key in listed}
         assert watched == set(recorded["params"][f"studies/{item['study']}.yaml"])

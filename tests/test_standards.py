@@ -20,6 +20,7 @@ from conftest import TINY
 from benchmarks.project import ROOT, Project
 from collapse import registry
 from collapse.errors import InputError
+from collapse.lineage import code
 from tasks import events
 
 TITLE = "Odd | <b>title</b> [x](y) `code`"
@@ -104,6 +105,8 @@ def here(done, monkeypatch):
 
     also = str(done.project.root / "collapse/models")
     monkeypatch.setattr(collapse.models, "__path__", [*collapse.models.__path__, also])
+    root = done.project.root  # whose code the map was written for
+    monkeypatch.setattr(code, "_modules", lambda package: code.walk(package, root / package))
     monkeypatch.chdir(done.project.root)
     registry.names.cache_clear()
     yield done

@@ -124,9 +124,14 @@ def _modules(package: str) -> Iterator[tuple[str, Path]]:
         yield package, Path(spec.origin)
         return
     for top in map(Path, spec.submodule_search_locations):
-        for path in sorted(top.rglob("*.py")):
-            parts = (package, *path.relative_to(top).with_suffix("").parts)
-            yield ".".join(parts[:-1] if parts[-1] == "__init__" else parts), path
+        yield from walk(package, top)
+
+
+def walk(package: str, folder: Path) -> Iterator[tuple[str, Path]]:
+    """Yield the modules of a package that lies in ``folder``, with their files."""
+    for path in sorted(folder.rglob("*.py")):
+        parts = (package, *path.relative_to(folder).with_suffix("").parts)
+        yield ".".join(parts[:-1] if parts[-1] == "__init__" else parts), path
 
 
 def _raw(path: Path) -> list[str]:

@@ -185,7 +185,7 @@ def _difference(said: str, text: str) -> str:
 
     with suppress(yaml.YAMLError, AttributeError):
         before, now = (yaml.safe_load(one).get("code") or {} for one in (said, text))
-        if changed := [name for name in {**before, **now} if before.get(name) != now.get(name)]:
+        if before and (changed := [name for name in {**before, **now} if before.get(name) != now.get(name)]):
             more = f" and {len(changed) - 1} more" if len(changed) > 1 else ""
             return f"was written for other code: {changed[0]}{more} changed since"
     return "does not match params.yaml and studies/"
