@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+if __name__ == "__main__":  # before anything dear is imported
+    from flows.shared import hand_over
+
+    hand_over("real")
+
 from prefect import flow
 
 from collapse.layout import DATA
