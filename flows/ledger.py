@@ -234,17 +234,35 @@ class Ledger:
         return [name for name in self.order if name in wanted]
 
     def changed(self, name: str) -> bool:
-        """Return whether a stage is stale, judged by what lies on disk now.
+        """Return whether a stage is stale, judged by what lies on disk now."""
+        return bool(self.stale([name]))
+
+    def stale(self, names: Iterable[str]) -> set[str]:
+        """Return which stages are stale, judged by what lies on disk now, where each file and folder is looked at once.
 
         `Stage.changed` without its file locks, which cost as much again: this run holds the checkout.
         """
-        stage = self.stages[name]
-        if not all(out.hash_info for out in stage.outs):  # never recorded: there is nothing to hash it against
-            return True
-        with self._held():
+        from dvc.dependency.param import ParamsDependency
+
+        seen: dict[tuple[Any, ...], bool] = {}
+
+        def differs(item: Any) -> bool:
+            if isinstance(item, ParamsDependency):
+                return bool(item.status())
+            key = type(item), item.fs_path, item.hash_info
+            if key not in seen:
+                seen[key] = bool(item.status())
+            return seen[key]
+
+        def other(stage: Any) -> bool:
+            if not all(out.hash_info for out in stage.outs):  # never recorded: there is nothing to hash it against
+                return True
             # `plan` runs every time that anything else does; by itself it is stale only for what it lacks
             own = stage.cmd_changed if stage.always_changed else stage.changed_stage()
-            return own or any(item.status() for item in (*stage.deps, *stage.outs))
+            return own or any(differs(item) for item in (*stage.deps, *stage.outs))
+
+        with self._held():
+            return {name for name in names if other(self.stages[name])}
 
     def fingerprint(self, name: str) -> str:
         """Return the hash of all that a stage depends on, as it is now: DVC's key of a run in its cache."""

@@ -346,7 +346,8 @@ def repro(study: str | None = None, branch: str | None = None, workers: int | No
         with Progress(studies, count) as progress:
             for note in notes:
                 progress.say(note)
-            stale = {name for name, unit in work.items() if any(ledger.changed(stage) for stage in unit.stages)}
+            changed = ledger.stale(stage for unit in work.values() for stage in unit.stages)
+            stale = {name for name, unit in work.items() if changed.intersection(unit.stages)}
             if not stale:
                 progress.say(f"nothing to do: {len(work)} nodes, calibrations and reports are up to date")
                 ledger.close()

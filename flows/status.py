@@ -37,7 +37,8 @@ def status(study: str | None = None) -> list[State]:
     check_current(Path(), studies)
     ledger = Ledger()
     work = units(ledger, chosen(ledger, studies, study, None))
-    stale = downstream(work, [n for n, unit in work.items() if any(ledger.changed(s) for s in unit.stages)])
+    changed = ledger.stale(stage for unit in work.values() for stage in unit.stages)
+    stale = downstream(work, [name for name, unit in work.items() if changed.intersection(unit.stages)])
     failed = failures()
     states = []
     for node in all_nodes(studies).values():

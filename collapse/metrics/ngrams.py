@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
-import pandas as pd
 
 from collapse.errors import InputError
 
@@ -134,7 +133,9 @@ def find(known: np.ndarray, keys: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         place = np.searchsorted(known, keys)
         place[place == len(known)] = 0
         return place, known[place] == keys
-    place = pd.Index(known).get_indexer(keys)
+    from pandas import Index  # it takes a third of a second, and every command asks what metrics mean
+
+    place = Index(known).get_indexer(keys)
     return np.maximum(place, 0), place >= 0
 
 
