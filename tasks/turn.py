@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import json
-from functools import cache, cached_property
+from functools import cache, cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
 from collapse import foreign, loop
 from collapse.data import Rows
-from collapse.errors import NodeError
+from collapse.errors import InputError, NodeError, nearest
 from collapse.experiment import Branch, Experiment, read_experiment, read_params
 from collapse.layout import Files
-from collapse.lineage import nodes
-from collapse.lineage.nodes import Node
+from collapse.lineage.nodes import Node, all_nodes
 from collapse.metrics.classifier import Classifier
 from collapse.metrics.frame import Frame
 from collapse.models.base import Parameters
@@ -66,13 +65,27 @@ def frozen(study: str) -> tuple[Experiment, Rows | None, Frame]:
     return _frozen(study, _text(study), file_hash(manifest))
 
 
+@lru_cache(4)
+def _known(project: Path, studies: tuple[tuple[str, str], ...]) -> tuple[dict[str, Experiment], dict[str, Node]]:
+    """Return studies by name, and all their nodes; kept as long as their files say the same."""
+    found = {study: _read(project, study, text) for study, text in studies}
+    return found, all_nodes(found)
+
+
 def find(name: str) -> tuple[Experiment, Node]:
-    """Return a node and its study."""
+    """Return a node and its study.
+
+    Raises
+    ------
+    InputError
+        If it is none of the studies in params.yaml; the message offers the nearest name.
+    """
     listed = read_params(Path()).studies
     near = [study for study in listed if name.startswith(f"{study}-")] or listed
-    studies = {study: _read(Path.cwd(), study, _text(study)) for study in near}
-    node = nodes.find(studies, name)
-    return studies[node.study], node
+    studies, known = _known(Path.cwd(), tuple((study, _text(study)) for study in near))
+    if name not in known:
+        raise InputError(f"'{name}' is not a node of the studies in params.yaml{nearest(name, known)}")
+    return studies[known[name].study], known[name]
 
 
 def verdict(files: Files) -> dict[str, Any]:

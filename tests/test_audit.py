@@ -501,6 +501,19 @@ def test_a_key_or_seal_that_is_not_there_is_one_line(copy):
         audit("tiny-replace-01", signed_by="nonsense")
 
 
+def test_the_root_is_that_of_rfc_6962():
+    """Leaves and nodes are hashed apart: else two hashes in a leaf would pass for the node above them."""
+    import hashlib
+
+    def hashed(text: bytes) -> bytes:
+        return hashlib.sha256(text).digest()
+
+    a, b, c = (hashed(b"\x00" + f"{name}\0{value}".encode()) for name, value in (("a", "1"), ("b", "2"), ("c", "3")))
+    assert merkle({"a": "1"}) == a.hex()
+    assert merkle({"b": "2", "a": "1"}) == hashed(b"\x01" + a + b).hex()
+    assert merkle({"c": "3", "b": "2", "a": "1"}) == hashed(b"\x01" + hashed(b"\x01" + a + b) + c).hex()
+
+
 def test_a_root_covers_names_and_hashes_in_any_order():
     leaves = {f"f{i}": str(i) for i in range(7)}
     assert merkle(leaves) == merkle(dict(reversed(leaves.items())))

@@ -492,3 +492,13 @@ def test_facts_name_all_metrics_and_their_steps() -> None:
     assert {"variance_ratio", "tail_ratio", "precision", "w1", "w1_step", "class_recall", "rare_alive"} <= set(known)
     assert not any(fact.step for name, fact in known.items() if name.endswith("_step"))
     assert all("1.0" in f.meaning or "0.0" in f.meaning for f in known.values())
+
+
+def test_an_image_as_a_whole_has_one_unit_of_variance_like_a_number():
+    rng = np.random.default_rng(2)
+    schema = Schema((Column("picture", "image", shape=(4, 4)), Column("x", "number")))
+    values = {"picture": rng.normal(size=(1, 300, 4, 4)) * 7, "x": rng.normal(size=(1, 300)) * 3}
+    frame = Frame.freeze(Rows(schema, values), Rows(schema, values), (), 300, ("spread",))
+    own = frame.numeric.standard(frame.reference)[0]  # (n, D)
+    assert own[:, :16].var(axis=0).sum() == pytest.approx(1)
+    assert own[:, 16].var() == pytest.approx(1)

@@ -508,3 +508,20 @@ def test_models_are_registered_and_their_settings_change_their_digest(kind):
     assert [a == b for a, b in pairwise(digests)] == [True, False]
     body = {key: value for key, value in other.spec().items() if key != "kind"}
     assert cls(**body) == other  # what a manifest records can be read back
+
+
+def test_weights_count_as_reliability_weights():
+    """Of weights w an unbiased variance has Σw − Σw²/Σw degrees of freedom: half-weighted rows bring fewer."""
+    rng = np.random.default_rng(8)
+    schema = Schema((Column("x", "number"),))
+    first, second = rng.normal(size=(2, 3, 12)) + np.array([0.0, 2.0])[:, None, None]  # (parts, R, n)
+    model = find("models", "gaussian")(ddof=1)
+    summaries = [model.summarise(Rows(schema, {"x": part})) for part in (first, second)]
+    found = model.solve(model.add(summaries[0], model.weigh(summaries[1], 0.25)), Rng(1))
+    weights = np.concatenate([np.ones(12), np.full(12, 0.25)])
+    for r in range(3):
+        rows = np.concatenate([first[r], second[r]])
+        mean = np.average(rows, weights=weights)
+        freedom = weights.sum() - np.square(weights).sum() / weights.sum()
+        assert found["mean"][r, 0] == pytest.approx(mean)
+        assert found["covariance"][r, 0, 0] == pytest.approx((weights * (rows - mean) ** 2).sum() / freedom)

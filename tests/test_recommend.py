@@ -379,6 +379,18 @@ def test_the_first_passage_of_a_share_is_that_of_drawn_ones():
     assert (np.abs(law - kept) < 4.5 * np.sqrt(kept * (1 - kept) / count)).all()
 
 
+@pytest.mark.parametrize("replicates", [5, 20])
+def test_deviations_of_a_bootstrap_are_widened_to_those_of_student(replicates):
+    """Draws with replacement vary by s√(1 − 1/R)/√R; a mean of R normal values is uncertain by t times s/√R."""
+    from scipy import stats
+
+    values = np.random.default_rng(replicates).normal(size=replicates)
+    drawn = values @ planner.weights(replicates).T
+    half = stats.norm.ppf((1 + planner.LEVEL) / 2) * drawn.std() * planner.widening(replicates)
+    low, high = stats.t.interval(planner.LEVEL, replicates - 1, values.mean(), stats.sem(values))
+    assert 2 * half == pytest.approx(high - low, rel=0.03)
+
+
 def test_a_mean_that_is_kept_says_nothing_of_lineages(folder, monkeypatch):
     """An unbiased variance under replace: its mean is 1 for ever, and hardly a lineage of twelve rows stays near."""
     text = STUDY.replace("rows: 20", "rows: 12").replace("ddof: 0", "ddof: 1").replace(

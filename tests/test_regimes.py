@@ -135,6 +135,13 @@ def test_a_draw_is_made_anew_without_a_sample_in_quarantine():
     assert Pool.of(part("s-b-01", 1, 0.0)).without("s-b-01", N).parts == ()
 
 
+def test_what_is_in_quarantine_was_never_seen():
+    """A reservoir takes a row with the chance of its budget over all rows seen: those of a bad sample are none."""
+    for regime in (Reservoir(), Subsample(), Reservoir(budget=10)):
+        pool = walk(regime, 3)[-1]
+        assert (pool.seen, pool.without("s-b-03", N).seen) == (4 * N, 3 * N)
+
+
 def test_a_reservoir_without_a_sample_keeps_as_many_rows_in_every_replicate():
     """Replicates hold different numbers of its rows, and are not mixed when these are taken out."""
     pool = walk(Reservoir(), 3)[-1]

@@ -104,6 +104,24 @@ def test_new_support_has_the_exact_chance():
         stats.nbinom.sf(2, 6, 900 / 1000))
 
 
+def test_new_support_has_its_own_part_of_the_level(watch):
+    """A tenth of the level goes to what is new or gone: what chance gives more often than that is passed over."""
+    m = watch.sizes([M])[0]
+    rows, part = bench.numeric(M, "test-support"), watch.level * watching.SUPPORT
+    for p, verdict in ((1.05 * part, "healthy"), (0.95 * part, "drifted")):
+        found = watch.judge(rows, m, [watching.Support("x0", "values above 9", 3, p)])
+        assert (found.verdict, len(found.support)) == (verdict, verdict == "drifted")
+
+
+def test_bands_are_wider_than_the_draws_by_the_error_of_the_bank(watch, monkeypatch):
+    """A mean of m fresh rows lies within σ²(1/m + c/b) of the bank's b rows, a draw within σ²(1/m − 1/b); c is two."""
+    seen = []
+    monkeypatch.setattr(watching.Bands, "of", staticmethod(lambda found, widen, grain=None: seen.append(widen)))
+    m, b = 500, watch.bank.n
+    watching.Watch(watch.frame, watch.bank, watch.level, 3).bands(m)
+    assert seen == [pytest.approx(np.sqrt((1 / m + 2 / b) / (1 / m - 1 / b)))]
+
+
 def test_the_rate_is_shared_by_snapshots_and_takes_rows():
     assert 1 - (1 - share(0.01, 10)) ** 10 == pytest.approx(0.01)
     assert needed(share(0.01, 100), 8) > needed(share(0.01, 1), 8)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from collapse.errors import InputError, nearest
+from collapse.errors import InputError
 from collapse.experiment import Experiment
 
 
@@ -48,14 +48,6 @@ def all_nodes(studies: Mapping[str, Experiment]) -> dict[str, Node]:
                 raise InputError(f"{study.path}: node '{name}' also belongs to study '{found[name].study}'; rename one")
             found[name] = node
     return found
-
-
-def find(studies: Mapping[str, Experiment], name: str) -> Node:
-    """Return the node called ``name``, or refuse with the nearest."""
-    known = all_nodes(studies)
-    if name not in known:
-        raise InputError(f"'{name}' is not a node of the studies in params.yaml{nearest(name, known)}")
-    return known[name]
 
 
 def ancestors(known: Mapping[str, Node], name: str) -> list[Node]:
