@@ -112,7 +112,9 @@ def test_nothing_is_left_of_a_run_that_is_ended(tmp_path, number):
     project.study(STUDY.replace("model: {kind: gaussian}", "model: {kind: slow}"))
     project.run("collapse", "plan")
     run = subprocess.Popen(project.command("dvc", "repro"), cwd=project.root, env=project.environment(),
-                           stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True)
+                           stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True,
+                           # the processes of a parallel test run are deaf to it, and so would be what they start
+                           preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL))
     try:
         deadline = time.monotonic() + 120
         while not (project.root / "began").exists() and time.monotonic() < deadline and run.poll() is None:
