@@ -29,7 +29,7 @@ from typing import NoReturn
 #: Seconds to wait for the process to come up, for a stage to end that was told to, and without work before it ends.
 START, GRACE, IDLE = 90.0, 10.0, 60.0
 LOG = Path(".dvc/tmp/collapse/shared.log")
-STOP = b"stop"
+BEGUN, STOP = b"go", b"stop"
 #: Most bytes of a request: words, folder and environment.
 MOST = 2**20
 _SHELLS = frozenset({"sh", "bash", "dash", "zsh", "ksh", "fish"})
@@ -44,11 +44,15 @@ def hand_over(kind: str) -> None:
         return
     try:
         place = _place()
-        link = _connect(place) or _start(place)
+        # one that is there may be about to end, and take up nothing any more
+        begun = _asked(_connect(place), kind) or _asked(_start(place), kind)
     except OSError:
         return
-    if link is not None:
-        sys.exit(_ask(link, kind))
+    except KeyboardInterrupt:
+        print("stopped; what is finished is kept", file=sys.stderr)
+        sys.exit(130)
+    if begun is not None:
+        sys.exit(_ended(begun))
 
 
 def _place() -> Path:
@@ -110,14 +114,27 @@ def _repro() -> int:
     return number
 
 
-def _ask(link: socket.socket, kind: str) -> int:
-    """Have a stage run with this process's output, and return its exit code."""
-    request = json.dumps({"kind": kind, "words": sys.argv[1:], "folder": os.getcwd(), "environment": dict(os.environ)})
-    body = request.encode()
+def _asked(link: socket.socket | None, kind: str) -> socket.socket | None:
+    """Have a stage run with this process's output, and return the connection if it has begun."""
+    if link is None:
+        return None
+    body = json.dumps({"kind": kind, "words": sys.argv[1:], "folder": os.getcwd(), "environment": dict(os.environ),
+                       "repro": _repro()}).encode()
     sys.stdout.flush()
     sys.stderr.flush()
-    socket.send_fds(link, [struct.pack("I", len(body))], [1, 2])
-    link.sendall(body)
+    try:
+        socket.send_fds(link, [struct.pack("I", len(body))], [1, 2])
+        link.sendall(body)
+        if link.recv(len(BEGUN)) == BEGUN:
+            return link
+    except OSError:
+        pass
+    link.close()
+    return None
+
+
+def _ended(link: socket.socket) -> int:
+    """Wait for a stage that has begun, and return its exit code."""
     try:
         return _code(link)
     except KeyboardInterrupt:
@@ -137,7 +154,10 @@ def _code(link: socket.socket) -> int:
 
 
 def serve(place: Path, repro: int) -> None:
-    """Run stages as they are asked for, until the `dvc repro` of process ``repro`` ends, or a minute without work."""
+    """Run stages as they are asked for, until the `dvc repro` that it serves ends, or a minute without work.
+
+    ``repro`` is its process; those of later askers are served as long as they live, too.
+    """
     from flows.server import Served
 
     link = socket.socket(socket.AF_UNIX)
@@ -150,24 +170,28 @@ def serve(place: Path, repro: int) -> None:
         link.bind(str(place))
         os.umask(before)
         link.listen()
+        own = place.stat().st_ino
         try:
-            _loop(link, repro, served.url)
+            _loop(link, {repro}, served.url)
         finally:
-            place.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):
+                if place.stat().st_ino == own:  # not that of a later one
+                    place.unlink()
+            link.close()  # whoever waits to be taken up asks elsewhere
 
 
-def _loop(link: socket.socket, repro: int, url: str) -> None:
+def _loop(link: socket.socket, repros: set[int], url: str) -> None:
     running: dict[int, socket.socket] = {}  # by process
     told: set[int] = set()
     last = time.monotonic()
     try:
-        while _lives(repro) and (running or time.monotonic() - last < IDLE):
+        while any(map(_lives, repros)) and (running or time.monotonic() - last < IDLE):
             ready = select.select([link, *(one for n, one in running.items() if n not in told)], [], [],
                                   0.02 if running else 1.0)[0]
             for one in ready:
                 if one is link:
                     asker, _ = link.accept()
-                    if number := _begin(asker, link, url):
+                    if number := _begin(asker, link, url, repros):
                         running[number] = asker
                 else:  # it says stop, or it is gone
                     number = next(n for n, asker in running.items() if asker is one)
@@ -197,7 +221,7 @@ def _lives(number: int) -> bool:
     return True
 
 
-def _begin(asker: socket.socket, link: socket.socket, url: str) -> int:
+def _begin(asker: socket.socket, link: socket.socket, url: str, repros: set[int]) -> int:
     """Fork for what is asked, and return the process's number; 0 if it was not asked by this user, or not wholly."""
     if _user(asker) != os.getuid():
         asker.close()
@@ -214,13 +238,15 @@ def _begin(asker: socket.socket, link: socket.socket, url: str) -> int:
                 break
             body += piece
         request = json.loads(body)
-    except (OSError, ValueError, struct.error):
+        repros.add(int(request["repro"]))
+        asker.sendall(BEGUN)
+    except (OSError, ValueError, KeyError, struct.error):
+        request = None
+    if request is None:
         asker.close()
+        for fd in fds:
+            os.close(fd)
         return 0
-    finally:
-        if "request" not in locals():
-            for fd in fds:
-                os.close(fd)
     asker.settimeout(None)
     number = os.fork()
     if number:
