@@ -182,7 +182,7 @@ def _fate(branch: BranchView, kept: float, noun: str, metric: str, blind: bool) 
         return "showed no loss that could be told from chance" if blind else "lost nothing beyond chance"
     if final.stage in ("early", "late") and np.isfinite(kept) and kept < 1 and (metric in final.by or not final.by):
         return f"kept {'only ' if final.stage == 'late' else ''}{percent(kept)} of its {noun}"
-    if final.stage == "distorted" and kept > 1:
+    if final.stage == "distorted" and kept > 1 and (metric in final.by or not final.by):
         return f"grew to {kept:.3g} × its {noun}"
     amount = f" ({final.amount})" if final.amount and final.stage != "drifted" else ""
     return {"distorted": f"was distorted{amount}", "drifted": "drifted away, its shape kept"}.get(
