@@ -502,3 +502,12 @@ def test_an_image_as_a_whole_has_one_unit_of_variance_like_a_number():
     own = frame.numeric.standard(frame.reference)[0]  # (n, D)
     assert own[:, :16].var(axis=0).sum() == pytest.approx(1)
     assert own[:, 16].var() == pytest.approx(1)
+
+
+@pytest.mark.parametrize("width", [1, 3, 7, 64])
+def test_copies_are_told_wherever_they_stand(width):
+    from collapse.metrics.spread import marks
+
+    rows = np.random.default_rng(width).normal(size=(1, 37, width))
+    many = np.concatenate([rows, rows[:, ::-1], rows[:, 5:6].repeat(29, axis=1)], axis=1)
+    assert (1 + (np.diff(marks(many)) > 0).sum()) == 37

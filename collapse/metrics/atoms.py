@@ -10,6 +10,7 @@ import numpy as np
 from collapse.data import Rows, Schema
 from collapse.metrics.base import Fact, Measurement, Metric
 from collapse.metrics.frame import Frame
+from collapse.metrics.spread import marks
 
 #: The fewest rows of one value, and the least share of all, that are an atom: a few copies are chance, or a draw with
 #: replacement.
@@ -53,6 +54,6 @@ def least(n: int) -> float:
 def _greatest(points: np.ndarray) -> np.ndarray:
     """Return the share of the most frequent of ``points`` (R, n, k), (R,)."""
     n = points.shape[1]
-    along = np.sort(points @ np.random.default_rng(0).normal(size=points.shape[2]), axis=1)  # equal where rows are
+    along = marks(points)
     starts = np.concatenate([np.ones((len(along), 1), bool), np.diff(along, axis=1) > 0], axis=1)
     return np.array([np.diff(np.append(np.flatnonzero(row), n)).max() / n for row in starts])

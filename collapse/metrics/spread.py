@@ -179,12 +179,19 @@ def _different(points: np.ndarray, frame: Frame) -> np.ndarray:
     n = points.shape[1]
     if frame.atoms.any() or not points.shape[2]:
         return np.full(len(points), n)
-    along = points @ np.random.default_rng(0).normal(size=points.shape[2])  # (R, n): equal where rows are
-    different = 1 + (np.diff(np.sort(along, axis=1), axis=1) > 0).sum(axis=1)
+    different = 1 + (np.diff(marks(points), axis=1) > 0).sum(axis=1)
     # few sizes, for each has a baseline of its own; of hardly any rows there is no density at all
     steps = np.floor(np.log(n / different) / np.log(STEP) + 1 - 1e-9)
     fewer = np.maximum(np.floor(n / STEP**steps), FEW)
     return np.where((different > ALMOST * n) | (different < FEW), n, fewer).astype(int)
+
+
+def marks(points: np.ndarray) -> np.ndarray:
+    """Return one number a row of ``points`` (R, n, k), sorted: (R, n), equal where rows are.
+
+    Each row is summed by itself: a product of matrices rounds equal rows differently, by their place.
+    """
+    return np.sort((points * np.random.default_rng(0).normal(size=points.shape[2])).sum(axis=2), axis=1)
 
 
 def _first(points: np.ndarray, coordinates: np.ndarray, at: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
