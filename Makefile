@@ -64,6 +64,6 @@ $(STAMP): pyproject.toml constraints.txt
 	@$(BIN)/python -c $(NEWER) || { rm -rf .venv; exit 1; }
 	@$(BIN)/pip install -q --disable-pip-version-check --no-compile -c constraints.txt -e '.[dev]'
 	@$(BIN)/python -m compileall -qq -j 0 -x $(UNUSED) .venv/lib/python3*/site-packages || true
-	@$(BIN)/python -m compileall -qq collapse flows tasks
+	@$(BIN)/python -m compileall -qq audit collapse commands engine export flows tasks
 	@touch $@
 	@echo "Installed."

@@ -76,7 +76,7 @@ def sha256(path: Path) -> None:
 
 def verify(paths: list[Path]) -> None:
     """Verify parts as an audit does: both hashes of the bytes, the content hash from the values, what the file says."""
-    from tasks.audit import Auditor
+    from collapse_lab.audit.auditor import Auditor
 
     auditor, faults = Auditor({}), []
     for path in paths:
@@ -89,7 +89,7 @@ def memory(folder: Path) -> None:
     """Print the peak memory in MiB before and after verifying the pool in ``folder`` (in a process of its own)."""
     import pyarrow.parquet  # noqa: F401
 
-    from tasks.audit import Auditor  # noqa: F401
+    from collapse_lab.audit.auditor import Auditor  # noqa: F401
 
     def peak() -> float:  # ru_maxrss would count what the parent held before it started this process
         return int(Path("/proc/self/status").read_text().split("VmHWM:")[1].split()[0]) / 1024

@@ -15,11 +15,11 @@ import numpy as np
 import pandas as pd
 
 from collapse import calibration
-from collapse.attribution import Ladder, compound, cuts, subsets
-from collapse.claims import Records, Series
+from collapse.claims.attribution import Ladder, compound, cuts, subsets
+from collapse.claims.grammar import parse_claims
+from collapse.claims.judge import Records, Series
 from collapse.metrics.base import Fact
 from collapse.rng import Rng
-from collapse.sentences import parse_claims
 
 COUNTS, GENERATIONS, FITS = (5, 20, 100), 6, 200
 KINDS = ("independent", "multiplicative", "heavy-tailed", "tied", "short")

@@ -17,9 +17,9 @@ from collapse.calibration import Bands, stage
 from collapse.errors import InputError
 from collapse.floor import floor
 from collapse.metrics import measure_all
-from collapse.params import Study, read_study
 from collapse.pool import Part
 from collapse.rng import Rng
+from collapse.study.parse import Study, read_study
 
 #: Control runs, unless a study's size makes that long: about so many rows are measured in all. Of a model that is dear
 #: to fit, whose studies calibrate with fewer than 200 fits, fewer.

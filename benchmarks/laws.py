@@ -16,9 +16,9 @@ import numpy as np
 
 from benchmarks.project import ROOT
 from collapse import laws, loop
-from collapse.experiment import Branch
 from collapse.laws.base import Judgement, Law
-from collapse.params import Study, read_study
+from collapse.study.experiment import Branch
+from collapse.study.parse import Study, read_study
 
 #: Data that does not come with the project.
 ABSENT = ("dogs",)

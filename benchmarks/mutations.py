@@ -107,7 +107,7 @@ class Forger:
     """Mutates the studies of the project in the working directory, one thing at a time, and audits what it touched."""
 
     def __init__(self, studies: dict[str, Any], seed: int):
-        from tasks.audit import Auditor
+        from collapse_lab.audit.auditor import Auditor
 
         self.studies = studies
         self.draw = random.Random(seed)
@@ -121,7 +121,7 @@ class Forger:
 
     def _auditor(self, lock: dict[str, Any]) -> Any:
         """Return an auditor that knows the hashes of files which were not touched."""
-        from tasks.audit import Auditor
+        from collapse_lab.audit.auditor import Auditor
 
         auditor = Auditor(self.studies)
         auditor._digests, auditor._contents = self.first._digests, self.first._contents
@@ -130,7 +130,7 @@ class Forger:
 
     def files(self, node: Any) -> list[Path]:
         """Return every file that is a node's own, and the noise floor that it is judged by."""
-        from collapse.layout import RECORDS, Files
+        from collapse.lineage.layout import RECORDS, Files
 
         files = Files.of(node)
         floor = files.calibration(self.studies[node.study].floor(node.branch))
@@ -260,7 +260,7 @@ class Forger:
     def _edit(self, node: Any, only: Callable[[tuple[Any, ...]], bool] | None = None
               ) -> Iterator[tuple[list[Path], str]]:
         """Change, drop or add a field anywhere in the manifest."""
-        from collapse.layout import Files
+        from collapse.lineage.layout import Files
 
         path = Files.of(node).pool / "_manifest.json"
         manifest = json.loads(path.read_text())
@@ -315,8 +315,8 @@ def fields(value: Any, way: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
 
 def forge(count: int, seed: int, say: Callable[[str], None] = print) -> Tally:
     """Try ``count`` mutations in the working directory's project, which must be clean, and leave it as it was."""
-    from collapse.experiment import read_params
-    from collapse.params import read_studies
+    from collapse.study.experiment import read_params
+    from collapse.study.parse import read_studies
 
     forger, tally = Forger(read_studies(Path(), read_params(Path())), seed), Tally()
     tally.missed += [f"a false alarm: {line}" for line in forger.clean()]

@@ -26,7 +26,7 @@ def main() -> None:
     from benchmarks.project import ROOT, Project
     from collapse import loop
     from collapse.errors import InputError
-    from collapse.params import read_study
+    from collapse.study.parse import read_study
 
     for study in STUDIES:
         wanted = read_study(ROOT, study)
@@ -53,11 +53,11 @@ def node(name: str) -> None:
     from prefect.context import SyncClientContext
     from prefect.settings import PREFECT_API_URL, temporary_settings
 
+    from collapse.models._neural import Neural
     from collapse.models.vae import VAE
-    from collapse.neural import Neural
-    from flows.run import create, find, no_heartbeat
-    from flows.server import Served
-    from flows.workers import _work, parameters
+    from collapse_lab.engine.server import Served
+    from collapse_lab.engine.workers import _work, parameters
+    from collapse_lab.flows._run import create, find, no_heartbeat
 
     spent: list[float] = []
 
@@ -91,6 +91,6 @@ def node(name: str) -> None:
 
 if __name__ == "__main__":
     os.environ.setdefault("PREFECT_LOGGING_LEVEL", "CRITICAL")
-    import flows.warm  # noqa: F401  first, as in a worker: it settles threads and CPU features before NumPy is imported
+    import collapse_lab.engine.preload  # noqa: F401  first, as in a worker: it settles threads and CPU features before NumPy is imported
 
     node(sys.argv[1])

@@ -11,7 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
-CODE = ("collapse", "flows", "tasks", "dvc.yaml", "prefect.toml", ".dvcignore", ".gitignore", "pyproject.toml")
+CODE = ("dvc.yaml", "prefect.toml", ".dvcignore", ".gitignore", "pyproject.toml")
+#: By folder of the tree, where it lies once it is installed.
+PACKAGES = {"collapse": "collapse", **{name: f"collapse_lab/{name}" for name in
+                                       ("audit", "commands", "engine", "export", "flows", "tasks")}}
 
 
 @dataclass
@@ -26,11 +29,10 @@ class Project:
         """Return a fresh project with one study, planned and committed. A second worker costs as much as small runs."""
         root.mkdir(parents=True)
         for item in CODE:
-            if (ROOT / item).is_dir():  # with its bytecode, which every process of every project would make again
-                compileall.compile_dir(ROOT / item, quiet=2)
-                shutil.copytree(ROOT / item, root / item)
-            else:
-                shutil.copy(ROOT / item, root / item)
+            shutil.copy(ROOT / item, root / item)
+        for item, place in PACKAGES.items():  # with its bytecode, which every process of every project would make again
+            compileall.compile_dir(ROOT / item, quiet=2)
+            shutil.copytree(ROOT / item, root / place)
         (root / ".dvc").mkdir()
         for item in ("config", ".gitignore"):
             shutil.copy(ROOT / ".dvc" / item, root / ".dvc" / item)
@@ -45,7 +47,7 @@ class Project:
 
     def command(self, *words: str) -> list[str]:
         """Return ``words`` with the project's own `collapse` and `dvc`."""
-        tools = {"collapse": [sys.executable, "-m", "flows.cli"], "dvc": [sys.executable, "-m", "dvc"]}
+        tools = {"collapse": [sys.executable, "-m", "collapse_lab.commands.main"], "dvc": [sys.executable, "-m", "dvc"]}
         return [*tools.get(words[0], [words[0]]), *words[1:]]
 
     def environment(self, **more: str) -> dict[str, str]:

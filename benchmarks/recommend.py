@@ -18,17 +18,19 @@ from typing import Any
 
 import numpy as np
 
-from collapse import advice, loop, planner
+from collapse import loop
+from collapse.advice import options as advice
+from collapse.advice import search
+from collapse.advice.search import Keep, Of, Point
 from collapse.data import Column, Rows, Schema
-from collapse.experiment import Branch
 from collapse.loop import run
 from collapse.metrics import measure_all
 from collapse.models.base import Model
-from collapse.params import Study, parse_study
-from collapse.planner import Keep, Of, Point
 from collapse.pool import Part, Pool
 from collapse.rng import Rng
 from collapse.sources.base import Division, Source
+from collapse.study.experiment import Branch
+from collapse.study.parse import Study, parse_study
 
 #: Replicates of a search, and of the truth: of a mean, and of a share of lineages.
 FEW, MANY, TAIL = 60, 2000, 6000
@@ -223,10 +225,10 @@ class Laboratory:
         blank = Keep(metric, case.feature, case.op, 0.0)
         if share is not None:
             many = round((SOME if case.sampled else TAIL) * SCALE)
-            worst = planner.kept(self.values(self.setting, many, "truth"), blank)[:, -1]
+            worst = search.kept(self.values(self.setting, many, "truth"), blank)[:, -1]
             # at a tie every interval is asked for the very value
             keep = replace(blank, bound=float(blank.sign * np.quantile(worst, 1 - share, method="inverted_cdf")))
-            lasting = planner.kept(self.values(self.option.knob.low, many, "truth-none"), keep) >= 0
+            lasting = search.kept(self.values(self.option.knob.low, many, "truth-none"), keep) >= 0
             broken = lasting.mean(axis=0) < share
         else:
             centre = np.mean if case.of.name == "mean" else np.median
@@ -236,7 +238,7 @@ class Laboratory:
             broken = ~keep.met(centre(self.values(self.option.knob.low, round(MANY * SCALE), "truth-none"), axis=0))
         return keep, 1.0 + int(broken.argmax()) if broken.any() else np.inf
 
-    def simulator(self, name: str) -> planner.Simulate:
+    def simulator(self, name: str) -> search.Simulate:
         """Return a simulator at an address of its own."""
         def simulate(points: Sequence[Point]) -> dict[Point, np.ndarray]:
             return {(knob, x): self.values(x, FEW, name) for knob, x in points}
@@ -265,11 +267,11 @@ def coverage(repeats: int, chosen: slice) -> list[Hit]:
         here, looked = [], []
         for again in range(repeats):
             name = f"case-{number}-{again}"
-            found = planner.search([lab.option.knob], lab.simulator(name), keep, case.of)[case.option]
+            found = search.search([lab.option.knob], lab.simulator(name), keep, case.of)[case.option]
             low, high = (np.inf if x is None else x for x in (found.low, found.high))
             here.append((low <= lab.setting <= high, lab.setting < low, found.least, low, high))
             looked.append(len(found.tried))
-            left = planner.left(lab.values(lab.option.knob.low, FEW, name), keep, case.of)
+            left = search.left(lab.values(lab.option.knob.low, FEW, name), keep, case.of)
             ends = [np.inf if x is None else x for x in (left.low, left.high)]
             kind = "finite" if case.bank else "skewed" if case.name.startswith("skewed") else \
                 "samples" if case.sampled else "fits"
@@ -314,7 +316,7 @@ def steady() -> int:
                 assert found is not None
                 return found.values
 
-            least = planner.by_law(option.knob, form, keep).least
+            least = search.by_law(option.knob, form, keep).least
             wrong += least != m
             print(f"  {name:8} n={n:<4} α={alpha:<5g} steady state {limit:.4f}: least α that keeps it "
                   f"{least / n if least is not None else None}", flush=True)

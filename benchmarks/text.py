@@ -68,7 +68,7 @@ def paired(ours: Callable[[], object], bare: Callable[[], object], tokens: int, 
 def main() -> None:
     import torch
 
-    from collapse.neural import settled
+    from collapse.models._neural import settled
 
     data = rows(ROWS)
     tokens, schema = data["text"][0], data.schema

@@ -14,7 +14,6 @@ import numpy as np
 
 from benchmarks.tables import SIZES
 from collapse.data import Column, Rows, Schema
-from collapse.documents import Text
 from collapse.models.base import Model
 from collapse.models.copula import Copula
 from collapse.models.gaussian import Gaussian as GaussianModel
@@ -24,7 +23,8 @@ from collapse.rng import Rng
 from collapse.sources.gaussian import Gaussian
 from collapse.sources.mixture import Mixture
 from collapse.sources.pydoc import Pydoc
-from collapse.watching import Judged, Watch
+from collapse.watch.documents import Text
+from collapse.watch.verdicts import Judged, Watch
 
 SCALE = float(os.environ.get("COLLAPSE_WATCH", "1"))
 #: Rows of the reference for snapshots of so many rows.

@@ -14,17 +14,17 @@ import numpy as np
 
 from collapse.data import Rows, Schema
 from collapse.errors import InputError, NodeError, nearest
-from collapse.experiment import Branch, Experiment
 from collapse.metrics import measure_all
+from collapse.metrics._classifier import Classifier, applies
+from collapse.metrics._frame import Frame
+from collapse.metrics._partition import check_grouping
 from collapse.metrics.base import Measurement
-from collapse.metrics.classifier import Classifier, applies
-from collapse.metrics.frame import Frame
-from collapse.metrics.partition import check_grouping
 from collapse.models.base import Model, Parameters
 from collapse.pool import Part, Pool, RealData
 from collapse.regimes.base import Mixed, Regime
 from collapse.rng import Rng
 from collapse.sources.base import Source
+from collapse.study.experiment import Branch, Experiment
 
 #: Share of a finite source that is held out as the reference.
 HELD_OUT = 0.3

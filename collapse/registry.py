@@ -16,14 +16,15 @@ from collapse.errors import InputError, nearest
 
 #: Folders of this package whose files are kinds.
 GROUPS = ("sources", "models", "regimes", "metrics")
-_HIDDEN = {"base", "classifier", "corpus", "frame", "neighbours", "ngrams", "partition"}
+#: The file of a folder that says what its kinds must be able to do. Names that begin with `_` are helpers.
+CONTRACT = "base"
 
 
 @cache
 def names(group: str) -> tuple[str, ...]:
     """Return every name in ``group`` ('models', say), built in or from entry points."""
     package = importlib.import_module(f"collapse.{group}")
-    own = [m.name for m in pkgutil.iter_modules(package.__path__) if m.name not in _HIDDEN]
+    own = [m.name for m in pkgutil.iter_modules(package.__path__) if m.name != CONTRACT and not m.name.startswith("_")]
     return tuple(sorted({*own, *_entry_points(group)}))
 
 

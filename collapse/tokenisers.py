@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from collapse.errors import InputError
-from collapse.pool import file_hash
+from collapse.storage import file_hash
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 if __name__ == "__main__":  # before anything dear is imported
-    from flows.shared import hand_over
+    from collapse_lab.flows._handover import hand_over
 
     hand_over("check")
 
 from prefect import flow
 
-from tasks import NOWHERE
-from tasks.check import check as judge
-from tasks.events import recorded
+from collapse_lab.tasks import NOWHERE
+from collapse_lab.tasks.check import check as judge
+from collapse_lab.tasks.events import recorded
 
 
 @flow(persist_result=False, result_storage=NOWHERE, name="check")
@@ -22,6 +22,6 @@ def check(node: str) -> str:
 
 
 if __name__ == "__main__":
-    from flows.run import main
+    from collapse_lab.flows._run import main
 
     main(check)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 if __name__ == "__main__":  # before anything dear is imported
-    from flows.shared import hand_over
+    from collapse_lab.flows._handover import hand_over
 
     hand_over("generation")
 
@@ -16,18 +16,18 @@ from typing import Any
 from prefect import flow, get_run_logger
 from prefect.artifacts import create_table_artifact
 
-from collapse.layout import DATA
-from collapse.pool import staging
-from tasks import NOWHERE
-from tasks.check import check
-from tasks.events import Run, recorded
-from tasks.fit import fit
-from tasks.measure import measure
-from tasks.pool import pool
-from tasks.publish import publish
-from tasks.sample import sample
-from tasks.tombstone import tombstone
-from tasks.turn import Turn, find
+from collapse.lineage.layout import DATA
+from collapse.storage import staging
+from collapse_lab.tasks import NOWHERE
+from collapse_lab.tasks.check import check
+from collapse_lab.tasks.events import Run, recorded
+from collapse_lab.tasks.fit import fit
+from collapse_lab.tasks.halted_node import tombstone
+from collapse_lab.tasks.measure import measure
+from collapse_lab.tasks.node_run import NodeRun, find
+from collapse_lab.tasks.pool import pool
+from collapse_lab.tasks.publish import publish
+from collapse_lab.tasks.sample import sample
 
 
 @flow(persist_result=False, result_storage=NOWHERE, name="generation")
@@ -37,7 +37,7 @@ def generation(node: str, judge: bool = False) -> str:
         with recorded(f"generation@{node}") as run:
             study, place = find(node)
             with staging(DATA, node) as stage:
-                turn = Turn(study, place, stage)
+                turn = NodeRun(study, place, stage)
                 if turn.halted:
                     tombstone(turn)
                 else:
@@ -59,15 +59,7 @@ def beside() -> Iterator[Callable[..., None]]:
         call.result()
 
 
-def labels(node: str) -> list[str]:
-    """Return the tags of a node's run: study, branch and regime."""
-    study, place = find(node)
-    if place.branch is None:
-        return [study.name, "real"]
-    return list(dict.fromkeys([study.name, place.branch, study.branches[place.branch].regime.kind]))
-
-
-def announce(turn: Turn, scalars: dict[str, float]) -> None:
+def announce(turn: NodeRun, scalars: dict[str, float]) -> None:
     """Show a node's figures in the Prefect UI."""
     table = [{"metric": name, "median": value} for name, value in scalars.items()]
     create_table_artifact(table, key=turn.node.name, description=f"{turn.node.name}: medians over replicates")
@@ -83,6 +75,6 @@ def judged(node: str, run: Run) -> str:
 
 
 if __name__ == "__main__":
-    from flows.run import main
+    from collapse_lab.flows._run import main
 
     main(generation)

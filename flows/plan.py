@@ -6,13 +6,13 @@ from pathlib import Path
 
 from collapse import loop
 from collapse.errors import InputError
-from collapse.experiment import read_params
-from collapse.layout import DATA
+from collapse.lineage.layout import DATA
 from collapse.lineage.plan import PATH as LINEAGE
 from collapse.lineage.plan import check_current, render
-from collapse.params import Study, read_studies
-from collapse.pool import put, staging, write_text
 from collapse.regimes.base import Regime
+from collapse.storage import put, staging, write_text
+from collapse.study.experiment import read_params
+from collapse.study.parse import Study, read_studies
 
 PASSED = DATA / "plan.json"
 
@@ -66,6 +66,6 @@ def write() -> bool:
 if __name__ == "__main__":
     import sys
 
-    from flows.run import command
+    from collapse_lab.flows._run import command
 
     sys.exit(command(check))

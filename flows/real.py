@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 if __name__ == "__main__":  # before anything dear is imported
-    from flows.shared import hand_over
+    from collapse_lab.flows._handover import hand_over
 
     hand_over("real")
 
 from prefect import flow
 
-from collapse.layout import DATA
-from collapse.pool import staging
-from flows.generation import announce
-from tasks import NOWHERE
-from tasks.events import recorded
-from tasks.measure import measure
-from tasks.publish import publish
-from tasks.split import split
-from tasks.turn import Turn, find
+from collapse.lineage.layout import DATA
+from collapse.storage import staging
+from collapse_lab.flows.generation import announce
+from collapse_lab.tasks import NOWHERE
+from collapse_lab.tasks.events import recorded
+from collapse_lab.tasks.measure import measure
+from collapse_lab.tasks.node_run import NodeRun, find
+from collapse_lab.tasks.publish import publish
+from collapse_lab.tasks.split import split
 
 
 @flow(persist_result=False, result_storage=NOWHERE, name="real")
@@ -26,13 +26,13 @@ def real(node: str) -> None:
     with recorded(f"real@{node}"):
         study, place = find(node)
         with staging(DATA, node) as stage:
-            turn = Turn(study, place, stage)
+            turn = NodeRun(study, place, stage)
             split(turn)
             announce(turn, measure(turn))
             publish(turn)
 
 
 if __name__ == "__main__":
-    from flows.run import main
+    from collapse_lab.flows._run import main
 
     main(real)

@@ -6,12 +6,13 @@ from pathlib import Path
 
 from collapse import loop
 from collapse.errors import InputError, nearest
-from collapse.experiment import Experiment, read_experiment, read_params
 from collapse.floor import floor
-from collapse.layout import DATA, Files
-from collapse.pool import Part, put, staging
-from tasks import work
-from tasks.turn import frozen
+from collapse.lineage.layout import DATA, Files
+from collapse.pool import Part
+from collapse.storage import put, staging
+from collapse.study.experiment import Experiment, read_experiment, read_params
+from collapse_lab.tasks import work
+from collapse_lab.tasks.node_run import frozen
 
 
 def find(key: str) -> tuple[Experiment, str | None]:

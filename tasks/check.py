@@ -12,12 +12,13 @@ from collapse import loop
 from collapse.calibration import Bands, stage
 from collapse.data import Schema
 from collapse.errors import InputError
-from collapse.experiment import Experiment, Gate
-from collapse.layout import DATA, Files
-from collapse.pool import file_hash, part_note, put, staging, write_text
+from collapse.lineage.layout import DATA, Files
+from collapse.pool import part_note
+from collapse.storage import file_hash, put, staging, write_text
+from collapse.study.experiment import Experiment, Gate
 from collapse.verdict import LATE, Verdict
-from tasks import io
-from tasks.turn import find
+from collapse_lab.tasks import io
+from collapse_lab.tasks.node_run import find
 
 #: What stands for a gate in the verdict on a withdrawn node.
 WITHDRAWN = "withdrawn"
@@ -57,7 +58,7 @@ def judge(study: Experiment, branch: str | None, files: Files) -> tuple[dict[str
     """Return validation and verdict of a node, from its records, its sample and the noise floor."""
     import pandas as pd
 
-    from tasks import expectations
+    from collapse_lab.tasks import expectations
 
     table = pd.read_parquet(files.record("parquet"))
     whole = table[table["feature"] == ""]

@@ -20,13 +20,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from collapse.pool import put, staging, write_text
+from collapse.storage import put, staging, write_text
 
 if TYPE_CHECKING:
     from openlineage.client import OpenLineageClient
     from openlineage.client.event_v2 import RunEvent
 
-    from tasks.openlineage import Place
+    from collapse_lab.tasks.openlineage import Place
 
 HOME = Path(".openlineage")
 LOG = HOME / "events.jsonl"
@@ -65,7 +65,7 @@ def enabled() -> bool:
 def warm() -> None:
     """Import the client now, so that no node waits for it."""
     if enabled():
-        import tasks.openlineage  # noqa: F401
+        import collapse_lab.tasks.openlineage  # noqa: F401
 
 
 def belong(run: str | None) -> None:
@@ -122,7 +122,7 @@ def _log(state: str, run: Run) -> None:
 
 
 def _line(state: str, run: Run) -> str:
-    from tasks import openlineage
+    from collapse_lab.tasks import openlineage
 
     sets: Any = ((), ())
     if run.stage != openlineage.REPRO:

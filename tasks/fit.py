@@ -6,14 +6,14 @@ import json
 
 import numpy as np
 
-from collapse.layout import Files
-from collapse.pool import link, sync, write_text
-from tasks import work
-from tasks.turn import WEIGHTS, Turn
+from collapse.lineage.layout import Files
+from collapse.storage import link, sync, write_text
+from collapse_lab.tasks import work
+from collapse_lab.tasks.node_run import WEIGHTS, NodeRun
 
 
 @work(name="fit")
-def fit(turn: Turn) -> None:
+def fit(turn: NodeRun) -> None:
     """Fit the branch's model to the training set and stage what it learned."""
     from safetensors.numpy import save_file
 

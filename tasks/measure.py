@@ -12,17 +12,18 @@ import numpy as np
 from collapse import loop
 from collapse.metrics import measure_all
 from collapse.metrics.base import Measurement
-from collapse.pool import MANIFEST, Part, file_hash, sync, write_part, write_text
+from collapse.pool import MANIFEST, Part, write_part
 from collapse.spec import canonical
-from tasks import work
-from tasks.turn import Turn
+from collapse.storage import file_hash, sync, write_text
+from collapse_lab.tasks import work
+from collapse_lab.tasks.node_run import NodeRun
 
 #: Rows of replicate 0 that are kept beside the measurements, to be drawn on the page.
 SHOWN = 400
 
 
 @work(name="measure")
-def measure(turn: Turn) -> dict[str, float]:
+def measure(turn: NodeRun) -> dict[str, float]:
     """Measure the sample, stage the node's records, and return its flat scalars: medians over replicates.
 
     At the study's rows in every branch: d(t, 0), and d(t, t−1) where there is a generation before.

@@ -18,13 +18,14 @@ from openlineage.client import facet_v2 as facets
 from openlineage.client.serde import Serde
 
 from collapse import __version__
-from collapse.layout import REPORTS, Files
+from collapse.lineage.layout import REPORTS, Files
+from collapse.lineage.merkle import merkle
 from collapse.lineage.nodes import Node, nodes_of
-from collapse.params import Study, read_study
-from collapse.pool import MANIFEST, file_hash, read_manifest, trained_rows
-from collapse.provenance import merkle
-from tasks.calibrate import find as calibration
-from tasks.turn import find
+from collapse.pool import MANIFEST, read_manifest, trained_rows
+from collapse.storage import file_hash
+from collapse.study.parse import Study, read_study
+from collapse_lab.tasks.calibrate import find as calibration
+from collapse_lab.tasks.node_run import find
 
 NAMESPACE = "collapse"
 #: Who says so: a URI that names this version.

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collapse.pool import Part, write_pool
-from tasks import work
-from tasks.turn import Turn
+from collapse_lab.tasks import work
+from collapse_lab.tasks.node_run import NodeRun
 
 
 @work(name="pool")
-def pool(turn: Turn, sample: Part) -> None:
+def pool(turn: NodeRun, sample: Part) -> None:
     """Apply the regime and stage the pool: inherited parts are linked, not copied."""
     branch = turn.branch
     following = branch.regime.next_pool(turn.pool, sample.head(branch.rows), turn.real, turn.rng.at("regime"))

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from tasks import io
-from tasks.turn import Turn
+from collapse_lab.tasks import io
+from collapse_lab.tasks.node_run import NodeRun
 
 
 @io(name="publish")
-def publish(turn: Turn) -> None:
+def publish(turn: NodeRun) -> None:
     """Move every output to its place at once; a pool means a whole node."""
     turn.publish(("bank", "reference", "sample") if turn.node.branch is None else ("model", "sample"))

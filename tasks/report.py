@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from collapse.layout import DATA, RECORDS, REPORTS
+from collapse.lineage.layout import DATA, RECORDS, REPORTS
 from collapse.lineage.nodes import nodes_of
-from collapse.params import Study, read_study
-from collapse.pool import put, staging, write_text
 from collapse.report.collect import Collected, collect
 from collapse.report.page import text_summary, write
-from tasks import work
+from collapse.storage import put, staging, write_text
+from collapse.study.parse import Study, read_study
+from collapse_lab.tasks import work
 
 
 def gather(study: Study) -> Collected:

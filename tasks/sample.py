@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collapse import loop
 from collapse.pool import Part, write_part
-from tasks import work
-from tasks.turn import Turn
+from collapse_lab.tasks import work
+from collapse_lab.tasks.node_run import NodeRun
 
 
 @work(name="sample")
-def sample(turn: Turn) -> Part:
+def sample(turn: NodeRun) -> Part:
     """Sample from the fitted model and stage the raw sample."""
     branch = turn.branch
     schema = turn.real.first.schema

@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 
 from collapse import loop
-from collapse.pool import MANIFEST, Part, Pool, file_hash, sync, write_part, write_pool, write_text
-from tasks import work
-from tasks.turn import CLASSIFIER, Turn
+from collapse.pool import MANIFEST, Part, Pool, write_part, write_pool
+from collapse.storage import file_hash, sync, write_text
+from collapse_lab.tasks import work
+from collapse_lab.tasks.node_run import CLASSIFIER, NodeRun
 
 
 @work(name="split")
-def split(turn: Turn) -> None:
+def split(turn: NodeRun) -> None:
     """Read the source, split it, and stage the folders of generation 0."""
     study = turn.study
     parts = loop.split(study.source, study.rows, study.replicates, loop.address(study, 0))

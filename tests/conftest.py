@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-import flows  # noqa: F401  settles threads and CPU features before NumPy is imported
+import collapse_lab.flows  # noqa: F401  settles threads and CPU features before NumPy is imported
 from benchmarks.project import ROOT, Project
 
 TINY = """\
@@ -43,7 +43,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @pytest.fixture(scope="session")
 def prefect_api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """A real Prefect server on loopback, with a database of its own."""
-    from flows import server
+    from collapse_lab.engine import server
 
     home = tmp_path_factory.mktemp("prefect")
     before = Path.cwd()

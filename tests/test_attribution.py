@@ -9,11 +9,11 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from collapse.attribution import Factors, Ladder, attribute, climb, cuts, judges, subsets
-from collapse.claims import evaluate
+from collapse.claims.attribution import Factors, Ladder, attribute, climb, cuts, judges, subsets
+from collapse.claims.grammar import parse_claims
+from collapse.claims.judge import evaluate
 from collapse.errors import InputError
 from collapse.rng import Rng
-from collapse.sentences import parse_claims
 
 SOURCES = ("statistical", "expressivity", "approximation")
 NAMES = {(): "exact", **{some: "-".join(some) for some in subsets(SOURCES)[1:]}}

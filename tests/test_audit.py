@@ -13,9 +13,10 @@ import pytest
 
 from benchmarks.project import Project
 from collapse.errors import InputError
-from collapse.pool import Part, file_hash, part_note, read_part, write_part
-from collapse.provenance import merkle
+from collapse.lineage.merkle import merkle
+from collapse.pool import Part, part_note, read_part, write_part
 from collapse.rng import Rng
+from collapse.storage import file_hash
 
 STUDY = """\
 title: Audited
@@ -117,10 +118,10 @@ def copy(made, tmp_path, monkeypatch):
 
 
 def audit(*arguments, **keys):
-    from flows import audit as auditing
-    from tasks import turn
+    from collapse_lab.audit import report as auditing
+    from collapse_lab.tasks import node_run
 
-    turn._frozen.cache_clear()
+    node_run._frozen.cache_clear()
     return auditing.audit(*arguments, **keys)
 
 
@@ -165,7 +166,7 @@ def test_one_node_is_walked_back_and_trained_again(copy):
 def test_a_forged_model_is_found_by_training_again(copy):
     from safetensors.numpy import load_file, save_file
 
-    from tasks.audit import Auditor
+    from collapse_lab.audit.auditor import Auditor
 
     path = Path("data/tiny-replace-01/model/weights.safetensors")
     weights = load_file(path)
@@ -174,8 +175,8 @@ def test_a_forged_model_is_found_by_training_again(copy):
     save_file(weights, path)
     assert any("weights is not of the model" in f.what for f in audit("tiny-replace-01").faults)
     from collapse import loop
-    from collapse.experiment import read_params
-    from collapse.params import read_studies
+    from collapse.study.experiment import read_params
+    from collapse.study.parse import read_studies
 
     edit(Path("data/tiny-replace-01/pool/_manifest.json"), lambda m: m.update(weights=loop.digest(weights)))
     auditor = Auditor(read_studies(Path(), read_params(Path())))
@@ -273,7 +274,7 @@ def forged(part: Path, manifest: Path) -> None:
 
 
 def test_only_a_root_tells_a_consistent_rewrite(copy, tmp_path):
-    from flows import audit as auditing
+    from collapse_lab.audit import report as auditing
 
     root, public = auditing.seal("tiny", tmp_path / "key.pem")
     assert (tmp_path / "key.pem").stat().st_mode & 0o077 == 0
@@ -295,7 +296,7 @@ def rewritten() -> None:
     import pyarrow.parquet as pq
     from ruamel.yaml import YAML
 
-    from tasks.audit import Auditor
+    from collapse_lab.audit.auditor import Auditor
 
     pool, sample = Path("data/tiny-replace-02/pool"), Path("data/tiny-replace-02/sample")
     manifest = pool / "_manifest.json"
@@ -373,12 +374,12 @@ SLICE = 30
 @pytest.mark.parametrize("which", ["made", "others"])
 def test_random_mutations_are_found_where_they_are(which, request, tmp_path, monkeypatch):
     from benchmarks.mutations import forge
-    from tasks import turn
+    from collapse_lab.tasks import node_run
 
     source = request.getfixturevalue(which).root
     shutil.copytree(source, tmp_path / "p", symlinks=True, ignore=shutil.ignore_patterns(".git"))
     monkeypatch.chdir(tmp_path / "p")
-    turn._frozen.cache_clear()
+    node_run._frozen.cache_clear()
     tally = forge(SLICE, seed=41)
     assert tally.missed == []
     assert sum(tally.found.values()) == SLICE
@@ -444,7 +445,7 @@ def test_a_clone_that_pulled_its_data_verifies(made, tmp_path, monkeypatch):
 
 
 def test_files_and_rows_are_traced(copy, tmp_path):
-    from flows import audit as auditing
+    from collapse_lab.audit import report as auditing
 
     part = tmp_path / "elsewhere.parquet"
     shutil.copy("data/tiny-accumulate-02/pool/tiny-accumulate-01.parquet", part)

@@ -13,7 +13,9 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from collapse import calibration
-from collapse.claims import (
+from collapse.claims.gain import loop_gain
+from collapse.claims.grammar import parse_claims
+from collapse.claims.judge import (
     Bias,
     Compare,
     Keeps,
@@ -33,11 +35,9 @@ from collapse.claims import (
     median_interval,
 )
 from collapse.errors import InputError
-from collapse.gain import loop_gain
-from collapse.inference import holm
 from collapse.metrics.base import Fact
 from collapse.rng import Rng
-from collapse.sentences import parse_claims
+from collapse.stats import holm
 
 BRANCHES = {
     "control": SimpleNamespace(first=1, last=10), "replace": SimpleNamespace(first=1, last=10),

@@ -70,9 +70,12 @@ def test_a_package_counts_the_pages_and_styles_beside_it(tmp_path):
 def files(root: Path) -> dict[str, Path]:
     """Return the modules of the packages in ``root``."""
     found = {}
-    for path in (p for package in OWN for p in (root / package).rglob("*.py")):
-        parts = path.relative_to(root).with_suffix("").parts
-        found[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = path
+    for package in OWN:
+        folder = root / package.replace(".", "/")  # as it is installed; in the tree it lies at the top
+        folder = folder if folder.is_dir() else root / package.removeprefix("collapse_lab.")
+        for path in folder.rglob("*.py"):
+            parts = (*package.split("."), *path.relative_to(folder).with_suffix("").parts)
+            found[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = path
     return found
 
 
@@ -121,10 +124,11 @@ def test_what_makes_a_node_imports_nothing_that_only_judges_or_shows():
     for stage in ("real", "calibrate", "generation"):
         kinds = [(group, kind) for group in registry.GROUPS for kind in registry.names(group)]
         found = one.rests_on(stage, kinds)
-        judging = ("claims", "verdict", "calibration", "params", "report", "laws", "definitions", "lineage.plan")
+        judging = ("claims", "verdict", "calibration", "study.parse", "report", "laws", "lineage.plan")
         assert not [name for name in found if name.removeprefix("collapse.").startswith(judging)], stage
-        assert {"collapse.rng", "collapse.pool", "collapse.regimes.base", "tasks.measure"} - set(found) == (
-            {"tasks.measure"} if stage == "calibrate" else set())
+        wanted = {"collapse.rng", "collapse.pool", "collapse.regimes.base", "collapse_lab.tasks.measure"}
+        assert wanted - set(found) == (
+            {"collapse_lab.tasks.measure"} if stage == "calibrate" else set())
 
 
 def test_what_the_models_share_is_theirs():
@@ -135,8 +139,8 @@ def test_what_the_models_share_is_theirs():
     for kind in ("gmm", "kde", "vae", "flow"):
         assert "models.categorical" in of(kind)
     assert "models.gaussian" in of("regression")
-    assert {"neural", "models.categorical", "tokenisers"} <= of("transformer")
-    assert {"exchange", "programs", "guard", "sources.table"} <= of("command") & of("python") | {"sources.table"}
+    assert {"models._neural", "models.categorical", "tokenisers"} <= of("transformer")
+    assert {"models._exchange", "models._programs", "models._guard", "sources.table"} <= of("command") & of("python") | {"sources.table"}
 
 
 # ------------------------------------------------------------------------------------------ staleness
@@ -171,10 +175,10 @@ KINDS = {
 TRY = """
 import json, sys
 from pathlib import Path
-from collapse.experiment import read_params
+from collapse.study.experiment import read_params
 from collapse.lineage.code import Code
 from collapse.lineage.plan import render
-from collapse.params import read_studies
+from collapse.study.parse import read_studies
 Code._graph = Code()._graph  # what is added below imports nothing
 studies = read_studies(Path(), read_params(Path()))
 found = {"": render(studies)}
@@ -206,7 +210,8 @@ def test_a_token_makes_stale_what_rests_on_its_module_and_nothing_else(made, mon
     rests = {stage: closure({*ROOTS[stage.partition("@")[0]], "collapse.metrics.tails", "collapse.metrics.spread",
                              *(f"collapse.{kind}" for kind in kinds)}, known) for stage, kinds in KINDS.items()}
     modules = {name: str(known[name]) for name in sorted(set().union(*rests.values()))}
-    modules |= {name: str(known[name]) for name in ("collapse.models.vae", "collapse.metrics.images", "tasks.audit")}
+    modules |= {name: str(known[name]) for name in ("collapse.models.vae", "collapse.metrics.images",
+                                                         "collapse_lab.tasks.expectations.suite")}
     said = subprocess.run([sys.executable, "-c", TRY], input=json.dumps(modules), capture_output=True, text=True,
                           check=True, cwd=made.root, env=made.environment())
     maps = json.loads(said.stdout)

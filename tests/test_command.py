@@ -19,7 +19,7 @@ from benchmarks.project import Project
 from collapse import loop, registry
 from collapse.data import Column, Rows, Schema
 from collapse.errors import InputError, NodeError
-from collapse.exchange import read, write
+from collapse.models._exchange import read, write
 from collapse.models.command import Command, pack, unpack
 from collapse.models.python import Python
 from collapse.pool import read_part
@@ -230,7 +230,7 @@ def test_nothing_that_a_program_starts_outlives_it(ends):
 @pytest.mark.skipif(sys.platform != "linux", reason="looks in /proc")
 def test_a_program_dies_with_a_worker_that_is_killed(tmp_path):
     mark = f"32{os.getpid()}"
-    code = ("import sys; from pathlib import Path; from collapse import programs; "
+    code = ("import sys; from pathlib import Path; from collapse.models import _programs as programs; "
             f"programs.run(['sh', '-c', 'setsid sleep {mark} & sleep {mark}'], Path(sys.argv[1]), 60, 'fit')")
     worker = subprocess.Popen([sys.executable, "-c", code, str(tmp_path / "log")])
     deadline = time.monotonic() + 20
@@ -472,7 +472,7 @@ def logged(api: str) -> list[str]:
     deadline = time.monotonic() + 20
     while True:
         found = httpx.post(f"{api}/logs/filter", json=body, timeout=20).json()
-        lines = [item["message"] for item in found if item["name"] == "collapse.programs"]
+        lines = [item["message"] for item in found if item["name"] == "collapse.models._programs"]
         if lines or time.monotonic() > deadline:
             return lines
         time.sleep(0.5)

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from collapse.condition import Condition
 from collapse.data import Column, Rows, Schema
 from collapse.errors import InputError
+from collapse.study.predicate import Predicate
 
 SCHEMA = Schema((
     Column("size", "number"), Column("colour", "category", ("dark red", "blue", "8")),
@@ -34,14 +34,14 @@ SIZE, COLOUR, LABEL = ROWS["size"], ROWS["colour"], ROWS["label"]
     ("label == 8 and size > 2 and colour == 8", (LABEL == 8) & (SIZE > 2) & (COLOUR == 2)),
 ])
 def test_mask(text: str, mask: np.ndarray) -> None:
-    assert (Condition.parse(text, SCHEMA).mask(ROWS) == mask).all()
+    assert (Predicate.parse(text, SCHEMA).mask(ROWS) == mask).all()
     assert 0 < mask.sum() < mask.size  # a condition that is always true or false tests nothing
 
 
 def test_text_is_normal_and_parses_to_itself() -> None:
-    condition = Condition.parse("  label==8   and size>2 and label in [ 1,2 ] ")
+    condition = Predicate.parse("  label==8   and size>2 and label in [ 1,2 ] ")
     assert condition.text == "label == 8 and size > 2 and label in [1, 2]"
-    assert Condition.parse(condition.text) == condition
+    assert Predicate.parse(condition.text) == condition
 
 
 @pytest.mark.parametrize(("text", "says"), [
@@ -62,7 +62,7 @@ def test_text_is_normal_and_parses_to_itself() -> None:
 ])
 def test_errors_are_one_line_that_helps(text: str, says: str) -> None:
     with pytest.raises(InputError) as error:
-        Condition.parse(text, SCHEMA, "studies/x.yaml: tails[0].where")
+        Predicate.parse(text, SCHEMA, "studies/x.yaml: tails[0].where")
     assert str(error.value).startswith("studies/x.yaml: tails[0].where: ")
     assert says in str(error.value)
     assert "\n" not in str(error.value)
@@ -79,8 +79,8 @@ def test_dates_and_gaps_are_compared_as_they_are_written():
         "born != (missing)": [1, 1, 0], "seen > 1970-01-02": [0, 0, 1], "seen >= 1970-01-02T01:00": [0, 0, 1],
         "job == (missing)": [0, 1, 1], "job == (missing) and born >= 2000-01-01": [0, 1, 0],
     }.items():
-        assert Condition.parse(text, schema).mask(rows)[0].tolist() == [bool(x) for x in expected], text
+        assert Predicate.parse(text, schema).mask(rows)[0].tolist() == [bool(x) for x in expected], text
     with pytest.raises(InputError, match="'soon' is not a date, and 'born' is a column of dates"):
-        Condition.parse("born > soon", schema)
+        Predicate.parse("born > soon", schema)
     with pytest.raises(InputError, match=r"'\(missing\)' is not a datetime"):
-        Condition.parse("seen == (missing)", schema)
+        Predicate.parse("seen == (missing)", schema)

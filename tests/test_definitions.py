@@ -12,7 +12,7 @@ from scipy.special import gammaln
 
 from collapse import loop
 from collapse.calibration import interval
-from collapse.definitions import DEFINITIONS, Settings, profile
+from collapse.claims.definitions import DEFINITIONS, Settings, profile
 from collapse.errors import InputError
 from collapse.models.gaussian import Gaussian
 from collapse.regimes.accumulate import Accumulate

@@ -15,12 +15,12 @@ import pytest
 from collapse import loop, registry
 from collapse.data import Column, Rows, Schema
 from collapse.errors import InputError
-from collapse.experiment import read_yaml
 from collapse.lineage.plan import render
 from collapse.metrics import facts
-from collapse.params import parse_study, read_study
 from collapse.pool import Part, Pool, RealData
 from collapse.rng import Rng
+from collapse.study.experiment import read_yaml
+from collapse.study.parse import parse_study, read_study
 
 ROOT = Path(__file__).parents[1]
 MEASURING, STUDIES = ROOT / "docs/measuring.md", ROOT / "docs/studies.md"
@@ -181,7 +181,7 @@ def test_studies_names_every_kind_with_all_its_settings(group):
 
 
 def test_studies_names_the_defaults_of_neural_models():
-    from collapse.neural import STEPS, Neural
+    from collapse.models._neural import STEPS, Neural
 
     text = section("Models").split("### Neural models")[1].split("### ")[0]
     for name, field in Neural.model_fields.items():
@@ -192,7 +192,7 @@ def test_studies_names_the_defaults_of_neural_models():
 
 
 def test_studies_names_every_key():
-    from collapse.experiment import MANDATORY, OPTIONAL, OVERRIDES, Gate
+    from collapse.study.experiment import MANDATORY, OPTIONAL, OVERRIDES, Gate
 
     for key in MANDATORY:
         assert f"| `{key}` | mandatory |" in section("The study")
@@ -206,7 +206,7 @@ def test_studies_names_every_key():
 
 def test_the_claims_of_the_grammar_can_be_parsed(tmp_path):
     """Every sentence of the table, choices taken and brackets filled in, is a claim; so is the shorter one."""
-    from collapse.sentences import parse_claims
+    from collapse.claims.grammar import parse_claims
 
     (tmp_path / "digits.yaml").write_text(DIGITS)
     known = parse_study(read_yaml(tmp_path / "digits.yaml"), "digits", Path("studies/digits.yaml"))
@@ -261,7 +261,7 @@ def test_the_example_of_a_regime():
 
 
 def test_the_example_of_a_metric():
-    from collapse.metrics.frame import Frame
+    from collapse.metrics._frame import Frame
 
     reference, sample = numbers(300).replicate(0), numbers(100)
     frame = Frame.freeze(reference, reference, (), 100)

@@ -15,7 +15,7 @@ import pytest
 
 from collapse.data import Column, Rows, Schema
 from collapse.pool import Part, write_part
-from tasks.expectations import build_docs, judge, outcome
+from collapse_lab.tasks.expectations import build_docs, judge, outcome
 
 R, N = 4, 30
 SCHEMA = Schema((
@@ -92,7 +92,7 @@ def test_one_inflated_replicate_does_not_hide_the_others(sample):
 def test_control_without_a_calibration_says_what_to_do():
     from collapse.calibration import Bands
     from collapse.errors import InputError
-    from tasks.check import _limits
+    from collapse_lab.tasks.check import _limits
 
     table = {"kind": ["model"] * 3, "metric": ["w1_step"] * 3, "feature": [""] * 3, "value": [1.0, 2.0, 3.0]}
     study = SimpleNamespace(path="studies/toy.yaml", replicates=1, measured=1)
@@ -154,7 +154,7 @@ def test_expectations_speak_of_the_family(sample):
 
 def test_class_data_names_a_true_metric():
     from collapse.metrics import facts
-    from tasks.expectations import drift, survival
+    from collapse_lab.tasks.expectations import drift, survival
 
     for kind in (survival.ExpectTailsToSurvive, survival.ExpectSpreadToSurvive, survival.ExpectModesToSurvive,
                  drift.ExpectDriftToStaySmall, drift.ExpectStepToStaySmall):
@@ -297,9 +297,9 @@ def test_the_severest_action_decides(actions, expected):
 SCRIPT = """
 import json, pathlib, sys
 import pandas as pd
-import tasks
+import collapse_lab.tasks
 assert "great_expectations" not in sys.modules
-from tasks.expectations import judge
+from collapse_lab.tasks.expectations import judge
 assert "great_expectations" not in sys.modules
 from types import SimpleNamespace as Gate
 gates = [Gate(metric=m, min=0.5, max=None, action="halt") for m in ("variance_ratio", "tail_ratio", "sliced_w2")]

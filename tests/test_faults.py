@@ -88,7 +88,7 @@ def worked(process: psutil.Process) -> float:
 @pytest.mark.parametrize("begun", ["warm()", "Workers(2, 'http://127.0.0.1:1/api')"])
 def test_workers_whose_parent_dies_at_once_live_no_longer(tmp_path, begun):
     text = ("import os, psutil, signal\n"
-            "from flows.workers import Workers, warm\n"
+            "from collapse_lab.engine.workers import Workers, warm\n"
             "if __name__ == '__main__':\n"
             f"    {begun}\n"
             "    print(*(child.pid for child in psutil.Process().children()), flush=True)\n"

@@ -8,11 +8,11 @@ import json
 import numpy as np
 import pytest
 
-from collapse import foreign
 from collapse.data import Column, Rows, Schema
 from collapse.errors import InputError
+from collapse.lineage import imported
+from collapse.lineage.makeup import makeup
 from collapse.pool import Part, Pool, write_part, write_pool
-from collapse.provenance import makeup
 from collapse.sources.table import Table
 
 ROWS = "age,city\n" + "\n".join(f"{20 + i % 50},{'ab'[i % 2]}" for i in range(200)) + "\n"
@@ -50,42 +50,42 @@ def prov(**entity) -> dict:
 
 
 def test_croissant_is_held_against_the_file(tmp_path, data):
-    kept = foreign.vouch(record(tmp_path, croissant(sha256=sha(data))), data)
+    kept = imported.vouch(record(tmp_path, croissant(sha256=sha(data))), data)
     assert (kept["kind"], kept["verified"], kept["file"]) == ("croissant", "sha256", sha(data))
     assert kept["says"] == {"name": "People", "license": "CC0-1.0", "creator": "A. Clerk"}
     md5 = hashlib.md5(data.read_bytes(), usedforsecurity=False).hexdigest()
-    assert foreign.vouch(record(tmp_path, croissant(md5=md5)), data)["verified"] == "md5"
-    assert foreign.vouch(record(tmp_path, croissant()), data)["verified"] == foreign.NOTHING
+    assert imported.vouch(record(tmp_path, croissant(md5=md5)), data)["verified"] == "md5"
+    assert imported.vouch(record(tmp_path, croissant()), data)["verified"] == imported.NOTHING
     with pytest.raises(InputError, match=r"people\.csv is not the file that .*record\.json names"):
-        foreign.vouch(record(tmp_path, croissant(sha256="1" * 64)), data)
+        imported.vouch(record(tmp_path, croissant(sha256="1" * 64)), data)
 
 
 def test_prov_is_held_against_the_file(tmp_path, data):
-    kept = foreign.vouch(record(tmp_path, prov(**{"ex:sha256": {"$": sha(data), "type": "xsd:string"},
+    kept = imported.vouch(record(tmp_path, prov(**{"ex:sha256": {"$": sha(data), "type": "xsd:string"},
                                                   "ex:realShare": 0.25, "ex:generation": 3})), data)
     assert (kept["kind"], kept["verified"]) == ("prov", "sha256")
     assert kept["says"] == {"entity": "ex:people.csv", "generated_by": "ex:survey", "derived_from": "ex:forms",
                             "generation": 3, "real_share": 0.25, "depth": 3}
     inside = {"bundle": {"ex:b": prov(**{"ex:checksum": f"sha256:{sha(data)}"})}}
-    assert foreign.vouch(record(tmp_path, inside), data)["verified"] == "sha256"
+    assert imported.vouch(record(tmp_path, inside), data)["verified"] == "sha256"
     with pytest.raises(InputError, match="one of the two was changed"):
-        foreign.vouch(record(tmp_path, prov(**{"ex:sha256": "2" * 64})), data)
+        imported.vouch(record(tmp_path, prov(**{"ex:sha256": "2" * 64})), data)
 
 
 def test_a_file_that_a_model_made_does_not_pass_for_real(tmp_path, data):
     body = croissant(sha256=sha(data), **{"collapse:kind": "synthetic", "collapse:generation": 4})
     body["rai:hasSyntheticData"] = True
-    says = foreign.vouch(record(tmp_path, body), data)["says"]
+    says = imported.vouch(record(tmp_path, body), data)["says"]
     assert (says["real_share"], says["depth"]) == (0.0, 4)
     del body["distribution"][1]["collapse:kind"]
-    kept = foreign.vouch(record(tmp_path, body), data)
-    assert "real_share" not in kept["says"] and "it does not say how much" in foreign.line(kept)
+    kept = imported.vouch(record(tmp_path, body), data)
+    assert "real_share" not in kept["says"] and "it does not say how much" in imported.line(kept)
 
 
 def test_a_hash_found_under_another_name_counts(tmp_path, data):
     body = croissant()
     body["distribution"][0]["sha256"] = sha(data)
-    assert foreign.vouch(record(tmp_path, body), data)["verified"] == "sha256"
+    assert imported.vouch(record(tmp_path, body), data)["verified"] == "sha256"
 
 
 @pytest.fixture
@@ -99,15 +99,15 @@ def pool(tmp_path):
 
 
 def test_our_own_manifest_vouches_by_bytes_and_values_and_is_continued(tmp_path, pool):
-    kept = foreign.vouch(pool / "_manifest.json", pool / "old-keep-02.parquet")
+    kept = imported.vouch(pool / "_manifest.json", pool / "old-keep-02.parquet")
     assert kept["verified"] == "sha256 and content hash"
     assert kept["says"] == {"node": "old-keep-02", "study": "old", "made_by": "old-keep-02", "generation": 2,
                             "real_share": 0.0, "depth": 2}
-    assert foreign.vouch(pool / "_manifest.json", pool / "old-real.parquet")["says"]["real_share"] == 1.0
+    assert imported.vouch(pool / "_manifest.json", pool / "old-real.parquet")["says"]["real_share"] == 1.0
     body = json.loads((pool / "_manifest.json").read_text())
-    again = foreign.vouch(record(tmp_path, body | {"provenance": kept}), pool / "old-keep-02.parquet")
+    again = imported.vouch(record(tmp_path, body | {"provenance": kept}), pool / "old-keep-02.parquet")
     assert again["says"]["depth"] == 4 and again["says"]["before"] == kept
-    assert foreign.vouch(record(tmp_path, body | {"provenance": kept}), pool / "old-real.parquet")["says"][
+    assert imported.vouch(record(tmp_path, body | {"provenance": kept}), pool / "old-real.parquet")["says"][
         "real_share"] == 0.0
 
 
@@ -115,17 +115,17 @@ def test_our_own_values_in_another_layout_are_known_by_content(tmp_path, pool):
     import pyarrow.parquet as pq
 
     pq.write_table(pq.read_table(pool / "old-keep-02.parquet"), tmp_path / "again.parquet", compression="none")
-    kept = foreign.vouch(pool / "_manifest.json", tmp_path / "again.parquet")
+    kept = imported.vouch(pool / "_manifest.json", tmp_path / "again.parquet")
     assert kept["verified"] == "content hash" and kept["says"]["generation"] == 2
 
 
 def test_a_part_that_the_manifest_does_not_name_is_refused(tmp_path, pool, data):
     with pytest.raises(InputError, match="is not the file that"):
-        foreign.vouch(pool / "_manifest.json", data)
+        imported.vouch(pool / "_manifest.json", data)
     rows = Rows(Schema((Column("x", "number"),)), {"x": np.arange(50.0)[None] + 1})
     write_part(Part.of(rows, "old-keep-02", 2, synthetic=True), tmp_path / "old-keep-02.parquet", "old")
     with pytest.raises(InputError, match="is not the file that"):
-        foreign.vouch(pool / "_manifest.json", tmp_path / "old-keep-02.parquet")
+        imported.vouch(pool / "_manifest.json", tmp_path / "old-keep-02.parquet")
 
 
 @pytest.mark.parametrize(("body", "words"), [
@@ -136,10 +136,10 @@ def test_a_part_that_the_manifest_does_not_name_is_refused(tmp_path, pool, data)
     ({"entity": {"a": 3, "b": [None]}, "wasGeneratedBy": [1]}, None)])
 def test_what_is_no_record_is_one_line_and_what_says_nothing_says_so(tmp_path, data, body, words):
     if words is None:
-        assert foreign.vouch(record(tmp_path, body), data)["verified"] == foreign.NOTHING
+        assert imported.vouch(record(tmp_path, body), data)["verified"] == imported.NOTHING
         return
     with pytest.raises(InputError, match=words) as caught:
-        foreign.vouch(record(tmp_path, body), data)
+        imported.vouch(record(tmp_path, body), data)
     assert "\n" not in str(caught.value)
 
 

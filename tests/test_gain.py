@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from collapse.gain import loop_gain, ratio
+from collapse.claims.gain import loop_gain, ratio
 from collapse.loop import run
 from collapse.models.categorical import Categorical
 from collapse.regimes.replace import Replace

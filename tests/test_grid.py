@@ -8,9 +8,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from collapse.claims import Records
+from collapse.claims.grid import Grid
+from collapse.claims.judge import Records
 from collapse.errors import InputError
-from collapse.grid import Grid
 
 BRANCHES = {f"{name}-{size}": SimpleNamespace(first=1, last=3) for name in ("keep", "none") for size in (2, 8)}
 RAW = {

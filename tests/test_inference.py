@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from collapse.inference import Mean, Median, holm, least_count, theil_sen
 from collapse.rng import Rng
+from collapse.stats import Mean, Median, holm, least_count, theil_sen
 
 
 @pytest.mark.parametrize(("level", "count"), [(0.5, 1), (0.9, 4), (0.95, 5), (0.975, 6), (0.99, 7), (0.999, 10)])

@@ -10,13 +10,13 @@ import pytest
 
 from collapse import laws, loop
 from collapse.errors import InputError
-from collapse.experiment import read_yaml
 from collapse.laws import budget, effective, gaussian, real, verification
 from collapse.laws import categorical as drift
 from collapse.laws.base import Judgement
-from collapse.params import parse_study
 from collapse.registry import find
 from collapse.rng import Rng
+from collapse.study.experiment import read_yaml
+from collapse.study.parse import parse_study
 
 ROOT = Path(__file__).parents[1]
 
@@ -470,7 +470,7 @@ def test_a_study_judges_its_laws_from_its_records():
             "value": path.ravel(),
         }
     )
-    from collapse.claims import evaluate
+    from collapse.claims.judge import evaluate
 
     found = evaluate(one.claims, table, {}, {}, 1, laws.judges(one))[0]
     assert found["verdict"] == "holds" and all(m["rejected"] for m in found["law"]["mutants"])
@@ -496,7 +496,7 @@ def test_the_science_starts_fast_and_alone():
         "import sys, collapse.laws.gaussian, collapse.loop, collapse.models.gaussian, collapse.regimes.replace\n"
         "import collapse.sources.gaussian\n"
         "print(*{m.partition('.')[0] for m in sys.modules} & {'prefect', 'dvc', 'great_expectations', 'pandas', "
-        "'scipy', 'sklearn', 'flows', 'tasks'})"
+        "'scipy', 'sklearn', 'collapse_lab'})"
     )
     times = []
     for _ in range(3):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from flows import ledger
+from collapse_lab.engine import ledger
 
 WORDS = st.one_of(
     st.sampled_from(["data/a-01/pool", "yes", "No", "null", "0b1", "1e5", "12", "a: b", "a #b", "-x", "é", "~", "a ",
@@ -19,13 +19,13 @@ FILES = st.lists(st.fixed_dictionaries(
     {"path": WORDS, "hash": st.just("md5"), "md5": WORDS},
     optional={"size": st.integers(0), "nfiles": st.integers(0), "isexec": st.booleans()}), max_size=3)
 ENTRIES = st.fixed_dictionaries(
-    {"cmd": st.one_of(WORDS, WORDS.map(lambda word: f"python -m flows.real {word}"))},
+    {"cmd": st.one_of(WORDS, WORDS.map(lambda word: f"python -m collapse_lab.flows.real {word}"))},
     optional={"deps": FILES, "params": st.dictionaries(WORDS, VALUES, max_size=2), "outs": FILES})
 
 
 @settings(max_examples=300, deadline=None)
 @given(st.one_of(WORDS, st.just("generation@tiny-01")).filter(bool), ENTRIES)
-@example("plan", {"cmd": "python -m flows.plan", "params": {"params.yaml": {"a": 1.0, "b": True, "c": {1: 2}}}})
+@example("plan", {"cmd": "python -m x.plan", "params": {"params.yaml": {"a": 1.0, "b": True, "c": {1: 2}}}})
 def test_an_entry_is_written_as_dvc_writes_it(key, entry):
     assert ledger._block(key, entry) == ledger._whole_block(key, entry)
 
@@ -34,5 +34,6 @@ def test_entries_of_a_lock_are_not_dumped_whole(monkeypatch):
     whole = []
     monkeypatch.setattr(ledger, "_whole_block", lambda key, entry: whole.append(key))
     files = [{"path": "data/a-01/pool/" + "p" * 70, "hash": "md5", "md5": "a" * 32 + ".dir", "size": 3, "nfiles": 2}]
-    ledger._block("generation@a-01", {"cmd": "python -m flows.generation a-01", "deps": files, "outs": files})
+    command = "python -m collapse_lab.flows.generation a-01"
+    ledger._block("generation@a-01", {"cmd": command, "deps": files, "outs": files})
     assert not whole

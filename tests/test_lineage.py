@@ -15,11 +15,11 @@ import yaml
 
 from collapse import loop
 from collapse.errors import InputError, NodeError
-from collapse.experiment import read_params
 from collapse.lineage.nodes import all_nodes, ancestors, nodes_of
 from collapse.lineage.plan import build, check_current
-from collapse.params import parse_study, read_studies
 from collapse.pool import MANIFEST
+from collapse.study.experiment import read_params
+from collapse.study.parse import parse_study, read_studies
 
 STUDY = {
     "title": "t", "seed": 1, "source": {"kind": "gaussian"}, "model": {"kind": "gaussian"}, "rows": 50,
@@ -108,7 +108,7 @@ def test_a_node_reads_its_parents_weights_only_where_its_model_is_given_them(mod
     import numpy as np
     from safetensors.numpy import save_file
 
-    from tasks.turn import WEIGHTS, Turn
+    from collapse_lab.tasks.node_run import WEIGHTS, NodeRun
 
     monkeypatch.chdir(tmp_path)
     branches = {"fresh": {"regime": "replace", "model": {**model, "init": "fresh"}}, "keep": {"regime": "replace",
@@ -124,7 +124,7 @@ def test_a_node_reads_its_parents_weights_only_where_its_model_is_given_them(mod
             Path(f"data/{name}/pool/{MANIFEST}").write_text(json.dumps({"weights": loop.digest(learned), "parts": []}))
 
     def start(name: str):
-        return Turn(known, nodes[name], tmp_path).start
+        return NodeRun(known, nodes[name], tmp_path).start
 
     assert start("s-keep-01") is None
     if "init" in model:

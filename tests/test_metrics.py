@@ -14,12 +14,12 @@ from scipy.spatial.distance import cdist
 from collapse import registry
 from collapse.data import Column, Rows, Schema
 from collapse.metrics import facts, measure_all
+from collapse.metrics._frame import BINS, Frame, presence
+from collapse.metrics._neighbours import Balls, _kth
 from collapse.metrics.base import Fact, Measurement, Metric
 from collapse.metrics.drift import Drift
 from collapse.metrics.fidelity import Fidelity
-from collapse.metrics.frame import BINS, Frame, presence
 from collapse.metrics.labels import Labels
-from collapse.metrics.neighbours import Balls, _kth
 from collapse.metrics.spread import Spread, single
 from collapse.rng import Rng
 from collapse.sources.digits import Digits

@@ -7,9 +7,9 @@ import warnings
 import numpy as np
 import pytest
 
-from collapse import mixture
 from collapse.data import Column, Rows, Schema
 from collapse.errors import InputError, NodeError
+from collapse.models import _mixture
 from collapse.registry import find
 from collapse.rng import Rng
 
@@ -29,8 +29,8 @@ def test_the_fit_is_scikit_learns_from_the_same_start(form, q):
 
     x = blobs(q=q)
     there = np.ones(x.shape[:2], dtype=bool)
-    start = mixture.maximise(x, mixture._kmeans(x, there, 3, Rng(1), np.arange(3)), there, form, 1e-6)
-    ours = mixture.fit(x, there, 3, form, reg=1e-6, max_iter=40, tol=1e-7, rng=Rng(1), start=start)
+    start = _mixture.maximise(x, _mixture._kmeans(x, there, 3, Rng(1), np.arange(3)), there, form, 1e-6)
+    ours = _mixture.fit(x, there, 3, form, reg=1e-6, max_iter=40, tol=1e-7, rng=Rng(1), start=start)
     for r in range(len(x)):
         begin = start.covariances[r]
         inverse = {"full": lambda c: np.linalg.inv(c), "tied": lambda c: np.linalg.inv(c[0]), "diag": lambda c: 1 / c,
@@ -44,7 +44,7 @@ def test_the_fit_is_scikit_learns_from_the_same_start(form, q):
         np.testing.assert_allclose(ours.means[r], theirs.means_, atol=2e-5)
         expected = theirs.covariances_[:, None] if form == "spherical" else theirs.covariances_
         np.testing.assert_allclose(ours.covariances[r], np.broadcast_to(expected, ours.covariances[r].shape), atol=1e-4)
-        found, _ = mixture.expect(x, ours, there)
+        found, _ = _mixture.expect(x, ours, there)
         assert found[r] == pytest.approx(theirs.score(x[r]), abs=1e-6)
 
 
@@ -53,10 +53,10 @@ def test_padding_and_company_change_nothing():
     there = np.ones(x.shape[:2], dtype=bool)
     padded = np.concatenate([x, np.full((2, 60, 2), 99.0)], axis=1)
     mask = np.concatenate([there, np.zeros((2, 60), dtype=bool)], axis=1)
-    both = [mixture.fit(a, b, 3, "full", reg=1e-6, max_iter=50, tol=1e-4, rng=Rng(2)) for a, b in
+    both = [_mixture.fit(a, b, 3, "full", reg=1e-6, max_iter=50, tol=1e-4, rng=Rng(2)) for a, b in
             ((x, there), (padded, mask))]
     np.testing.assert_allclose(both[0].means, both[1].means, rtol=1e-9)
-    alone = mixture.fit(x[1:], there[1:], 3, "full", reg=1e-6, max_iter=50, tol=1e-4, rng=Rng(2),
+    alone = _mixture.fit(x[1:], there[1:], 3, "full", reg=1e-6, max_iter=50, tol=1e-4, rng=Rng(2),
                         replicates=np.array([1]))
     np.testing.assert_array_equal(alone.covariances[0], both[0].covariances[1])
 
@@ -66,17 +66,17 @@ def test_likelihood_never_falls():
     there = np.ones(x.shape[:2], dtype=bool)
     scores = []
     for steps in range(1, 12):
-        found = mixture.fit(x, there, 3, "full", reg=0.0, max_iter=steps, tol=0.0, rng=Rng(3))
-        scores.append(mixture.expect(x, found, there)[0])
+        found = _mixture.fit(x, there, 3, "full", reg=0.0, max_iter=steps, tol=0.0, rng=Rng(3))
+        scores.append(_mixture.expect(x, found, there)[0])
     assert (np.diff(scores, axis=0) > -1e-10).all()
 
 
 def test_quantiles_are_those_of_the_mixture():
     weights = np.array([[0.3, 0.7, 0.0]])
-    spread = mixture.Mixture(weights, np.array([[[-2.0], [1.0], [0.0]]]), np.array([[[0.25], [1.0], [1.0]]]))
+    spread = _mixture.Mixture(weights, np.array([[[-2.0], [1.0], [0.0]]]), np.array([[[0.25], [1.0], [1.0]]]))
     from scipy.stats import norm
 
-    x = mixture.quantiles(spread, 2001)[0]
+    x = _mixture.quantiles(spread, 2001)[0]
     cdf = 0.3 * norm.cdf(x, -2, 0.5) + 0.7 * norm.cdf(x, 1, 1)
     np.testing.assert_allclose(cdf, (np.arange(2001) + 0.5) / 2001, atol=1e-12)
 
@@ -99,7 +99,7 @@ def test_a_component_without_spread_is_one_line():
     x = np.zeros((1, 20, 1))
     x[0, 10:] = 1
     with pytest.raises(NodeError, match=r"has no spread; raise model\.reg"):
-        mixture.fit(x, np.ones((1, 20), dtype=bool), 2, "full", reg=0.0, max_iter=9, tol=1e-3, rng=Rng(0))
+        _mixture.fit(x, np.ones((1, 20), dtype=bool), 2, "full", reg=0.0, max_iter=9, tol=1e-3, rng=Rng(0))
 
 
 @pytest.mark.parametrize("covariance", ["full", "tied", "diag", "spherical"])

@@ -13,10 +13,10 @@ from test_models import LABELLED, NUMBER, labelled, model, numbers, pictures, pl
 from collapse import loop
 from collapse.data import Column, Rows, Schema
 from collapse.errors import InputError, NodeError
-from collapse.params import parse_study
 from collapse.pool import Part, Pool
 from collapse.registry import find
 from collapse.rng import Rng
+from collapse.study.parse import parse_study
 
 SMALL = {"width": 16, "steps": 12, "batch": 20}
 VAE = {**SMALL, "latent": 2}
@@ -74,11 +74,11 @@ def test_networks_leave_torchs_global_state_as_it_was():
 def test_epochs_are_passes_over_the_pool_and_steps_are_not(monkeypatch):
     import torch
 
-    from collapse import neural
+    from collapse.models import _neural
 
     seen: list[int] = []
-    monkeypatch.setattr(neural.Neural, "_refuse_lost", lambda self, losses, a_pass, r: seen.append(len(losses)))
-    monkeypatch.setattr(neural, "STEPS", 9)
+    monkeypatch.setattr(_neural.Neural, "_refuse_lost", lambda self, losses, a_pass, r: seen.append(len(losses)))
+    monkeypatch.setattr(_neural, "STEPS", 9)
 
     def steps(settings: dict, n: int) -> int:
         model("vae", **{**VAE, "steps": None, "batch": 20, **settings}).fit(pictures(1, n), Rng(1))
@@ -89,7 +89,7 @@ def test_epochs_are_passes_over_the_pool_and_steps_are_not(monkeypatch):
     assert steps({"steps": 7}, 50) == steps({"steps": 7}, 90) == 7
     assert steps({}, 50) == 9
     x = torch.arange(10.0)[:, None]
-    taken = [b[0].ravel().tolist() for b in neural.Batches(x, None, None, 1, 4, np.random.default_rng(1)).take(5)]
+    taken = [b[0].ravel().tolist() for b in _neural.Batches(x, None, None, 1, 4, np.random.default_rng(1)).take(5)]
     assert [len(b) for b in taken] == [4, 4, 2, 4, 4]
     assert sorted(x for part in taken[:3] for x in part) == list(range(10))
 

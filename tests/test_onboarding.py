@@ -8,11 +8,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from collapse import loop, onboarding
+from collapse import loop
 from collapse.errors import InputError
-from collapse.experiment import read_yaml
-from collapse.params import parse_study
-from flows import init as starting
+from collapse.study import draft
+from collapse.study.experiment import read_yaml
+from collapse.study.parse import parse_study
+from collapse_lab.commands import init as starting
 
 
 def table(n: int = 900) -> pd.DataFrame:
@@ -47,7 +48,7 @@ def written(name: str = "mine"):
 
 def test_a_table_becomes_a_study_that_can_run(here):
     table().to_csv("people.csv", index=False)
-    assumed = "\n".join(starting.init("people.csv"))
+    assumed = "\n".join(starting.make("people.csv"))
     for words in ("'id' is left out: an identifier", "'note' is left out: an identifier or free text",
                   "'empty' is left out: it is empty", "'same' is left out: it has one value",
                   "'class' is the class that every row belongs to", "groups by class, sex"):
@@ -65,7 +66,7 @@ def test_separators_and_words_for_missing_values_are_seen(here):
     frame = table()
     frame.loc[::9, "town"] = "?"
     frame.to_csv("people.csv", index=False, sep=";")
-    assumed = "\n".join(starting.init("people.csv", "semi", generations=4, rows=50))
+    assumed = "\n".join(starting.make("people.csv", "semi", generations=4, rows=50))
     assert "fields are separated by ';'" in assumed and "'?' means a missing value" in assumed
     study = written("semi")
     assert study.source.na == ["?"] and study.rows == 50 and study.generations == 4
@@ -76,7 +77,7 @@ def test_parquet_and_rare_regions(here):
     frame = table(4000)
     frame["town"] = frame["town"].replace("O'Hara (north)", "north")
     frame.to_parquet("people.parquet")
-    assert "rare regions: town == north" in "\n".join(starting.init("people.parquet", "pq"))
+    assert "rare regions: town == north" in "\n".join(starting.make("people.parquet", "pq"))
     assert len(written("pq").tails) == 1
 
 
@@ -97,7 +98,7 @@ def test_bad_input_is_one_line_and_changes_nothing(here, change, words):
     table()[["id", "note"]].to_csv("ids.csv", index=False)
     before = state(here)
     with pytest.raises(InputError) as error:
-        starting.init(**{"data": "people.csv", **change})
+        starting.make(**{"data": "people.csv", **change})
     assert words in str(error.value) and "\n" not in str(error.value)
     assert state(here) == before
 
@@ -107,7 +108,7 @@ def test_what_the_data_says_is_never_yaml(here):
     frame = frame.rename(columns={"sex": "a: [b"})
     frame["a: [b"] = frame["a: [b"].replace("f", "- x: {")
     frame.to_csv("odd.csv", index=False)
-    starting.init("odd.csv", "odd")
+    starting.make("odd.csv", "odd")
     loop.check_study(written("odd"))
 
 
@@ -115,4 +116,4 @@ def test_quoting_is_read_back():
     import yaml
 
     for text in ("plain", "no", "two words", "a: b", "'", '"', "#x", "ü", "1"):
-        assert yaml.safe_load(onboarding._quoted(text)) == text
+        assert yaml.safe_load(draft._quoted(text)) == text

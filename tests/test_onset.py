@@ -11,15 +11,15 @@ import pandas as pd
 import pytest
 
 from collapse.calibration import Bands, stage
-from collapse.claims import median_interval
+from collapse.claims.judge import median_interval
+from collapse.claims.lead_time import Survey, firsts, ranking, survey
 from collapse.data import Column, Rows, Schema
 from collapse.floor import floor
 from collapse.metrics import facts, measure_all
+from collapse.metrics._frame import Frame
 from collapse.metrics.base import Fact
 from collapse.metrics.entanglement import Classifier, Entanglement
-from collapse.metrics.frame import Frame
 from collapse.models.gaussian import Gaussian as Fitted
-from collapse.onset import Survey, firsts, ranking, survey
 from collapse.pool import Part, RealData
 from collapse.rng import Rng
 from collapse.sources.digits import Digits

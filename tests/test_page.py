@@ -20,18 +20,18 @@ import pytest
 from scipy import stats
 
 from collapse.calibration import Band
+from collapse.claims.definitions import DEFINITIONS, Settings
+from collapse.claims.grammar import parse_claims
+from collapse.claims.grid import Grid
+from collapse.claims.published import Published
 from collapse.data import Column, Rows, Schema
-from collapse.definitions import DEFINITIONS, Settings
 from collapse.errors import InputError
-from collapse.grid import Grid
 from collapse.metrics.base import Fact
 from collapse.pool import Part, write_part
-from collapse.published import Published
 from collapse.report import drawing, galleries, page, pictures
 from collapse.report.collect import Collected, collect
 from collapse.report.opening import unmet
 from collapse.rng import Rng
-from collapse.sentences import parse_claims
 from collapse.spec import canonical, digest
 
 SECTIONS = ("summary", "stages", "curves", "samples", "gates", "claims", "lineage", "about")

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from collapse.errors import InputError
-from collapse.experiment import read_params, read_yaml
-from collapse.params import parse_study, read_study
+from collapse.study.experiment import read_params, read_yaml
+from collapse.study.parse import parse_study, read_study
 
 PATH = Path("studies/mine.yaml")
 GOOD = {

@@ -17,16 +17,14 @@ from collapse.pool import (
     Part,
     Pool,
     content_hash,
-    file_hash,
     part_note,
-    put,
     read_manifest,
     read_part,
     read_pool,
-    staging,
     write_part,
     write_pool,
 )
+from collapse.storage import file_hash, put, staging
 
 SCHEMA = Schema((
     Column("x", "number"),

@@ -9,9 +9,9 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from collapse.claims import Records
+from collapse.claims.judge import Records
+from collapse.claims.published import Published
 from collapse.errors import InputError
-from collapse.published import Published
 
 BRANCHES = {"replace": SimpleNamespace(first=1, last=3), "rescue": SimpleNamespace(first=3, last=5)}
 ITEM = {"series": "mean replace.fit_encoder_std", "values": {3: 0.5, 1: 0.8}, "source": "a paper"}

@@ -10,20 +10,22 @@ import numpy as np
 import pytest
 
 from benchmarks.project import Project
-from collapse import advice, planner
+from collapse.advice import options as advice
+from collapse.advice import search
+from collapse.advice.search import Keep, Knob, Left, Of
 from collapse.errors import InputError
 from collapse.laws import passage, real
 from collapse.loop import run
 from collapse.metrics import facts
 from collapse.models.gaussian import Gaussian
-from collapse.params import parse_study
-from collapse.planner import Keep, Knob, Left, Of
 from collapse.regimes.replace import Replace
 from collapse.regimes.weighted import Weighted
 from collapse.regimes.window import Window
 from collapse.sources import gaussian
-from flows import cli, recommend
-from flows.ledger import exclusive
+from collapse.study.parse import parse_study
+from collapse_lab.commands import main
+from collapse_lab.engine import recommend
+from collapse_lab.engine.ledger import exclusive
 
 STUDY = """\
 title: One Gaussian
@@ -101,7 +103,7 @@ def test_the_monotone_fit_is_the_least_squares_one():
     from scipy.optimize import isotonic_regression
 
     values = np.random.default_rng(1).normal(size=(20, 9))
-    fitted = planner.monotone(values)
+    fitted = search.monotone(values)
     for row, ours in zip(values, fitted, strict=True):
         assert ours == pytest.approx(isotonic_regression(row).x)
 
@@ -114,18 +116,18 @@ def test_the_least_of_noisy_means_is_not_biased(means):
     gaps = []
     for _ in range(60):
         values = means + 0.5 * rng.normal(size=(40, len(means)))
-        gaps.append(np.median(planner.worst(*planner.noise(values))) - means.min())
+        gaps.append(np.median(search.worst(*search.noise(values))) - means.min())
     assert abs(np.mean(gaps)) < 0.5 / np.sqrt(40)  # a standard error of one mean; the plain least is off by 1.5
 
 
 def test_the_least_of_a_loop_that_drifts_is_covered(monkeypatch):
     """A variance under replace (Shumailov et al. 2024, Theorem 3.1): noise that adds up hides how means fall."""
-    monkeypatch.setattr(planner, "DRAWS", 400)
+    monkeypatch.setattr(search, "DRAWS", 400)
     n, steps, rng = 125, 15, np.random.default_rng(3)
     above, below = [], []
     for _ in range(200):
         values = (rng.chisquare(n - 1, (60, steps)) / n).cumprod(axis=1)
-        _, low, high = planner.interval(planner.worst(*planner.noise(values)))
+        _, low, high = search.interval(search.worst(*search.noise(values)))
         above.append(low > (1 - 1 / n) ** steps)
         below.append(high < (1 - 1 / n) ** steps)
     assert max(np.mean(above), np.mean(below)) < 0.1  # 5 % each; three standard errors are 4.6 %
@@ -133,13 +135,13 @@ def test_the_least_of_a_loop_that_drifts_is_covered(monkeypatch):
 
 def test_intervals_cover(monkeypatch):
     """About 90 % of them hold the least setting, and the generation at which the loop breaks."""
-    monkeypatch.setattr(planner, "DRAWS", 300)
+    monkeypatch.setattr(search, "DRAWS", 300)
     found, left = [], []
     for seed in range(80):
         simulate = simulator(seed, 20)
-        answer = planner.search([KNOB], simulate, KEEP, MEAN)["share"]
+        answer = search.search([KNOB], simulate, KEEP, MEAN)["share"]
         found.append(answer.low is not None and answer.low <= LEAST and (answer.high is None or answer.high >= LEAST))
-        ends = planner.left(simulate([("share", 5)])["share", 5], KEEP, MEAN)
+        ends = search.left(simulate([("share", 5)])["share", 5], KEEP, MEAN)
         breaks = 1 + int(np.argmin(KEEP.met(truth(5))))
         left.append(ends.low is not None and ends.low <= breaks and (ends.high is None or ends.high >= breaks))
     assert 0.8 <= np.mean(found) <= 0.98  # 3 standard errors about 90 %
@@ -150,15 +152,15 @@ def test_a_search_stops_where_more_points_tell_nothing():
     looked = {}
     for replicates in (8, 800):
         calls: list = []
-        answer = planner.search([KNOB], simulator(1, replicates, calls), KEEP, MEAN)["share"]
+        answer = search.search([KNOB], simulator(1, replicates, calls), KEEP, MEAN)["share"]
         points = [point for call in calls for point in call]
         assert len(set(points)) == len(points)
-        assert len(calls) <= planner.ROUNDS
+        assert len(calls) <= search.ROUNDS
         looked[replicates] = len(points)
     assert looked[8] < looked[800]
     assert answer.high - answer.low <= 8  # of 40
     assert answer.low <= LEAST <= answer.high
-    again = planner.search([KNOB], simulator(1, 800), KEEP, MEAN)["share"]
+    again = search.search([KNOB], simulator(1, 800), KEEP, MEAN)["share"]
     assert again == answer
 
 
@@ -171,10 +173,10 @@ def test_shares_of_lineages_are_read():
 
 def test_a_lineage_keeps_a_condition_at_every_generation_or_not():
     values = np.array([[0.9, 0.4, 0.9], [0.9, 0.5, 0.6], [np.nan, 1.0, 1.0], [1.0, 1.0, np.nan]])
-    assert (planner.kept(values, KEEP) >= 0).tolist() == [[True, False, False], [True] * 3, [False] * 3,
+    assert (search.kept(values, KEEP) >= 0).tolist() == [[True, False, False], [True] * 3, [False] * 3,
                                                           [True, True, False]]
     strict = Keep("m", "", ">", 0.5)
-    assert (planner.kept(values, strict)[1] >= 0).tolist() == [True, False, False]
+    assert (search.kept(values, strict)[1] >= 0).tolist() == [True, False, False]
 
 
 @pytest.mark.parametrize(("replicates", "share"), [(29, 0.9), (60, 0.9), (60, 0.95), (20, 0.5), (100, 0.1)])
@@ -185,7 +187,7 @@ def test_limits_err_with_a_twentieth_each_whatever_the_distribution(replicates, 
     rng = np.random.default_rng(5)
     for law in (uniform, lognorm(1.5), cauchy):
         values = law.rvs(size=(replicates, 4000), random_state=rng) - law.ppf(1 - share)
-        low, middle, high = planner.limits(values, share)
+        low, middle, high = search.limits(values, share)
         assert (low <= middle).all()
         assert (middle <= high).all()
         assert ((middle >= 0) == ((values >= 0).mean(axis=0) >= share - 1e-12)).all()
@@ -194,16 +196,16 @@ def test_limits_err_with_a_twentieth_each_whatever_the_distribution(replicates, 
 
 
 def test_fewer_replicates_than_needed_have_no_lower_limit():
-    low, middle, high = planner.limits(np.ones(28), 0.9)
+    low, middle, high = search.limits(np.ones(28), 0.9)
     assert (low, middle, high) == (-np.inf, 1, 1)
-    assert planner.limits(np.ones(29), 0.9)[0] == 1
+    assert search.limits(np.ones(29), 0.9)[0] == 1
 
 
 def test_bootstrapped_medians_are_those_of_drawn_replicates():
     values = np.random.default_rng(8).lognormal(size=(12, 3))
-    times = np.rint(planner.weights(12) * 12).astype(int)
+    times = np.rint(search.weights(12) * 12).astype(int)
     expected = [np.median(np.repeat(values, each, axis=0), axis=0) for each in times[:200]]
-    assert planner._medians(values)[:200] == pytest.approx(np.array(expected))
+    assert search._medians(values)[:200] == pytest.approx(np.array(expected))
 
 
 def lineages(seed: int, replicates: int):
@@ -228,11 +230,11 @@ def test_intervals_of_a_share_cover():
     least = int(np.ceil(np.expm1(np.log1p(TARGET) + above)))
     found, left = [], []
     for seed in range(300):
-        answer = planner.search([KNOB], lineages(seed, 60), KEEP, NINE)["share"]
+        answer = search.search([KNOB], lineages(seed, 60), KEEP, NINE)["share"]
         ends = [np.inf if x is None else x for x in (answer.low, answer.least, answer.high)]
         assert ends == sorted(ends)
         found.append(ends[0] <= least <= ends[2])
-        at = planner.left(lineages(seed, 60)([("share", 20)])["share", 20], KEEP, NINE)
+        at = search.left(lineages(seed, 60)([("share", 20)])["share", 20], KEEP, NINE)
         left.append(at.low <= 2 and (at.high is None or at.high >= 2))
     assert 0.85 <= np.mean(found) <= 0.96  # three standard errors about 90 % are 5 %; whole numbers hold more
     assert np.mean(left) >= 0.9
@@ -240,22 +242,22 @@ def test_intervals_of_a_share_cover():
 
 def test_what_a_law_knows_of_an_end_stands():
     simulate = lineages(1, 60)
-    plain = planner.search([KNOB], simulate, KEEP, NINE)["share"]
+    plain = search.search([KNOB], simulate, KEEP, NINE)["share"]
     assert plain.least > 0
-    known = planner.search([KNOB], simulate, KEEP, NINE, certain={("share", 0): True})["share"]
+    known = search.search([KNOB], simulate, KEEP, NINE, certain={("share", 0): True})["share"]
     assert (known.least, known.low, known.high) == (0, 0, 0)
     easy = Keep("m", "", ">=", -9.0)
-    assert planner.search([KNOB], simulate, easy, NINE, certain={("share", 0): False})["share"].least == 1
+    assert search.search([KNOB], simulate, easy, NINE, certain={("share", 0): False})["share"].least == 1
 
 
 def test_what_needs_nothing_and_what_nothing_keeps():
     simulate = simulator(3, 50)
-    easy = planner.search([KNOB], simulate, Keep("m", "", ">=", -3.0), MEAN)["share"]
+    easy = search.search([KNOB], simulate, Keep("m", "", ">=", -3.0), MEAN)["share"]
     assert (easy.least, easy.low, easy.high) == (0, 0, 0)
-    never = planner.search([KNOB], simulate, Keep("m", "", ">=", 1.5), MEAN)["share"]
+    never = search.search([KNOB], simulate, Keep("m", "", ">=", 1.5), MEAN)["share"]
     assert (never.least, never.low, never.high, never.best) == (None, None, None, 399)
     for of in (MEAN, MEDIAN, NINE):
-        broken = planner.search([KNOB], lambda points: {p: np.full((5, 4), np.nan) for p in points}, KEEP, of)["share"]
+        broken = search.search([KNOB], lambda points: {p: np.full((5, 4), np.nan) for p in points}, KEEP, of)["share"]
         assert (broken.least, broken.high) == (None, None)
 
 
@@ -265,7 +267,7 @@ def test_a_peaked_knob_is_left_of_its_peak():
         return {(name, x): 1 - (np.log1p(x) - np.log1p(30)) ** 2 / 2 + 0.05 * noise for name, x in points}
 
     knob = Knob("weight", 0, 99, (0, 5, 20, 50, 80, 99), peaked=True)
-    answer = planner.search([knob], simulate, KEEP, MEAN)["weight"]
+    answer = search.search([knob], simulate, KEEP, MEAN)["weight"]
     least = np.expm1(np.log1p(30) - 1)
     assert answer.low <= np.ceil(least) <= answer.high
     assert answer.high < 30
@@ -274,10 +276,10 @@ def test_a_peaked_knob_is_left_of_its_peak():
 def test_generations_left_are_censored():
     values = np.random.default_rng(0).normal(3, 0.1, size=(30, 6))
     for of, value in ((MEAN, values.mean(axis=0).min()), (MEDIAN, np.median(values, axis=0).min()), (NINE, 1.0)):
-        assert planner.left(values, KEEP, of) == Left(None, None, None, pytest.approx(value))
+        assert search.left(values, KEEP, of) == Left(None, None, None, pytest.approx(value))
     values[:, 4:] = 0.0
     for of in (MEAN, MEDIAN, NINE):
-        found = planner.left(values, KEEP, of)
+        found = search.left(values, KEEP, of)
         assert (found.breaks, found.low, found.high) == (5, 5, 5)
 
 
@@ -286,7 +288,7 @@ def test_generations_left_are_censored():
 
 def by_law(of, name: str, keep: Keep, horizon: int):
     option = advice.options(of, horizon, None)[0][name]
-    return planner.by_law(option.knob, lambda x: advice.law(of, option.branch(of, x), keep, horizon, MEAN).values, keep)
+    return search.by_law(option.knob, lambda x: advice.law(of, option.branch(of, x), keep, horizon, MEAN).values, keep)
 
 
 @pytest.mark.parametrize(("n", "m"), [(20, 2), (50, 5), (100, 30)])
@@ -385,9 +387,9 @@ def test_deviations_of_a_bootstrap_are_widened_to_those_of_student(replicates):
     from scipy import stats
 
     values = np.random.default_rng(replicates).normal(size=replicates)
-    drawn = values @ planner.weights(replicates).T
-    half = stats.norm.ppf((1 + planner.LEVEL) / 2) * drawn.std() * planner.widening(replicates)
-    low, high = stats.t.interval(planner.LEVEL, replicates - 1, values.mean(), stats.sem(values))
+    drawn = values @ search.weights(replicates).T
+    half = stats.norm.ppf((1 + search.LEVEL) / 2) * drawn.std() * search.widening(replicates)
+    low, high = stats.t.interval(search.LEVEL, replicates - 1, values.mean(), stats.sem(values))
     assert 2 * half == pytest.approx(high - low, rel=0.03)
 
 
@@ -421,7 +423,7 @@ def test_drawn_lineages_have_the_law_of_the_loop(name):
     one = advice.drawn(of, branch, keep, last, NINE, advice.held(of, branch))
     two = run(of.source, of.model, branch.regime, branch.rows, last, 10_000, seed=77, name="other",
               first_rows=of.rows)["fit_variance"]
-    shares = [(planner.kept(values, keep) >= 0).mean(axis=0) for values in (one, two)]
+    shares = [(search.kept(values, keep) >= 0).mean(axis=0) for values in (one, two)]
     error = np.sqrt(shares[0] * (1 - shares[0]) * (1 / len(one) + 1 / len(two)))
     assert (np.abs(shares[0] - shares[1]) < 4 * error).all()
 
@@ -479,8 +481,8 @@ def test_a_branch_with_more_rows_than_the_bank_is_refused(tmp_path):
     ([("generation", f"tiny-advice-replace-0{t}", False) for t in (1, 2)], r"could not be made \(and 1 more failed\)")])
 def test_a_loop_that_broke_down_is_told_from_any_other_failure(folder, monkeypatch, units, message):
     from collapse.errors import NodeError
-    from collapse.params import read_study
-    from flows import repro
+    from collapse.study.parse import read_study
+    from collapse_lab.engine import repro
 
     (folder / ".dvc").mkdir()
     failed = [repro.Unit(kind, key, [], state="failed", error="why", degenerate=broke) for kind, key, broke in units]
@@ -539,7 +541,7 @@ def test_bad_input_is_one_line_and_changes_nothing(folder, monkeypatch, capsys, 
     flags = {"--keep": "fit_variance >= 0.7", **options}
     monkeypatch.setattr(sys, "argv", ["collapse", "recommend", *words, *(x for pair in flags.items() for x in pair)])
     with pytest.raises(SystemExit) as ended:
-        cli.main()
+        main.main()
     assert ended.value.code == 2
     said = capsys.readouterr()
     assert said.out == ""
@@ -558,7 +560,7 @@ def test_a_foreign_study_of_the_same_name_is_kept(folder):
 def test_what_nothing_keeps_has_an_exit_code_of_its_own(folder, monkeypatch, capsys):
     monkeypatch.setattr(sys, "argv", ["collapse", "recommend", "tiny", "--keep", "fit_variance >= 2", "--of", "mean"])
     with pytest.raises(SystemExit) as ended:
-        cli.main()
+        main.main()
     assert ended.value.code == recommend.UNREACHABLE
     said = capsys.readouterr().out
     assert "no share of real data keeps it; best is " in said
@@ -585,7 +587,7 @@ def test_the_advice_is_a_study_that_can_be_rebuilt(tmp_path, monkeypatch):
     assert answer["today"] == {}  # an option that is named is looked at alone
     of, keep = study(rows=16), Keep("fit_variance", "", ">=", 0.4)
     option = advice.options(of, 3, None)[0]["refresh"]
-    law = planner.search([option.knob], lambda points: {
+    law = search.search([option.knob], lambda points: {
         point: advice.drawn(of, option.branch(of, point[1]), keep, 3, NINE, 1) for point in points}, keep, NINE,
         precision=0.0)["refresh"]  # ten thousand lineages
     assert share["low"] <= law.least / 16 <= (share["high"] or np.inf)

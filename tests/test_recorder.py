@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from flows.recorder import Recorder
+from collapse_lab.engine.recorder import Recorder
 
 
 class Kept:
@@ -94,7 +94,7 @@ def test_the_server_refuses_no_writer(prefect_api):
     from prefect.client.orchestration import get_client
     from prefect.settings import PREFECT_API_URL, PREFECT_CLIENT_MAX_RETRIES, temporary_settings
 
-    from flows.run import create
+    from collapse_lab.flows._run import create
 
     @flow(name="report")
     def report(study: str) -> None:
@@ -119,15 +119,15 @@ def test_a_run_that_waits_is_not_called_late(prefect_api, monkeypatch):
     from prefect.flow_engine import run_flow
     from prefect.settings import PREFECT_API_URL, temporary_settings
 
-    from flows import announcer
-    from flows.run import create
+    from collapse_lab.engine import scheduled_runs
+    from collapse_lab.flows._run import create
 
     @flow(name="report", persist_result=False)
     def report(study: str) -> str:
         """Stand for a report."""
         return study
 
-    monkeypatch.setattr(announcer, "find", lambda kind: report)
+    monkeypatch.setattr(scheduled_runs, "find", lambda kind: report)
     with temporary_settings({PREFECT_API_URL: prefect_api}), get_client(sync_client=True) as client:
 
         def runs(key: str):
@@ -138,7 +138,8 @@ def test_a_run_that_waits_is_not_called_late(prefect_api, monkeypatch):
             return max(run.estimated_start_time_delta.total_seconds() for run in runs(key))
 
         create(client, report, "plain", {"study": "plain"})
-        ahead = announcer.Announcer([announcer.Coming("report", key) for key in ("begun", "first", "second")])
+        ahead = scheduled_runs.ScheduledRuns(
+            [scheduled_runs.Coming("report", key) for key in ("begun", "first", "second")])
         ahead.begun("report", "begun")
         ahead.start()
         until(lambda: runs("second"))
@@ -165,7 +166,7 @@ def test_an_empty_database_is_made_once_and_copied(tmp_path, monkeypatch):
     import prefect
     from prefect.server.database import dependencies
 
-    from flows.prefect_server import found
+    from collapse_lab.engine.prefect_server import found
 
     class Database:
         made = 0

@@ -19,7 +19,7 @@ import yaml
 from conftest import TINY
 
 from benchmarks.project import Project
-from flows.generation import beside
+from collapse_lab.flows.generation import beside
 
 #: As little as shows it: each stage is a process of its own under `dvc repro`.
 SMALL = TINY.replace("generations: 3", "generations: 1").replace("  accumulate: {regime: accumulate}\n", "")
@@ -302,10 +302,10 @@ def test_status_names_every_node(done):
 def test_the_planner_reads_the_records_of_enough_replicates(done, monkeypatch):
     import pandas as pd
 
-    from collapse.advice import Ground
-    from collapse.params import read_study
-    from collapse.planner import Keep, Of
-    from flows.recommend import _on_record, _whole
+    from collapse.advice.options import Ground
+    from collapse.advice.search import Keep, Of
+    from collapse.study.parse import read_study
+    from collapse_lab.engine.recommend import _on_record, _whole
 
     monkeypatch.chdir(done.root)
     study, keep = read_study(Path(), "tiny"), Keep.parse("w1 <= 100", {"w1"})

@@ -18,12 +18,13 @@ from conftest import TINY
 
 from collapse.data import Column, Schema
 from collapse.errors import InputError
-from collapse.experiment import read_params
-from collapse.params import parse_study
 from collapse.pool import Part, Pool, read_pool, write_pool
+from collapse.study.experiment import read_params
+from collapse.study.parse import parse_study
 
 ROOT = Path(__file__).parents[1]
-FILES = sorted(path for folder in ("collapse", "flows", "tasks", "benchmarks", "tests")
+FILES = sorted(path for folder in ("audit", "benchmarks", "collapse", "commands", "engine", "export", "flows", "tasks",
+                                   "tests")
                for path in (ROOT / folder).rglob("*.py"))
 #: Modules that make objects of bytes, and calls that run text.
 MODULES = {"pickle", "cPickle", "dill", "cloudpickle", "shelve", "marshal"}
@@ -31,7 +32,7 @@ BUILTINS = {"eval", "exec"}
 CALLS = {"joblib.load", "os.system", "os.popen", "yaml.unsafe_load", "yaml.full_load", "pandas.read_pickle",
          "pd.read_pickle", "subprocess.getoutput", "subprocess.getstatusoutput"}
 #: The guide for contributors is run as it is printed, to prove that it is true; ruamel's own reader makes no objects.
-ALLOWED = {("tests/test_docs.py", "exec"), ("flows/init.py", "yaml.load")}
+ALLOWED = {("tests/test_docs.py", "exec"), ("collapse/study/draft.py", "yaml.load")}
 
 
 def name(node: ast.AST) -> str:
@@ -137,7 +138,7 @@ def planned(tmp_path, monkeypatch):
     (tmp_path / "params.yaml").write_text("studies: [tiny]\n")
     (tmp_path / "dvc.lock").write_text("schema: '2.0'\nstages: {}\n")
     monkeypatch.chdir(tmp_path)
-    from flows import plan
+    from collapse_lab.flows import plan
 
     plan.write()
     return tmp_path
@@ -163,7 +164,7 @@ def opened(monkeypatch):
 @pytest.mark.parametrize("bad", ["../../etc", "/etc", "tiny-replace-1", "..\\x", ""])
 def test_a_file_from_elsewhere_cannot_make_an_audit_read_outside(planned, opened, tmp_path, bad):
     from collapse.pool import write_part
-    from flows.audit import audit
+    from collapse_lab.audit.report import audit
 
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
@@ -178,7 +179,7 @@ def test_a_file_from_elsewhere_cannot_make_an_audit_read_outside(planned, opened
 
 @pytest.mark.parametrize("bad", ["../x", "/nowhere", "a/b", "..\\x", "tiny-replace-9"])
 def test_no_target_leads_outside(planned, bad):
-    from flows.audit import audit, seal
+    from collapse_lab.audit.report import audit, seal
 
     for command in (audit, lambda study: seal(study, None)):
         with pytest.raises(InputError, match="neither a node nor a study") as caught:
@@ -188,7 +189,7 @@ def test_no_target_leads_outside(planned, bad):
 
 
 def test_only_a_study_is_sealed(planned):
-    from flows.audit import seal
+    from collapse_lab.audit.report import seal
 
     (planned / "plain.txt").write_text("x")
     for target in ("tiny-replace-01", "plain.txt"):
@@ -211,7 +212,7 @@ def test_nothing_is_sent_by_default():
     assert dvc["core"]["analytics"] == dvc["core"]["check_update"] == "false"
     names = ("DO_NOT_TRACK", "DVC_NO_ANALYTICS", "GX_ANALYTICS_ENABLED", "PREFECT_SERVER_ANALYTICS_ENABLED")
     bare = {key: value for key, value in os.environ.items() if key not in names}
-    code = f"import flows, os, json; print(json.dumps([os.environ[name] for name in {names!r}]))"
+    code = f"import collapse_lab.flows, os, json; print(json.dumps([os.environ[name] for name in {names!r}]))"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, env=bare, capture_output=True, text=True, check=True)
     assert json.loads(done.stdout) == ["1", "1", "false", "false"]
 
@@ -219,9 +220,9 @@ def test_nothing_is_sent_by_default():
 def test_plan_status_and_audit_call_nobody(planned, monkeypatch):
     import socket
 
-    from flows import plan
-    from flows.audit import audit
-    from flows.status import status
+    from collapse_lab.audit.report import audit
+    from collapse_lab.engine.status import status
+    from collapse_lab.flows import plan
 
     def refused(*_, **__):
         raise AssertionError("a connection was opened")
@@ -240,7 +241,7 @@ def test_plan_status_and_audit_call_nobody(planned, monkeypatch):
 
 
 def test_the_server_listens_on_loopback_alone(monkeypatch, tmp_path):
-    from flows import server
+    from collapse_lab.engine import server
 
     started = {}
     monkeypatch.setattr(server.subprocess, "Popen", lambda command, **words: started.update(words, command=command))

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.project import Project
-from flows import shared
+from collapse_lab.engine import shared
 
 STUDY = """\
 title: Stages that share a server
@@ -86,12 +86,12 @@ def test_a_changed_threshold_judges_again(made):
     made.study(STUDY.replace("min: 0.0", "min: 0.001"))
     made.run("collapse", "plan")
     done = made.run("dvc", "repro")
-    assert done.stdout.count("> python -m flows.check") == 4
+    assert done.stdout.count("> python -m collapse_lab.flows.check") == 4
     assert made.fresh
 
 
 def test_a_stage_that_fails_is_one_line_and_an_exit_code(made):
-    failed = made.run("python", "-m", "flows.check", "tiny-nowhere-01", "0", ok=False, DVC_STAGE="check@x")
+    failed = made.run("python", "-m", "collapse_lab.flows.check", "tiny-nowhere-01", "0", ok=False, DVC_STAGE="check@x")
     assert failed.returncode == 2
     assert failed.stderr.strip().startswith("error: 'tiny-nowhere-01' is not a node of the studies in params.yaml")
 
@@ -100,8 +100,8 @@ def test_without_a_folder_of_ones_own_a_stage_does_its_own_work(made, monkeypatc
     folder = tmp_path / f"collapse-{os.getuid()}"
     folder.mkdir()
     folder.chmod(0o777)
-    done = made.run("python", "-m", "flows.check", "tiny-replace-01", "0", DVC_STAGE="x", TMPDIR=str(tmp_path),
-                    PREFECT_API_URL=prefect_api)
+    done = made.run("python", "-m", "collapse_lab.flows.check", "tiny-replace-01", "0", DVC_STAGE="x",
+                    TMPDIR=str(tmp_path), PREFECT_API_URL=prefect_api)
     assert done.returncode == 0 and not list(folder.iterdir())
 
 

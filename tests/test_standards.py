@@ -21,7 +21,7 @@ from benchmarks.project import ROOT, Project
 from collapse import registry
 from collapse.errors import InputError
 from collapse.lineage import code
-from tasks import events
+from collapse_lab.tasks import events
 
 TITLE = "Odd | <b>title</b> [x](y) `code`"
 STUDY = TINY.replace("title: A tiny Gaussian", f"title: '{TITLE}'").replace("generations: 3", "generations: 2").replace(
@@ -137,7 +137,7 @@ def test_every_run_starts_and_ends(done):
 
 
 def test_events_are_what_the_client_knows_and_stay_equal(done):
-    from tasks import openlineage
+    from collapse_lab.tasks import openlineage
 
     for line in done.first + done.second:
         assert json.loads(openlineage.line(events.parse(line))) == json.loads(line)
@@ -218,7 +218,7 @@ def test_git_and_dvc_stay_clean(here):
 
 
 def test_lines_of_several_processes_stay_whole(tmp_path):
-    script = ("import sys\nfrom tasks.events import write\n"
+    script = ("import sys\nfrom collapse_lab.tasks.events import write\n"
               "for i in range(100): write(sys.argv[1] * 60_000)")
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     at_once = [subprocess.Popen([sys.executable, "-c", script, letter], cwd=tmp_path, env=environment)
@@ -292,7 +292,7 @@ def test_a_log_that_cannot_be_written_stops_nothing(empty, capsys):
 
 
 def export(*arguments):
-    from flows.export import export as write
+    from collapse_lab.export.write import export as write
 
     return write(*arguments)
 
@@ -353,12 +353,12 @@ def test_croissant_is_accepted_and_its_records_load(here, tmp_path, target, reco
 
 @pytest.mark.parametrize("form", ["prov", "croissant"])
 def test_another_project_can_continue_what_was_exported(here, tmp_path, form):
-    from collapse import foreign
+    from collapse.lineage import imported
 
     path = export("tiny-accumulate-02", form, tmp_path)
     pool = here.project.root / "data/tiny-accumulate-02/pool"
     for name, share, depth in (("tiny-real", 1.0, 0), ("tiny-accumulate-02", 0.0, 2)):
-        kept = foreign.vouch(path, pool / f"{name}.parquet")
+        kept = imported.vouch(path, pool / f"{name}.parquet")
         assert (kept["kind"], kept["verified"]) == (form, "sha256")
         assert (kept["says"]["real_share"], kept["says"]["depth"]) == (share, depth)
 

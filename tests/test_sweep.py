@@ -21,13 +21,13 @@ from conftest import TINY
 from benchmarks.project import Project
 from collapse import laws
 from collapse.errors import InputError
-from collapse.experiment import read_params
 from collapse.lineage.nodes import nodes_of
 from collapse.lineage.plan import build, render
-from collapse.params import parse_study, read_studies, read_study
 from collapse.report import phase
-from collapse.sweep import label
-from tasks.calibrate import find
+from collapse.study.experiment import read_params
+from collapse.study.parse import parse_study, read_studies, read_study
+from collapse.study.sweep import label
+from collapse_lab.tasks.calibrate import find
 
 ROOT = Path(__file__).parents[1]
 BASE = {"title": "t", "seed": 1, "source": {"kind": "gaussian"}, "model": {"kind": "gaussian", "ddof": 0}, "rows": 100,

@@ -17,21 +17,21 @@ from collapse.data import Column, Rows, Schema
 from collapse.errors import InputError
 from collapse.lineage.plan import FILLER, build
 from collapse.metrics import facts, measure_all
+from collapse.metrics._frame import Frame
+from collapse.metrics._neighbours import _mean_gap
+from collapse.metrics._partition import LEAST_ROWS, Partition
 from collapse.metrics.association import Association, centred_ranks, cramer
 from collapse.metrics.association import pairs as associations
 from collapse.metrics.c2st import C2ST
 from collapse.metrics.drift import Drift, wasserstein
-from collapse.metrics.frame import Frame
 from collapse.metrics.groups import Groups
 from collapse.metrics.labels import Labels
-from collapse.metrics.neighbours import _mean_gap
-from collapse.metrics.partition import LEAST_ROWS, Partition
 from collapse.metrics.spread import Spread
 from collapse.metrics.validity import Validity
 from collapse.models.copula import LEAST, Copula, repaired
-from collapse.params import parse_study
 from collapse.registry import find
 from collapse.rng import Rng
+from collapse.study.parse import parse_study
 
 SCHEMA = Schema((
     Column("a", "number"), Column("b", "number"), Column("age", "number", type="integer"),
@@ -534,7 +534,7 @@ def test_a_column_that_the_reference_never_has_is_refused(tmp_path, monkeypatch)
 
 
 def test_a_group_column_of_one_value_is_refused():
-    from collapse.metrics.partition import check_grouping
+    from collapse.metrics._partition import check_grouping
 
     one = people("one", 400, (1.0, 0.0, 0.0, 0.0))
     with pytest.raises(InputError, match="'race' has a single value in the reference, so that there is one group"):

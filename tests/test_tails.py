@@ -9,13 +9,13 @@ import pytest
 from scipy import stats
 
 from collapse.calibration import interval
-from collapse.condition import Condition
 from collapse.data import Column, Rows, Schema
 from collapse.errors import InputError
-from collapse.metrics.frame import Frame
+from collapse.metrics._frame import Frame
 from collapse.metrics.tails import Tails
 from collapse.rng import Rng
 from collapse.sources.digits import Digits
+from collapse.study.predicate import Predicate
 
 LINE = Schema((Column("x", "number"),))
 SHRINK = (1.0, 0.9, 0.7, 0.5, 0.3)
@@ -78,7 +78,7 @@ def test_side_ratios_follow_the_normal_distribution_unclipped(scale: float) -> N
 
 
 def test_regions_weigh_as_families_and_as_the_study_says() -> None:
-    tails = ((Condition.parse("x > 2.5"), 2.0), (Condition.parse("x < 0"), 0.5))
+    tails = ((Predicate.parse("x > 2.5"), 2.0), (Predicate.parse("x < 0"), 0.5))
     frame = Frame.freeze(line("reference", 1, 5000), line("real", 1, 5000), tails, 500)
     values = found(line("sample", 3, 500, 0.8), frame)
     sides, stratum = values["tail_sides", ""], values["tail_stratum", ""]
@@ -87,7 +87,7 @@ def test_regions_weigh_as_families_and_as_the_study_says() -> None:
 
 
 def test_a_named_region_is_its_share_over_that_of_all_real_rows() -> None:
-    condition = Condition.parse("x > 1 and x < 2")
+    condition = Predicate.parse("x > 1 and x < 2")
     reference, real, sample = line("reference", 1, 2000), line("real", 1, 3000), line("sample", 4, 300)
     values = found(sample, Frame.freeze(reference, real, ((condition, 1.0),), 300))
     both = np.concatenate([reference["x"][0], real["x"][0]])
@@ -97,7 +97,7 @@ def test_a_named_region_is_its_share_over_that_of_all_real_rows() -> None:
 
 def test_a_region_without_reference_rows_is_refused() -> None:
     with pytest.raises(InputError, match="no row of the reference has x > 40"):
-        Frame.freeze(line("reference", 1, 100), line("real", 1, 100), ((Condition.parse("x > 40"), 1.0),))
+        Frame.freeze(line("reference", 1, 100), line("real", 1, 100), ((Predicate.parse("x > 40"), 1.0),))
 
 
 def test_real_rows_read_one_in_every_family() -> None:

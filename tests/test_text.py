@@ -20,10 +20,10 @@ from collapse.data import Column, Rows, Schema
 from collapse.errors import InputError
 from collapse.lineage.plan import build
 from collapse.metrics import measure_all
-from collapse.metrics.corpus import frozen
+from collapse.metrics._corpus import frozen
+from collapse.metrics._frame import Frame
+from collapse.metrics._ngrams import Counts, Packing, Smoothed, different, hashed
 from collapse.metrics.diversity import segmental, zipf_exponent
-from collapse.metrics.frame import Frame
-from collapse.metrics.ngrams import Counts, Packing, Smoothed, different, hashed
 from collapse.metrics.repetition import self_bleu
 from collapse.models.ngram import Ngram
 from collapse.pool import Part, Pool, content_hash, read_part, write_part
@@ -34,7 +34,7 @@ from collapse.rng import Rng
 from collapse.sources.pydoc import _documents
 from collapse.sources.text import Text
 from collapse.sources.wikitext import Wikitext, articles
-from tasks.expectations.sample import profile
+from collapse_lab.tasks.expectations.sample import profile
 
 LETTERS = "abcdefghij"
 
@@ -525,8 +525,8 @@ gates: {}
 
 def test_a_node_of_text_on_disk(folder, tmp_path, monkeypatch):
     from collapse.pool import read_manifest, read_pool
-    from tasks import fit, measure, pool, publish, sample, split
-    from tasks.turn import Turn, find
+    from collapse_lab.tasks import fit, measure, pool, publish, sample, split
+    from collapse_lab.tasks.node_run import NodeRun, find
 
     monkeypatch.chdir(tmp_path)
     Path("texts").symlink_to(folder)
@@ -534,10 +534,10 @@ def test_a_node_of_text_on_disk(folder, tmp_path, monkeypatch):
     Path("studies/small.yaml").write_text(STUDY)
     Path("params.yaml").write_text("studies: [small]\n")
 
-    def turn(name: str) -> Turn:
+    def turn(name: str) -> NodeRun:
         study, place = find(name)
         (Path("stage") / name).mkdir(parents=True)
-        return Turn(study, place, Path("stage") / name)
+        return NodeRun(study, place, Path("stage") / name)
 
     real = turn("small-real")
     split.split.fn(real)
@@ -598,7 +598,7 @@ def test_the_page_has_two_charts_for_every_branch_of_a_text_study(frame):
 
 
 def test_a_budget_in_tokens_is_the_same_study_as_in_rows(tmp_path):
-    from collapse.params import parse_study
+    from collapse.study.parse import parse_study
 
     (tmp_path / "t.txt").write_text("\n\n".join(f"some words about number {i}" for i in range(400)), encoding="utf-8")
 

@@ -19,12 +19,13 @@ from scipy import stats
 
 from benchmarks import watch as bench
 from benchmarks.project import ROOT
-from collapse import documents, snapshots, survey, watching
 from collapse.errors import InputError
 from collapse.rng import Rng
 from collapse.verdict import role
-from collapse.watching import Bands, Judged, Watch, needed, share
-from flows import watch as watch_flow
+from collapse.watch import documents, tables, verdicts
+from collapse.watch import series as survey
+from collapse.watch.verdicts import Bands, Judged, Watch, needed, share
+from collapse_lab.tasks import look as watch_flow
 
 N, M = 4_000, 500
 
@@ -55,7 +56,7 @@ def folder(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="module")
 def series(folder) -> survey.Series:
-    return survey.survey(snapshots.whole(folder / "real.csv"), snapshots.find([str(folder / "snaps")]),
+    return survey.survey(tables.whole(folder / "real.csv"), tables.find([str(folder / "snaps")]),
                             groups=(("region",),))
 
 
@@ -65,7 +66,7 @@ def watch() -> Watch:
 
 
 def cli(folder: Path, *words: str, **environment: str) -> subprocess.CompletedProcess:
-    command = [sys.executable, "-m", "flows.cli", "watch", *words]
+    command = [sys.executable, "-m", "collapse_lab.commands.main", "watch", *words]
     return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=300, check=False,
                           env={**os.environ, "PYTHONPATH": str(ROOT), **environment})
 
@@ -76,8 +77,8 @@ def cli(folder: Path, *words: str, **environment: str) -> subprocess.CompletedPr
 def test_scores_undo_the_bend():
     for skew in (-1.5, -0.2, 0.0, 0.4, 2.0):
         for z in (-3.0, -0.5, 0.7, 4.0):
-            x = watching.bent(z, skew)
-            assert watching._scores(np.array([x]), np.full((2, 1), skew))[0] == pytest.approx(z, abs=1e-6)
+            x = verdicts.bent(z, skew)
+            assert verdicts._scores(np.array([x]), np.full((2, 1), skew))[0] == pytest.approx(z, abs=1e-6)
 
 
 def test_the_limit_is_exceeded_as_often_as_stated():
@@ -90,35 +91,35 @@ def test_the_limit_is_exceeded_as_often_as_stated():
         bands = Bands.of(draws, 1.0)
         limit = bands.limit(0.01)
         fresh = rng.normal(size=(500, 30))
-        scores = watching._scores((fresh - bands.center) / bands.scale, bands.skew)
+        scores = verdicts._scores((fresh - bands.center) / bands.scale, bands.skew)
         alarms.append((np.abs(scores).max(axis=1) > limit).mean())
     assert 0.004 < np.mean(alarms) < 0.016
 
 
 def test_new_support_has_the_exact_chance():
     """P(at least one of n beyond the greatest of N) = n/(N + n), and of k about its k-th power."""
-    found = watching.support("x", "above", 1, 100, 300)
+    found = verdicts.support("x", "above", 1, 100, 300)
     assert found.p == pytest.approx(100 / 400)
-    assert watching.support("x", "above", 4, 1000, 1000).p == pytest.approx(0.5**4)
-    assert watching.support("c", "new", 3, 100, 900, singles=5).p == pytest.approx(
+    assert verdicts.support("x", "above", 4, 1000, 1000).p == pytest.approx(0.5**4)
+    assert verdicts.support("c", "new", 3, 100, 900, singles=5).p == pytest.approx(
         stats.nbinom.sf(2, 6, 900 / 1000))
 
 
 def test_new_support_has_its_own_part_of_the_level(watch):
     """A tenth of the level goes to what is new or gone: what chance gives more often than that is passed over."""
     m = watch.sizes([M])[0]
-    rows, part = bench.numeric(M, "test-support"), watch.level * watching.SUPPORT
+    rows, part = bench.numeric(M, "test-support"), watch.level * verdicts.SUPPORT
     for p, verdict in ((1.05 * part, "healthy"), (0.95 * part, "drifted")):
-        found = watch.judge(rows, m, [watching.Support("x0", "values above 9", 3, p)])
+        found = watch.judge(rows, m, [verdicts.Support("x0", "values above 9", 3, p)])
         assert (found.verdict, len(found.support)) == (verdict, verdict == "drifted")
 
 
 def test_bands_are_wider_than_the_draws_by_the_error_of_the_bank(watch, monkeypatch):
     """A mean of m fresh rows lies within σ²(1/m + c/b) of the bank's b rows, a draw within σ²(1/m − 1/b); c is two."""
     seen = []
-    monkeypatch.setattr(watching.Bands, "of", staticmethod(lambda found, widen, grain=None: seen.append(widen)))
+    monkeypatch.setattr(verdicts.Bands, "of", staticmethod(lambda found, widen, grain=None: seen.append(widen)))
     m, b = 500, watch.bank.n
-    watching.Watch(watch.frame, watch.bank, watch.level, 3).bands(m)
+    verdicts.Watch(watch.frame, watch.bank, watch.level, 3).bands(m)
     assert seen == [pytest.approx(np.sqrt((1 / m + 2 / b) / (1 / m - 1 / b)))]
 
 
@@ -187,8 +188,8 @@ def test_text_of_another_kind_is_seen(tmp_path):
     (tmp_path / "real.txt").write_text(text(900, weight))
     (tmp_path / "a-clean.txt").write_text(text(120, weight))
     (tmp_path / "b-poor.txt").write_text(text(120, weight**2))
-    real = snapshots.whole(tmp_path / "real.txt")
-    found = survey.survey(real, snapshots.find([str(tmp_path / "[ab]-*.txt")]))
+    real = tables.whole(tmp_path / "real.txt")
+    found = survey.survey(real, tables.find([str(tmp_path / "[ab]-*.txt")]))
     assert [one.judged.verdict for one in found.seen] == ["healthy", "late"]
     again = survey.survey(real, [real])  # a text is no sign of the collapse of itself
     assert again.verdict == "healthy"
@@ -215,7 +216,7 @@ def test_new_categories_are_drift(tmp_path, folder):
     data = table(M, 8)
     data.loc[data.index[:40], "region"] = "Atlantis"
     data.to_csv(tmp_path / "new.csv", index=False)
-    found = survey.survey(snapshots.whole(folder / "real.csv"), snapshots.find([str(tmp_path / "new.csv")]))
+    found = survey.survey(tables.whole(folder / "real.csv"), tables.find([str(tmp_path / "new.csv")]))
     assert found.verdict == "drifted"
     assert "Atlantis" in found.seen[0].judged.support[0].what
 
@@ -235,7 +236,7 @@ def test_what_is_gone_from_all_rows_is_named_and_never_healthy(tmp_path):
         crossed(1_200, 2, cells).to_csv(tmp_path / f"{name}.csv", index=False)
 
     def seen(name: str, groups=()) -> Any:
-        return survey.survey(snapshots.whole(tmp_path / "real.csv"), snapshots.find([str(tmp_path / name)]),
+        return survey.survey(tables.whole(tmp_path / "real.csv"), tables.find([str(tmp_path / name)]),
                              groups=groups).seen[0].judged
 
     both = (("region", "sex"),)
@@ -248,8 +249,8 @@ def test_what_is_gone_from_all_rows_is_named_and_never_healthy(tmp_path):
                             ("second", 1_200, (0.0, 0.93, 0.07))):
         pd.DataFrame({"c": rng.choice(list("abc"), n, p=shares), "x": rng.normal(size=n)}).to_csv(
             tmp_path / f"{name}.csv", index=False)
-    real = snapshots.whole(tmp_path / "many.csv")
-    rare, common = survey.survey(real, snapshots.find([str(tmp_path / f"{n}.csv") for n in ("few", "second")])).seen
+    real = tables.whole(tmp_path / "many.csv")
+    rare, common = survey.survey(real, tables.find([str(tmp_path / f"{n}.csv") for n in ("few", "second")])).seen
     assert (rare.judged.verdict, rare.judged.amount) == ("early", "c has lost 'c' (2 % of the reference)")
     # what held more than half is material
     assert common.judged.verdict == "late" and common.judged.support[0].lost == pytest.approx(0.7, abs=0.02)
@@ -263,7 +264,7 @@ def test_a_hundred_clean_tables_lose_nothing(tmp_path):
     found = []
     for _ in range(300):
         seen = np.bincount(rng.choice(200, 1_000, p=share), minlength=200)
-        found += [min((watching.gone("c", "", int(k), int(x), 1_000, 5_000).p for k, x in zip(real, seen, strict=True)
+        found += [min((verdicts.gone("c", "", int(k), int(x), 1_000, 5_000).p for k, x in zip(real, seen, strict=True)
                        if k and x <= 0.1 * k / 5), default=1.0) * 200]
     assert np.mean(np.array(found) < 0.05) <= 0.05
 
@@ -293,10 +294,10 @@ def test_the_page_is_one_safe_file(series):
 
 
 def test_the_sample_of_a_large_file_is_fixed_and_fair(tmp_path, monkeypatch):
-    monkeypatch.setattr(snapshots, "PIECE", 1000)
+    monkeypatch.setattr(tables, "PIECE", 1000)
     pd.DataFrame({"x": np.arange(20_000.0), "k": np.arange(20_000) % 3}).to_parquet(tmp_path / "big.parquet")
-    data = snapshots.whole(tmp_path / "big.parquet")
-    found = [snapshots._sampled(snapshots._pieces(data, ["x", "k"]), Rng(1), 500, "big") for _ in range(2)]
+    data = tables.whole(tmp_path / "big.parquet")
+    found = [tables._sampled(tables._pieces(data, ["x", "k"]), Rng(1), 500, "big") for _ in range(2)]
     assert found[0][0].equals(found[1][0])
     assert found[0][1] == 20_000
     assert len(found[0][0]) == 500
@@ -308,7 +309,7 @@ def test_folders_are_snapshots_of_all_their_files(tmp_path):
         (tmp_path / "days" / day).mkdir(parents=True)
         for part in "ab":
             table(50, int(day)).to_csv(tmp_path / "days" / day / f"{part}.csv", index=False)
-    found = snapshots.find([str(tmp_path / "days")])
+    found = tables.find([str(tmp_path / "days")])
     assert [Path(one.name).name for one in found] == ["1", "2", "10"]
     assert all(len(one.files) == 2 for one in found)
 
@@ -370,21 +371,21 @@ def test_bad_snapshots_are_one_line_before_anything_is_measured(tmp_path, folder
     make(tmp_path)
     monkeypatch.setattr(Watch, "measure", lambda *_: pytest.fail("measured"))
     with pytest.raises(InputError, match=re.escape(message)) as caught:
-        survey.survey(snapshots.whole(folder / "real.csv"), snapshots.find([str(tmp_path / name)]))
+        survey.survey(tables.whole(folder / "real.csv"), tables.find([str(tmp_path / name)]))
     assert "\n" not in str(caught.value)
 
 
 def test_a_reference_that_is_too_small_says_what_it_takes(tmp_path, folder):
     table(200, 1).to_csv(tmp_path / "small.csv", index=False)
-    found = snapshots.find([str(folder / "snaps")])
+    found = tables.find([str(folder / "snaps")])
     with pytest.raises(InputError, match=r"has 200 rows, and a false-alarm rate of 0\.01 over 4 .* takes 960: "):
-        survey.survey(snapshots.whole(tmp_path / "small.csv"), found)
+        survey.survey(tables.whole(tmp_path / "small.csv"), found)
 
 
 def test_text_that_is_not_utf8_names_the_byte(tmp_path):
     (tmp_path / "bad.txt").write_bytes(b"a" * 100_000 + b"\xff" + b"b" * 10)
     with pytest.raises(InputError, match="not UTF-8: byte 100000 is 0xff"):
-        documents.documents(snapshots.whole(tmp_path / "bad.txt"))
+        documents.documents(tables.whole(tmp_path / "bad.txt"))
 
 
 # --------------------------------------------------------------------------------------- command, suite
@@ -410,7 +411,7 @@ def test_the_command(folder, tmp_path):
               "batch = asset.add_batch_definition_whole_dataframe('w')\n"
               "read = lambda p: pd.read_csv(p) if p.endswith('csv') else pd.read_parquet(p)\n"
               "print([bool(batch.get_batch({'dataframe': read(p)}).validate(suite).success) for p in sys.argv[2:]])\n"
-              "assert not {m.split('.')[0] for m in sys.modules} & {'collapse', 'flows', 'tasks'}\n")
+              "assert not {m.split('.')[0] for m in sys.modules} & {'collapse', 'collapse_lab'}\n")
     names = [str(folder / "snaps" / name) for name in ("day-2.csv", "day-9.csv", "day-10.parquet")]
     ran = subprocess.run([sys.executable, "-c", script, str(out / "suite.json"), *names], capture_output=True,
                          text=True, cwd=tmp_path, check=False, timeout=200,
@@ -421,17 +422,18 @@ def test_the_command(folder, tmp_path):
 def test_a_change_of_verdict_raises_an_event(folder, tmp_path, prefect_api, monkeypatch):
     from prefect.settings import PREFECT_API_URL, temporary_settings
 
-    from flows import patrol
-    from flows.run import no_heartbeat
+    from collapse_lab.flows import watch_schedule
+    from collapse_lab.flows._run import no_heartbeat
 
     raised = []
-    emit = patrol.emit_event
-    monkeypatch.setattr(patrol, "emit_event", lambda **words: raised.append(emit(**words)))
+    emit = watch_schedule.emit_event
+    monkeypatch.setattr(watch_schedule, "emit_event", lambda **words: raised.append(emit(**words)))
     monkeypatch.chdir(tmp_path)
     with temporary_settings({PREFECT_API_URL: prefect_api}), no_heartbeat():
         for names in (["day-2.csv"], ["day-2.csv", "day-10.parquet"], ["day-2.csv", "day-10.parquet"]):
-            patrol.watch(str(folder / "real.csv"), [str(folder / "snaps" / name) for name in names], {}, "w/index.html")
-    assert [event.event for event in raised] == [patrol.CHANGED]
+            there = [str(folder / "snaps" / name) for name in names]
+            watch_schedule.watch(str(folder / "real.csv"), there, {}, "w/index.html")
+    assert [event.event for event in raised] == [watch_schedule.CHANGED]
     assert (raised[0].payload["from"], raised[0].payload["to"]) == ("healthy", "late")
     assert raised[0].id is not None
     assert json.loads((tmp_path / "w" / "index.json").read_text())["verdict"] == "late"
@@ -447,10 +449,10 @@ def test_memory_does_not_grow_with_the_file(folder, tmp_path):
         for _ in range(3):
             writer.write_table(data, row_group_size=100_000)
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    real = survey.read(snapshots.whole(folder / "real.csv"))
-    rows, n, _ = real.read_as(snapshots.whole(tmp_path / "big.parquet"), 2_000)
+    real = survey.read(tables.whole(folder / "real.csv"))
+    rows, n, _ = real.read_as(tables.whole(tmp_path / "big.parquet"), 2_000)
     assert n == 1_500_000
-    assert rows.n == snapshots.SAMPLE
+    assert rows.n == tables.SAMPLE
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 300_000  # kB
 
 
@@ -468,9 +470,9 @@ def test_random_halves_of_a_list_of_names_are_healthy(tmp_path):
         _names(rng, 500).to_csv(tmp_path / f"fresh-{i}.csv", index=False)
     few = _names(rng, 500, 40)
     few.to_csv(tmp_path / "poor.csv", index=False)
-    real = snapshots.whole(tmp_path / "real.csv")
-    found = survey.survey(real, snapshots.find([str(tmp_path / "fresh-*.csv")]))
+    real = tables.whole(tmp_path / "real.csv")
+    found = survey.survey(real, tables.find([str(tmp_path / "fresh-*.csv")]))
     assert [one.judged.verdict for one in found.seen] == ["healthy"] * 4
-    assert survey.survey(real, snapshots.find([str(tmp_path / "poor.csv")])).verdict == "late"
+    assert survey.survey(real, tables.find([str(tmp_path / "poor.csv")])).verdict == "late"
     # a pipeline that accumulates holds the very rows of the reference: nothing is lost for that
     assert survey.survey(real, [real]).verdict == "healthy"

@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 
 from benchmarks.project import Project
 from collapse.errors import InputError
-from collapse.params import parse_study
-from collapse.withdrawal import Held, Link, Withdrawal, closure, read_record, render, spans, spans_text
+from collapse.lineage.withdrawal import Held, Link, Withdrawal, closure, read_record, render, spans, spans_text
+from collapse.study.parse import parse_study
 
 STUDY = """\
 # Poison in one branch of two.
@@ -185,10 +185,10 @@ def copy(made, tmp_path, monkeypatch):
 
 
 def audit(target):
-    from flows import audit as auditing
-    from tasks import turn
+    from collapse_lab.audit import report as auditing
+    from collapse_lab.tasks import node_run
 
-    turn._frozen.cache_clear()
+    node_run._frozen.cache_clear()
     return auditing.audit(target)
 
 
@@ -208,7 +208,7 @@ def test_poison_is_in_the_pool_and_not_in_the_raw_sample_and_audits_make_it_agai
 
 
 def test_rows_are_followed_by_value_and_replicate(copy):
-    from flows.withdraw import trace
+    from collapse_lab.audit.withdraw import trace
 
     def found(target, rows):
         return trace(target, "x", rows, [])
@@ -220,8 +220,8 @@ def test_rows_are_followed_by_value_and_replicate(copy):
     assert {r for rows in first.trace.pool("tiny-thin-01").values() for r in rows} == {0}
     assert first.trace.models["tiny-thin-02"] == {0} and first.trace.models["tiny-thin-01"] == frozenset()
     # a row of the raw sample that the regime did not keep: no training set holds it
+    from collapse.lineage.withdrawal import row_bytes
     from collapse.pool import read_part
-    from collapse.withdrawal import row_bytes
 
     raw = row_bytes(read_part(Path("data/tiny-thin-01/sample/tiny-thin-01.parquet")))
     kept = set(row_bytes(read_part(Path(path))))
@@ -233,9 +233,9 @@ def test_rows_are_followed_by_value_and_replicate(copy):
 
 def test_a_row_that_no_draw_took_taints_no_model(copy):
     """Under subsample the pool holds every row, and any may be drawn later; a model descends from what it was given."""
+    from collapse.lineage.withdrawal import row_bytes
     from collapse.pool import read_part, training_pool
-    from collapse.withdrawal import row_bytes
-    from flows.withdraw import trace
+    from collapse_lab.audit.withdraw import trace
 
     path = "data/tiny-drawn-01/pool/tiny-drawn-01.parquet"
     given = {}
@@ -255,7 +255,7 @@ def test_a_row_that_no_draw_took_taints_no_model(copy):
 
 
 def test_a_source_taints_all_that_saw_it(copy):
-    from flows.withdraw import rebuild, trace
+    from collapse_lab.audit.withdraw import rebuild, trace
 
     found = trace("tiny", "unlicensed", "all", [])
     assert set(found.trace.nodes) == set(found.nodes)
@@ -271,7 +271,7 @@ def test_a_source_taints_all_that_saw_it(copy):
     (("tiny-poisoned-02", "x", "150-160"), "has 160 rows, 0 to 159"),
     (("tiny-real", "x", "all", True), "real rows cannot be left out")])
 def test_what_cannot_be_traced_is_one_line_and_leaves_no_record(copy, arguments, words):
-    from flows.withdraw import withdraw
+    from collapse_lab.audit.withdraw import withdraw
 
     with pytest.raises(InputError) as caught:
         withdraw(*arguments)
@@ -335,7 +335,7 @@ def test_a_poisoned_branch_is_traced_withdrawn_and_mended(made, monkeypatch):
 
 
 def test_a_second_entry_joins_the_first_and_comments_stay():
-    from flows.withdraw import _with_entry
+    from collapse_lab.audit.withdraw import _with_entry
 
     text = "a: 1  # one\nwithdrawn:  # two\n  # three\n  x: y\nb: 2\n"
     made = _with_entry(text, 'n: "why"\n', Path("s.yaml"))
@@ -365,7 +365,7 @@ gates: {}
     (made.root / "params.yaml").write_text("studies: [heir]\n")
     made.run("collapse", "plan")
     made.run("collapse", "repro")
-    from flows import audit as auditing
+    from collapse_lab.audit import report as auditing
 
     monkeypatch.chdir(made.root)
     found = audit("heir")

@@ -13,7 +13,7 @@ from collapse.errors import InputError, nearest
 
 if TYPE_CHECKING:
     from collapse.laws.base import Law
-    from collapse.params import Study
+    from collapse.study.parse import Study
 
 
 @cache
@@ -52,7 +52,7 @@ def find(name: str) -> type[Law]:
 
 def claims(study: Study) -> Iterator[tuple[int, Any, Law]]:
     """Yield the place, the statement and the law of every claim that names one."""
-    from collapse.claims import Law as Statement
+    from collapse.claims.judge import Law as Statement
 
     for index, claim in enumerate(study.claims):
         said = claim.statement
@@ -91,7 +91,7 @@ def curves(study: Study) -> dict[tuple[str, str, str], dict[int, float]]:
 
 
 def judges(study: Study) -> dict[str, Callable[..., Any]]:
-    """Return a judge for every law that the study claims (:func:`collapse.claims.evaluate`).
+    """Return a judge for every law that the study claims (:func:`collapse.claims.judge.evaluate`).
 
     One level, :data:`collapse.laws.base.LEVEL`, is shared by all looks of all its law claims.
     """

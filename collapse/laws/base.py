@@ -12,8 +12,8 @@ from collapse.errors import InputError
 from collapse.spec import Spec
 
 if TYPE_CHECKING:
-    from collapse.experiment import Branch
-    from collapse.params import Study
+    from collapse.study.experiment import Branch
+    from collapse.study.parse import Study
 
 #: Paths (R, T) of fitted quantities by (metric, feature); column 0 is t = 1, the fit to real data.
 Paths = Mapping[tuple[str, str], np.ndarray]

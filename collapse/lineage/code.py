@@ -28,14 +28,16 @@ from collapse.spec import digest
 #: Changes with the law of a digest: what was kept under another is not used.
 VERSION = 1
 #: Packages that every stage is made of.
-OWN = ("collapse", "tasks")
+OWN = ("collapse", "collapse_lab.tasks")
 #: By stage, the modules that make its outputs.
 ROOTS: Mapping[str, tuple[str, ...]] = {
-    "real": ("tasks.split", "tasks.measure", "tasks.publish"),
-    "calibrate": ("tasks.calibrate",),
-    "generation": ("tasks.fit", "tasks.sample", "tasks.pool", "tasks.measure", "tasks.publish", "tasks.tombstone"),
-    "check": ("tasks.check",),
-    "report": ("tasks.report",),
+    stage: tuple(f"collapse_lab.tasks.{name}" for name in names) for stage, names in {
+        "real": ("split", "measure", "publish"),
+        "calibrate": ("calibrate",),
+        "generation": ("fit", "sample", "pool", "measure", "publish", "halted_node"),
+        "check": ("check",),
+        "report": ("report",),
+    }.items()
 }
 #: Tokens that say where lines and blocks end, whatever they are written with.
 _SHAPE = {tokenize.NEWLINE: "\n", tokenize.INDENT: "\t", tokenize.DEDENT: "\r"}

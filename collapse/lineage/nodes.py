@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from collapse.errors import InputError
-from collapse.experiment import Experiment
+from collapse.study.experiment import Experiment
 
 
 @dataclass(frozen=True)

@@ -7,13 +7,14 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from collapse import programs, registry
+from collapse import registry
 from collapse.errors import InputError
-from collapse.experiment import Branch, Experiment, budget
 from collapse.lineage.code import Code
 from collapse.lineage.nodes import all_nodes
-from collapse.pool import file_hash
+from collapse.models import _programs
 from collapse.spec import digest
+from collapse.storage import file_hash
+from collapse.study.experiment import Branch, Experiment, budget
 
 PATH = Path("lineage.yaml")
 #: A key that every study has, for slots of optional keys that it has not.
@@ -103,7 +104,7 @@ class _Watched:
             kinds |= {("models", model.kind)}
         program = ""
         if stage in ("calibrate", "generation") and (program := _program(study, branch)):
-            self._programs.setdefault(program, programs.content(program)[:16])
+            self._programs.setdefault(program, _programs.content(program)[:16])
         key = (stage, program, *(f"{group} {kind}" for group, kind in sorted(kinds)))
         if key not in self._made:
             modules = self._code.rests_on(stage, kinds)

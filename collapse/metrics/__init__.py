@@ -8,8 +8,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from collapse.data import Rows
+    from collapse.metrics._frame import Frame
     from collapse.metrics.base import Fact, Measurement
-    from collapse.metrics.frame import Frame
 
 
 def measure_all(sample: Rows, previous: Rows | None, frame: Frame,

@@ -11,8 +11,8 @@ from weakref import WeakKeyDictionary
 import numpy as np
 
 from collapse.data import Column, Rows, Schema
+from collapse.metrics._frame import Frame
 from collapse.metrics.base import Fact, Measurement, Metric
-from collapse.metrics.frame import Frame
 
 #: Categories beyond which a column is left out of tables of pairs.
 MOST = 100

@@ -8,8 +8,8 @@ from typing import ClassVar
 import numpy as np
 
 from collapse.data import Rows, Schema
+from collapse.metrics._frame import Frame
 from collapse.metrics.base import Fact, Measurement, Metric
-from collapse.metrics.frame import Frame
 from collapse.metrics.spread import marks
 
 #: The fewest rows of one value, and the least share of all, that are an atom: a few copies are chance, or a draw with

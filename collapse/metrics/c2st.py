@@ -10,8 +10,8 @@ from weakref import WeakKeyDictionary
 import numpy as np
 
 from collapse.data import Rows, Schema
+from collapse.metrics._frame import Frame, thinned
 from collapse.metrics.base import Fact, Measurement, Metric
-from collapse.metrics.frame import Frame, thinned
 
 #: Rows a side, trees of a forest, their least leaf, and the columns that a split tries.
 ROWS, TREES, LEAF, TRIED = 1000, 20, 4, 16

@@ -8,10 +8,10 @@ from typing import ClassVar
 import numpy as np
 
 from collapse.data import Rows, Schema
+from collapse.metrics._corpus import FrozenText, frozen
+from collapse.metrics._frame import Frame
+from collapse.metrics._ngrams import different, hashed
 from collapse.metrics.base import Fact, Measurement, Metric
-from collapse.metrics.corpus import FrozenText, frozen
-from collapse.metrics.frame import Frame
-from collapse.metrics.ngrams import different, hashed
 from collapse.metrics.spread import entropy
 
 #: Tokens of a segment in which types are counted.

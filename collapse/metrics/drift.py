@@ -10,9 +10,9 @@ from weakref import WeakKeyDictionary
 import numpy as np
 
 from collapse.data import Rows, Schema
+from collapse.metrics._frame import Frame, View, across
+from collapse.metrics._neighbours import means
 from collapse.metrics.base import Fact, Measurement, Metric
-from collapse.metrics.frame import Frame, View, across
-from collapse.metrics.neighbours import means
 
 #: Rows added to every bin or category before a Kullback–Leibler divergence (Jeffreys prior).
 PRIOR = 0.5

@@ -10,8 +10,8 @@ from weakref import WeakKeyDictionary
 import numpy as np
 
 from collapse.data import Rows, Schema
+from collapse.metrics._frame import Frame
 from collapse.metrics.base import Fact, Measurement, Metric
-from collapse.metrics.frame import Frame
 
 #: Numbers that one block of posteriors may hold.
 BLOCK = 2**22

@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from typing import ClassVar
 
 from collapse.data import Rows, Schema
+from collapse.metrics._frame import Frame
+from collapse.metrics._neighbours import K
 from collapse.metrics.base import Fact, Measurement, Metric
-from collapse.metrics.frame import Frame
-from collapse.metrics.neighbours import K
 
 _PRECISION = "Kynkäänniemi et al. 2019, NeurIPS"
 _DENSITY = "Naeem et al. 2020, ICML"
@@ -18,7 +18,7 @@ class Fidelity(Metric):
     """Precision, recall, density and coverage with k = 5, at most 1,000 rows a side off the line.
 
     Balls are open; equal rows count by the chance that they would be among the nearest
-    (:mod:`collapse.metrics.neighbours`), so that atoms and lattices saturate nothing.
+    (:mod:`collapse.metrics._neighbours`), so that atoms and lattices saturate nothing.
     """
 
     kind = "fidelity"

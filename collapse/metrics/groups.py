@@ -9,9 +9,9 @@ from weakref import WeakKeyDictionary
 import numpy as np
 
 from collapse.data import Rows, Schema
+from collapse.metrics._frame import LEAST, Frame, across, counts, presence
+from collapse.metrics._partition import LEAST_ROWS, Partition
 from collapse.metrics.base import Fact, Measurement, Metric
-from collapse.metrics.frame import LEAST, Frame, across, counts, presence
-from collapse.metrics.partition import LEAST_ROWS, Partition
 
 #: Share of a group's reference rows beyond each of its own tail thresholds, and the rows that takes.
 LEVEL, TAIL_ROWS = 0.10, 50

@@ -11,10 +11,10 @@ from weakref import WeakKeyDictionary
 import numpy as np
 
 from collapse.data import Rows, Schema
+from collapse.metrics._frame import STRATUM, Frame, counts
+from collapse.metrics._neighbours import Balls, K, thin
 from collapse.metrics.base import Fact, Measurement, Metric
-from collapse.metrics.frame import STRATUM, Frame, counts
 from collapse.metrics.labels import ALIVE
-from collapse.metrics.neighbours import Balls, K, thin
 
 _FRECHET = "Heusel et al. 2017, NeurIPS; Dowson & Landau 1982, J Multivar Anal 12:450"
 _PRECISION = "Kynkäänniemi et al. 2019, NeurIPS"

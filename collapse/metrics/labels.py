@@ -8,10 +8,10 @@ from typing import ClassVar
 import numpy as np
 
 from collapse.data import Rows, Schema
+from collapse.metrics._frame import Frame, counts
+from collapse.metrics._partition import Reach
 from collapse.metrics.base import Fact, Measurement, Metric
-from collapse.metrics.frame import Frame, counts
 from collapse.metrics.groups import measured
-from collapse.metrics.partition import Reach
 from collapse.metrics.spread import entropy
 
 #: A class is alive while it keeps this part of its reference share.

@@ -8,10 +8,10 @@ from typing import ClassVar
 import numpy as np
 
 from collapse.data import Rows, Schema
+from collapse.metrics._corpus import COPIED, frozen
+from collapse.metrics._frame import REAL_ROWS, Frame, thinned
+from collapse.metrics._ngrams import find, hashed
 from collapse.metrics.base import Fact, Measurement, Metric
-from collapse.metrics.corpus import COPIED, frozen
-from collapse.metrics.frame import REAL_ROWS, Frame, thinned
-from collapse.metrics.ngrams import find, hashed
 
 _SOURCE = "Carlini et al. 2023, ICLR (Quantifying memorization)"
 

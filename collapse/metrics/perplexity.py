@@ -8,10 +8,10 @@ from typing import ClassVar
 import numpy as np
 
 from collapse.data import Rows, Schema
+from collapse.metrics._corpus import BINS, frozen
+from collapse.metrics._frame import LEVEL, Frame
+from collapse.metrics._frame import counts as occurrences
 from collapse.metrics.base import Fact, Measurement, Metric
-from collapse.metrics.corpus import BINS, frozen
-from collapse.metrics.frame import LEVEL, Frame
-from collapse.metrics.frame import counts as occurrences
 
 _SOURCE = "Shumailov et al. 2024, Nature 631 (language study)"
 

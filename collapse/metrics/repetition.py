@@ -9,10 +9,10 @@ from typing import ClassVar
 import numpy as np
 
 from collapse.data import Rows, Schema
+from collapse.metrics._corpus import frozen
+from collapse.metrics._frame import Frame
+from collapse.metrics._ngrams import different, hashed
 from collapse.metrics.base import Fact, Measurement, Metric
-from collapse.metrics.corpus import frozen
-from collapse.metrics.frame import Frame
-from collapse.metrics.ngrams import different, hashed
 
 #: Blocks that are compared pair by pair, and blocks that are compressed.
 PAIRS, COMPRESSED = 8, 400

@@ -9,9 +9,9 @@ from weakref import WeakKeyDictionary
 import numpy as np
 
 from collapse.data import Rows, Schema, unlisted
+from collapse.metrics._frame import Frame, View, across, counts
+from collapse.metrics._neighbours import radii, thin
 from collapse.metrics.base import Fact, Measurement, Metric
-from collapse.metrics.frame import Frame, View, across, counts
-from collapse.metrics.neighbours import radii, thin
 
 #: Reference standard deviations that two rows are taken to be apart at least, equal ones too: values that repeat have
 #: no density.

@@ -8,8 +8,8 @@ from typing import ClassVar
 import numpy as np
 
 from collapse.data import Rows
+from collapse.metrics._frame import CLEAR, Frame, across
 from collapse.metrics.base import Fact, Measurement, Metric
-from collapse.metrics.frame import CLEAR, Frame, across
 
 _FAMILIES = {"side": "tail_sides", "stratum": "tail_stratum", "rare": "tail_rare"}
 _RATIO = "P_sample / P_reference, unclipped; 1.0: the mass is kept, 0.0: it is gone, 2.0: it has doubled"

@@ -10,8 +10,8 @@ from weakref import WeakKeyDictionary
 import numpy as np
 
 from collapse.data import Rows, Schema
+from collapse.metrics._frame import Frame
 from collapse.metrics.base import Fact, Measurement, Metric
-from collapse.metrics.frame import Frame
 
 #: Rows that a pair of categories would have if the columns were independent, for its absence to be no chance (e^-10).
 EXPECTED = 10

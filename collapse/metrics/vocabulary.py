@@ -8,9 +8,9 @@ from typing import ClassVar
 import numpy as np
 
 from collapse.data import Rows, Schema
+from collapse.metrics._corpus import COMMON, frozen
+from collapse.metrics._frame import LEAST, Frame
 from collapse.metrics.base import Fact, Measurement, Metric
-from collapse.metrics.corpus import COMMON, frozen
-from collapse.metrics.frame import LEAST, Frame
 
 
 class Vocabulary(Metric):

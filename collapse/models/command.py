@@ -14,10 +14,10 @@ from typing import Annotated, Any, ClassVar
 import numpy as np
 from pydantic import Field
 
-from collapse import programs
 from collapse.data import Rows, Schema
 from collapse.errors import InputError, NodeError
-from collapse.exchange import Form, read, write
+from collapse.models import _programs
+from collapse.models._exchange import Form, read, write
 from collapse.models.base import Model, Parameters
 from collapse.rng import Rng
 
@@ -67,25 +67,25 @@ class Command(Model):
         InputError
             If several files have no folder of their own, or ``watch`` is not there.
         """
-        return programs.watched(programs.project_files([*self.fit_, *self.sample_]), self.watch, self.kind)
+        return _programs.watched(_programs.project_files([*self.fit_, *self.sample_]), self.watch, self.kind)
 
     def spec(self) -> dict[str, Any]:
         path = self.program
-        found = programs.content(path) if path else None
+        found = _programs.content(path) if path else None
         said = _version(tuple(self.version), found) if self.version else None
         return {"kind": self.kind, **self.model_dump(mode="json", by_alias=True), "program": {"content": found,
                                                                                             "version": said}}
 
     def check(self, schema: Schema, n: int) -> None:
         super().check(schema, n)
-        programs.check(self.fit_, f"{self.kind}.fit", ("data", "seed", "out"), ("data", "out"))
-        programs.check(self.sample_, f"{self.kind}.sample", ("model", "rows", "seed", "out"),
+        _programs.check(self.fit_, f"{self.kind}.fit", ("data", "seed", "out"), ("data", "out"))
+        _programs.check(self.sample_, f"{self.kind}.sample", ("model", "rows", "seed", "out"),
                        ("model", "rows", "seed", "out"))
         blocks = [column.name for column in schema.columns if column.kind in ("image", "text")]
         if blocks and self.format == "csv":
             raise InputError(f"command: CSV cannot hold {', '.join(blocks)}; write format: parquet")
         if self.version:
-            programs.check(self.version, f"{self.kind}.version", (), ())
+            _programs.check(self.version, f"{self.kind}.version", (), ())
             try:
                 self.spec()
             except NodeError as error:
@@ -98,11 +98,11 @@ class Command(Model):
                 data, out = scratch / f"data.{self.format}", scratch / "model"
                 write(rows.replicate(r), data, self.format)
                 out.mkdir()
-                words = programs.filled(self.fit_, {"data": data, "seed": rng.seed(r) % SEEDS, "out": out})
-                log = programs.run(words, scratch / "log", self.timeout, f"fit of replicate {r}")
+                words = _programs.filled(self.fit_, {"data": data, "seed": rng.seed(r) % SEEDS, "out": out})
+                log = _programs.run(words, scratch / "log", self.timeout, f"fit of replicate {r}")
                 files = pack(out)
                 if not files:
-                    raise NodeError(f"fit of replicate {r}: wrote nothing to {{out}}{programs.shown(log)}")
+                    raise NodeError(f"fit of replicate {r}: wrote nothing to {{out}}{_programs.shown(log)}")
                 found |= {f"{r}/{name}": content for name, content in files.items()}
         return found
 
@@ -113,13 +113,13 @@ class Command(Model):
                 model, out = scratch / "model", scratch / f"sample.{self.format}"
                 unpack({name.partition("/")[2]: content for name, content in parameters.items()
                         if name.startswith(f"{r}/")}, model)
-                words = programs.filled(self.sample_, {"model": model, "rows": n, "seed": rng.seed(r) % SEEDS,
+                words = _programs.filled(self.sample_, {"model": model, "rows": n, "seed": rng.seed(r) % SEEDS,
                                                        "out": out})
-                log = programs.run(words, scratch / "log", self.timeout, f"sample of replicate {r}")
+                log = _programs.run(words, scratch / "log", self.timeout, f"sample of replicate {r}")
                 try:
                     drawn.append(read(out, schema, n, self.format))
                 except NodeError as error:
-                    raise NodeError(f"sample of replicate {r}: {error}{programs.shown(log)}") from None
+                    raise NodeError(f"sample of replicate {r}: {error}{_programs.shown(log)}") from None
         return Rows(schema, {name: np.concatenate([rows[name] for rows in drawn]) for name in schema.names})
 
 
@@ -133,7 +133,7 @@ def _scratch() -> Iterator[Path]:
 def _version(words: tuple[str, ...], content: str | None) -> str:
     """Return what a program says of its version; asked once per process and content of the program."""
     with _scratch() as scratch:
-        text = programs.run(words, scratch / "log", VERSION_SECONDS, "command.version")
+        text = _programs.run(words, scratch / "log", VERSION_SECONDS, "command.version")
     return " | ".join(line.strip() for line in text.splitlines() if line.strip())[:VERSION_WIDTH]
 
 

@@ -9,7 +9,7 @@ from pydantic import Field
 
 from collapse.data import Schema
 from collapse.metrics.base import Fact
-from collapse.neural import Neural, beside, in_chunks, place
+from collapse.models._neural import Neural, beside, in_chunks, place
 
 if TYPE_CHECKING:
     from torch import Tensor, nn

@@ -8,10 +8,10 @@ from typing import Annotated, ClassVar, Literal
 import numpy as np
 from pydantic import Field
 
-from collapse import mixture
 from collapse.data import Rows, Schema
 from collapse.errors import Degenerate, InputError
 from collapse.metrics.base import Fact, Measurement
+from collapse.models import _mixture as mixture
 from collapse.models.base import Model, Parameters
 from collapse.models.categorical import draw, shares
 from collapse.rng import Rng
@@ -22,7 +22,7 @@ class GMM(Model):
 
     Without a label there is one class. A class with fewer rows than components gets as many components
     as rows; one without rows has share 0 and never returns. One component is fitted by its moments
-    (maximum likelihood, ddof 0), more by expectation-maximisation from k-means (:mod:`collapse.mixture`), of at
+    (maximum likelihood, ddof 0), more by expectation-maximisation from k-means (:mod:`collapse.models._mixture`), of at
     the most ``max_iter`` steps: the budget of the optimiser.
 
     ``covariance`` is ``full``, ``tied`` (one per class), ``diag`` or ``spherical``. ``reg`` is added to

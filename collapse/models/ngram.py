@@ -10,9 +10,9 @@ from pydantic import Field
 
 from collapse.data import Rows, Schema
 from collapse.errors import InputError
-from collapse.language import PERPLEXITIES, only_text, perplexities
+from collapse.metrics._ngrams import Counts, Packing, Smoothed
 from collapse.metrics.base import Fact, Measurement
-from collapse.metrics.ngrams import Counts, Packing, Smoothed
+from collapse.models._language import PERPLEXITIES, only_text, perplexities
 from collapse.models.base import Model, Parameters
 from collapse.pool import Summary
 from collapse.rng import Rng

@@ -17,10 +17,10 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 from pydantic import Field, field_validator
 
-from collapse import programs
 from collapse.data import Rows, Schema
 from collapse.errors import Degenerate, InputError, NodeError
-from collapse.exchange import frame, from_table
+from collapse.models import _programs
+from collapse.models._exchange import frame, from_table
 from collapse.models.base import Model, Parameters
 from collapse.rng import Rng
 
@@ -68,10 +68,10 @@ class Python(Model):
     def program(self) -> str | None:
         """Return the file of the project that defines the class, its package, or ``watch``; None: it is installed."""
         if self.watch is not None:
-            return programs.watched([], self.watch, self.kind)
+            return _programs.watched([], self.watch, self.kind)
         top = self.object.partition(":")[0].partition(".")[0]
         for place in (Path(f"{top}.py"), Path(top)):
-            if place.exists() and top not in ("collapse", "flows", "tasks"):
+            if place.exists() and top not in ("collapse", "collapse_lab"):
                 return place.as_posix()
         return None
 
@@ -79,7 +79,7 @@ class Python(Model):
         path = self.program
         version = None if path else _version(self.object.partition(".")[0].partition(":")[0])
         return {"kind": self.kind, **self.model_dump(mode="json", by_alias=True),
-                "program": {"content": programs.content(path) if path else None, "version": version}}
+                "program": {"content": _programs.content(path) if path else None, "version": version}}
 
     def check(self, schema: Schema, n: int) -> None:
         super().check(schema, n)

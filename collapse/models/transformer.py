@@ -13,11 +13,11 @@ from pydantic import Field, model_validator
 
 from collapse.data import Column, Rows, Schema
 from collapse.errors import InputError, NodeError
-from collapse.language import PERPLEXITIES, only_text, perplexities
+from collapse.metrics._frame import thinned
 from collapse.metrics.base import Fact, Measurement
-from collapse.metrics.frame import thinned
+from collapse.models._language import PERPLEXITIES, only_text, perplexities
+from collapse.models._neural import place, settled
 from collapse.models.base import Model, Parameters
-from collapse.neural import place, settled
 from collapse.pool import Pool
 from collapse.rng import Rng
 from collapse.tokenisers import quiet, ready_made

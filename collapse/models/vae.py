@@ -11,10 +11,10 @@ from pydantic import Field
 
 from collapse.data import Rows, Schema
 from collapse.errors import InputError, NodeError
+from collapse.metrics._frame import thinned
 from collapse.metrics.base import Fact, Measurement
-from collapse.metrics.frame import thinned
+from collapse.models._neural import Neural, beside, in_chunks, is_image, one_hot, place, settled
 from collapse.models.base import Model, Parameters
-from collapse.neural import Neural, beside, in_chunks, is_image, one_hot, place, settled
 from collapse.rng import Rng
 
 if TYPE_CHECKING:

@@ -11,16 +11,17 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
-from collapse import attribution, calibration
+from collapse import calibration
 from collapse import laws as closed_forms
-from collapse.claims import Bands, Records, band_of, evaluate
-from collapse.definitions import Profile, profile
+from collapse.claims import attribution
+from collapse.claims.definitions import Profile, profile
+from collapse.claims.grid import Judged
+from collapse.claims.judge import Bands, Records, band_of, evaluate
+from collapse.claims.lead_time import Survey, survey
+from collapse.claims.published import Beside
 from collapse.errors import InputError
-from collapse.grid import Judged
 from collapse.metrics.base import Fact
-from collapse.onset import Survey, survey
 from collapse.pool import Part, read_part, trained_rows
-from collapse.published import Beside
 from collapse.verdict import BULK, TAILS, role, staged
 
 if TYPE_CHECKING:

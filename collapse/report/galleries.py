@@ -6,7 +6,7 @@ import numpy as np
 
 from collapse.data import Column
 from collapse.pool import Part
-from collapse.report.pictures import POINTS, Images, Scatter, _frozen
+from collapse.report.painters import POINTS, Images, Scatter, frozen
 
 #: Images of one class in a grid, and images in a line without labels.
 DEEP, WIDE = 6, 10
@@ -54,7 +54,7 @@ class Cloud(Scatter):
         self.centre = pixels.mean(axis=0)
         turn = np.linalg.svd(pixels - self.centre, full_matrices=False)[2][:2].T  # (d, 2)
         self.turn = turn * np.sign(turn[np.abs(turn).argmax(axis=0), [0, 1]])
-        self.low, self.high = _frozen(self._points(real))
+        self.low, self.high = frozen(self._points(real))
         self.ghost = super()._dots(real, "ghost")
 
     def _matrix(self, part: Part) -> np.ndarray:

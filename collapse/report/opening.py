@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from collapse.claims import Compare, Keeps, Leaves, LevelsOff, Reaches, Share, Statement, Stays, Trend, Warns
+from collapse.claims.judge import Compare, Keeps, Leaves, LevelsOff, Reaches, Share, Statement, Stays, Trend, Warns
 from collapse.report.collect import BranchView, Collected
 from collapse.report.pictures import first_painter
 from collapse.verdict import BULK, RARE, SHOWN, STAGES, percent, role, staged, within

@@ -12,12 +12,12 @@ from typing import Any
 import numpy as np
 
 from collapse import verdict
-from collapse.definitions import DEFINITIONS, Answer
-from collapse.pool import write_text
-from collapse.published import Published
+from collapse.claims.definitions import DEFINITIONS, Answer
+from collapse.claims.published import Published
 from collapse.report import drawing, phase, pictures, tables, texts
 from collapse.report.collect import COLUMNS, FAMILIES, BranchView, Collected, NodeView
 from collapse.report.opening import opening
+from collapse.storage import write_text
 from collapse.verdict import MEANINGS, SHOWN, staged, within
 
 #: Metrics that get a chart of their own, and series that the explorer offers.
@@ -333,7 +333,7 @@ def text_summary(collected: Collected) -> str:
     opened = opening(collected)
     first = [] if opened is None else [text for text in (opened.sentence, opened.unmet) if text]
     title = [collected.study.title, *first]
-    # of five values and fewer no two have an interval of 95 % between them (:func:`collapse.inference.median_interval`)
+    # of five values and fewer no two have an interval of 95 % between them (:func:`collapse.stats.median_interval`)
     span_ = "95 % interval" if collected.study.measured >= 6 else "the least and the greatest"
     ends = [f"At the last generation: median over replicates [{span_}].", *_table(rows)]
     return "\n\n".join("\n".join(block) for block in (title, ends, profile, told, claims, grid, notes)

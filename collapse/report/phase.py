@@ -11,7 +11,7 @@ import numpy as np
 from collapse.laws.gaussian import replace_variance
 from collapse.laws.real import FORMS
 from collapse.report.collect import Collected
-from collapse.sweep import Sweep
+from collapse.study.sweep import Sweep
 from collapse.verdict import staged
 
 #: Metrics that a diagram offers, diagrams of one sweep, and points of a law between two swept values.

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from collapse.metrics.partition import LEAST_ROWS
+from collapse.metrics._partition import LEAST_ROWS
 from collapse.report.collect import BranchView, Collected
-from collapse.report.pictures import Bars, Density
+from collapse.report.painters import Bars, Density
 
 #: Columns whose marginals are drawn, groups of a grouping and generations of a branch that are.
 WORST, GROUPS, GENERATIONS = 6, 30, 20

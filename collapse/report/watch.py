@@ -9,9 +9,9 @@ import numpy as np
 
 from collapse.metrics import facts
 from collapse.report.page import _asset, number
-from collapse.survey import Seen, Series
 from collapse.verdict import MEANINGS, SHOWN, Sign, within
-from collapse.watching import TRENDS, VERDICTS
+from collapse.watch.series import Seen, Series
+from collapse.watch.verdicts import TRENDS, VERDICTS
 
 #: Size of a chart, cells of the map, signs of a snapshot that are listed, and charts.
 WIDTH, HEIGHT, PAD = 420, 170, 14

@@ -8,7 +8,7 @@ import numpy as np
 from pydantic import Field, FiniteFloat, model_validator
 
 from collapse.data import Column, Rows, Schema
-from collapse.mixture import Mixture, quantiles
+from collapse.models._mixture import Mixture, quantiles
 from collapse.rng import Rng
 from collapse.sources.base import Source
 from collapse.sources.zipf import Positive, inverse_cdf

@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import ClassVar
 
 from collapse.errors import InputError
-from collapse.pool import put, staging, write_text
-from collapse.sources.corpus import Corpus
+from collapse.sources._corpus import Corpus
 from collapse.spec import digest
+from collapse.storage import put, staging, write_text
 
 #: Folders of the standard library that document nothing, or that some builds leave out.
 SKIPPED = {"test", "tests", "idle_test", "idlelib", "lib2to3", "turtledemo", "site-packages", "dist-packages",

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 import numpy as np
 from pydantic import Field
 
-from collapse import foreign
 from collapse.data import NOTHING, WHOLE, Column, Rows, Schema, Type
 from collapse.errors import InputError, nearest
+from collapse.lineage import imported
 from collapse.sources.base import Source
 
 if TYPE_CHECKING:
@@ -85,7 +85,7 @@ class Table(Source):
         return {key: value for key, value in super().spec().items() if key != "provenance" or value is not None}
 
     def load(self) -> Rows:
-        foreign.of(self)  # a wrong hash is refused before anything is read
+        imported.of(self)  # a wrong hash is refused before anything is read
         found = self._rows(self._complete(self._chosen(self._read())))
         self._refuse_constant(found)
         return found

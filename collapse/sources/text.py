@@ -11,7 +11,7 @@ from typing import Annotated, ClassVar
 from pydantic import Field
 
 from collapse.errors import InputError
-from collapse.sources.corpus import Corpus, read
+from collapse.sources._corpus import Corpus, read
 
 
 class Text(Corpus):

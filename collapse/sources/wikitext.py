@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import ClassVar, Literal
 
 from collapse.errors import InputError
-from collapse.sources.corpus import Corpus, read
+from collapse.sources._corpus import Corpus, read
 
 PARTS = ("train", "valid", "test")
 FOLDER = "wikitext-2"

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tasks.expectations.verdict import Gate, outcome
+from collapse_lab.tasks.expectations.verdict import Gate, outcome
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -25,7 +25,7 @@ os.environ.setdefault("GX_ANALYTICS_ENABLED", "false")
 
 def warm() -> None:
     """Import Great Expectations and make its context now, so that no node waits for it."""
-    from tasks.expectations import judgement
+    from collapse_lab.tasks.expectations import judgement
 
     judgement.batch_definition()
 
@@ -66,13 +66,13 @@ def judge(
         for each gate, the built-in ``schema``, ``rows``, ``categories`` and ``nulls`` included, sorted by name.
         Plain JSON data without times, ids and versions: equal input, equal text.
     """
-    from tasks.expectations import judgement
+    from collapse_lab.tasks.expectations import judgement
 
     return judgement.judge(gates, measured, sample, thresholds, schema, rows, replicates or len(measured))
 
 
 def build_docs(validations: Iterable[Mapping[str, Any]], folder: Path, title: str = "Collapse") -> Path:
     """Render recorded validations as a static Data Docs site in ``folder`` and return its index.html."""
-    from tasks.expectations import docs
+    from collapse_lab.tasks.expectations import docs
 
     return docs.build(list(validations), folder, title)

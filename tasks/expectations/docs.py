@@ -21,7 +21,7 @@ from great_expectations.data_context.types.resource_identifiers import (
 )
 from great_expectations.expectations.expectation_configuration import ExpectationConfiguration
 
-from tasks.expectations import judgement
+from collapse_lab.tasks.expectations import judgement
 
 SITE = "collapse"
 SUITE = "gates"

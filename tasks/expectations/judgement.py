@@ -19,9 +19,9 @@ from great_expectations.expectations.expectation import Expectation
 from collapse.data import Schema
 from collapse.metrics import facts
 from collapse.pool import part_note
-from tasks.expectations import drift, survival
-from tasks.expectations import sample as samples
-from tasks.expectations.verdict import Gate, outcome
+from collapse_lab.tasks.expectations import drift, survival
+from collapse_lab.tasks.expectations import sample as samples
+from collapse_lab.tasks.expectations.verdict import Gate, outcome
 
 #: The expectation that says it best, by the family of a metric.
 SENTENCES: dict[str, type[Expectation]] = {

@@ -1,0 +1,1 @@
+"""Claims: sentences of a study, and definitions of collapse, judged on its records."""

@@ -1,0 +1,1 @@
+"""Existing data sets held against real data, without a model."""
