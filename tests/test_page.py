@@ -28,7 +28,7 @@ from collapse.data import Column, Rows, Schema
 from collapse.errors import InputError
 from collapse.metrics.base import Fact
 from collapse.pool import Part, write_part
-from collapse.report import drawing, galleries, page, pictures
+from collapse.report import drawing, galleries, page, painters, pictures
 from collapse.report.collect import Collected, collect
 from collapse.report.opening import unmet
 from collapse.rng import Rng
@@ -604,12 +604,12 @@ def decode(data: bytes) -> np.ndarray:
 @pytest.mark.parametrize("shape", [(5, 7), (4, 6, 3)])
 def test_png_holds_the_pixels(shape):
     pixels = Rng("png").integers(256, shape).astype(np.uint8)
-    assert (decode(pictures.png(pixels)) == pixels).all()
+    assert (decode(painters.png(pixels)) == pixels).all()
 
 
 def test_strips_put_each_class_in_its_place(collected):
     real = collected.samples["digits-real"]
-    painter = pictures.Images(real.schema["image"], real)
+    painter = painters.Images(real.schema["image"], real)
     index = painter._choose(real)
     assert real.values["label"][index].tolist() == list(range(10))
     gone = real.keep(np.flatnonzero(real.values["label"] != 3), np.array([1]))
