@@ -14,7 +14,7 @@ import numpy as np
 
 from collapse import loop, registry
 from collapse.floor import floor
-from collapse.metrics._frame import Frame
+from collapse.frame import Frame
 from collapse.pool import Part, RealData
 from collapse.rng import Rng
 from collapse.sources.digits import Digits

@@ -12,8 +12,8 @@ import numpy as np
 
 from collapse.data import Column, Rows, Schema
 from collapse.errors import InputError
+from collapse.frame import Frame
 from collapse.metrics import measure_all
-from collapse.metrics._frame import Frame
 from collapse.models.copula import Copula
 from collapse.rng import Rng
 from collapse.sources.table import Table

@@ -17,8 +17,8 @@ import numpy as np
 
 from collapse.calibration import Bands, stage
 from collapse.data import Column, Rows, Schema
+from collapse.frame import Frame
 from collapse.metrics import measure_all
-from collapse.metrics._frame import Frame
 
 METRICS = ("spread", "tails", "regions", "drift", "labels", "association", "atoms")
 #: Rows of the reference and of the other real rows, draws behind the bands, replicates of a node.

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from collapse.data import Schema
-    from collapse.metrics._frame import Frame
+    from collapse.frame import Frame
     from collapse.metrics.base import Measurement
     from collapse.models.base import Model
     from collapse.pool import RealData

@@ -14,9 +14,9 @@ import numpy as np
 
 from collapse.data import Rows, Schema
 from collapse.errors import InputError, NodeError, nearest
+from collapse.frame import Frame
 from collapse.metrics import measure_all
 from collapse.metrics._classifier import Classifier, applies
-from collapse.metrics._frame import Frame
 from collapse.metrics._partition import check_grouping
 from collapse.metrics.base import Measurement
 from collapse.models.base import Model, Parameters

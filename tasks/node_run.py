@@ -10,11 +10,11 @@ from typing import Any
 from collapse import loop
 from collapse.data import Rows
 from collapse.errors import InputError, NodeError, nearest
+from collapse.frame import Frame
 from collapse.lineage import imported
 from collapse.lineage.layout import Files
 from collapse.lineage.nodes import Node, all_nodes
 from collapse.metrics._classifier import Classifier
-from collapse.metrics._frame import Frame
 from collapse.models.base import Parameters
 from collapse.pool import MANIFEST, Pool, RealData, part_note, read_manifest, read_part, read_pool, training_pool
 from collapse.rng import Rng

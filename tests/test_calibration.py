@@ -10,7 +10,7 @@ from scipy import stats
 from collapse.calibration import Band, Bands, _medians, _moments, bent, interval, stage
 from collapse.data import Rows
 from collapse.floor import floor
-from collapse.metrics._frame import Frame
+from collapse.frame import Frame
 from collapse.metrics.labels import Labels
 from collapse.metrics.spread import Spread
 from collapse.metrics.tails import Tails

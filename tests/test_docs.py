@@ -261,7 +261,7 @@ def test_the_example_of_a_regime():
 
 
 def test_the_example_of_a_metric():
-    from collapse.metrics._frame import Frame
+    from collapse.frame import Frame
 
     reference, sample = numbers(300).replicate(0), numbers(100)
     frame = Frame.freeze(reference, reference, (), 100)

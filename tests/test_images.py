@@ -8,8 +8,8 @@ from scipy.linalg import sqrtm
 from scipy.spatial.distance import cdist
 
 from collapse.data import Column, Rows, Schema
+from collapse.frame import Frame
 from collapse.metrics._classifier import HIDDEN, Classifier
-from collapse.metrics._frame import Frame
 from collapse.metrics.images import Images, frechet
 from collapse.rng import Rng
 from collapse.sources.digits import Digits

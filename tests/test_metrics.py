@@ -13,8 +13,8 @@ from scipy.spatial.distance import cdist
 
 from collapse import registry
 from collapse.data import Column, Rows, Schema
+from collapse.frame import BINS, Frame, presence
 from collapse.metrics import facts, measure_all
-from collapse.metrics._frame import BINS, Frame, presence
 from collapse.metrics._neighbours import Balls, _kth
 from collapse.metrics.base import Fact, Measurement, Metric
 from collapse.metrics.drift import Drift

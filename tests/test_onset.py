@@ -15,8 +15,8 @@ from collapse.claims.judge import median_interval
 from collapse.claims.lead_time import Survey, firsts, ranking, survey
 from collapse.data import Column, Rows, Schema
 from collapse.floor import floor
+from collapse.frame import Frame
 from collapse.metrics import facts, measure_all
-from collapse.metrics._frame import Frame
 from collapse.metrics.base import Fact
 from collapse.metrics.entanglement import Classifier, Entanglement
 from collapse.models.gaussian import Gaussian as Fitted

@@ -15,9 +15,9 @@ from scipy.spatial.distance import cdist
 from collapse import loop
 from collapse.data import Column, Rows, Schema
 from collapse.errors import InputError
+from collapse.frame import Frame
 from collapse.lineage.plan import FILLER, build
 from collapse.metrics import facts, measure_all
-from collapse.metrics._frame import Frame
 from collapse.metrics._neighbours import _mean_gap
 from collapse.metrics._partition import LEAST_ROWS, Partition
 from collapse.metrics.association import Association, centred_ranks, cramer

@@ -11,7 +11,7 @@ from scipy import stats
 from collapse.calibration import interval
 from collapse.data import Column, Rows, Schema
 from collapse.errors import InputError
-from collapse.metrics._frame import Frame
+from collapse.frame import Frame
 from collapse.metrics.tails import Tails
 from collapse.rng import Rng
 from collapse.sources.digits import Digits

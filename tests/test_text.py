@@ -18,10 +18,10 @@ from hypothesis import strategies as st
 from collapse import loop, tokenisers
 from collapse.data import Column, Rows, Schema
 from collapse.errors import InputError
+from collapse.frame import Frame
 from collapse.lineage.plan import build
 from collapse.metrics import measure_all
 from collapse.metrics._corpus import frozen
-from collapse.metrics._frame import Frame
 from collapse.metrics._ngrams import Counts, Packing, Smoothed, different, hashed
 from collapse.metrics.diversity import segmental, zipf_exponent
 from collapse.metrics.repetition import self_bleu

@@ -8,7 +8,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from collapse.data import Rows
-    from collapse.metrics._frame import Frame
+    from collapse.frame import Frame
     from collapse.metrics.base import Fact, Measurement
 
 

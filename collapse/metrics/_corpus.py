@@ -8,7 +8,7 @@ from weakref import WeakKeyDictionary
 import numpy as np
 
 from collapse.data import Column, Rows
-from collapse.metrics._frame import LEVEL, Frame, counts, presence
+from collapse.frame import LEVEL, Frame, counts, presence
 from collapse.metrics._ngrams import Counts, Packing, Smoothed, hashed
 
 #: Order of the frozen scorer, or less where the vocabulary is so large that so many tokens do not fit.

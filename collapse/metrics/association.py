@@ -11,7 +11,7 @@ from weakref import WeakKeyDictionary
 import numpy as np
 
 from collapse.data import Column, Rows, Schema
-from collapse.metrics._frame import Frame
+from collapse.frame import Frame
 from collapse.metrics.base import Fact, Measurement, Metric
 
 #: Categories beyond which a column is left out of tables of pairs.

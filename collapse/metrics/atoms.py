@@ -8,7 +8,7 @@ from typing import ClassVar
 import numpy as np
 
 from collapse.data import Rows, Schema
-from collapse.metrics._frame import Frame
+from collapse.frame import Frame
 from collapse.metrics.base import Fact, Measurement, Metric
 from collapse.metrics.spread import marks
 

@@ -11,7 +11,7 @@ import numpy as np
 from collapse.data import Rows, Schema
 
 if TYPE_CHECKING:
-    from collapse.metrics._frame import Frame
+    from collapse.frame import Frame
 
 
 #: What a value outside its band speaks of (:mod:`collapse.verdict`): loss of the bulk (spread, modes) or at its edge

@@ -10,7 +10,7 @@ from weakref import WeakKeyDictionary
 import numpy as np
 
 from collapse.data import Rows, Schema
-from collapse.metrics._frame import Frame, thinned
+from collapse.frame import Frame, thinned
 from collapse.metrics.base import Fact, Measurement, Metric
 
 #: Rows a side, trees of a forest, their least leaf, and the columns that a split tries.

@@ -8,8 +8,8 @@ from typing import ClassVar
 import numpy as np
 
 from collapse.data import Rows, Schema
+from collapse.frame import Frame
 from collapse.metrics._corpus import FrozenText, frozen
-from collapse.metrics._frame import Frame
 from collapse.metrics._ngrams import different, hashed
 from collapse.metrics.base import Fact, Measurement, Metric
 from collapse.metrics.spread import entropy

@@ -10,7 +10,7 @@ from weakref import WeakKeyDictionary
 import numpy as np
 
 from collapse.data import Rows, Schema
-from collapse.metrics._frame import Frame, View, across
+from collapse.frame import Frame, View, across
 from collapse.metrics._neighbours import means
 from collapse.metrics.base import Fact, Measurement, Metric
 

@@ -10,7 +10,7 @@ from weakref import WeakKeyDictionary
 import numpy as np
 
 from collapse.data import Rows, Schema
-from collapse.metrics._frame import Frame
+from collapse.frame import Frame
 from collapse.metrics.base import Fact, Measurement, Metric
 
 #: Numbers that one block of posteriors may hold.

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import ClassVar
 
 from collapse.data import Rows, Schema
-from collapse.metrics._frame import Frame
+from collapse.frame import Frame
 from collapse.metrics._neighbours import K
 from collapse.metrics.base import Fact, Measurement, Metric
 

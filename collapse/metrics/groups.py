@@ -9,7 +9,7 @@ from weakref import WeakKeyDictionary
 import numpy as np
 
 from collapse.data import Rows, Schema
-from collapse.metrics._frame import LEAST, Frame, across, counts, presence
+from collapse.frame import LEAST, Frame, across, counts, presence
 from collapse.metrics._partition import LEAST_ROWS, Partition
 from collapse.metrics.base import Fact, Measurement, Metric
 

@@ -11,7 +11,7 @@ from weakref import WeakKeyDictionary
 import numpy as np
 
 from collapse.data import Rows, Schema
-from collapse.metrics._frame import STRATUM, Frame, counts
+from collapse.frame import STRATUM, Frame, counts
 from collapse.metrics._neighbours import Balls, K, thin
 from collapse.metrics.base import Fact, Measurement, Metric
 from collapse.metrics.labels import ALIVE

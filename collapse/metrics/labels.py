@@ -8,7 +8,7 @@ from typing import ClassVar
 import numpy as np
 
 from collapse.data import Rows, Schema
-from collapse.metrics._frame import Frame, counts
+from collapse.frame import Frame, counts
 from collapse.metrics._partition import Reach
 from collapse.metrics.base import Fact, Measurement, Metric
 from collapse.metrics.groups import measured

@@ -8,8 +8,8 @@ from typing import ClassVar
 import numpy as np
 
 from collapse.data import Rows, Schema
+from collapse.frame import REAL_ROWS, Frame, thinned
 from collapse.metrics._corpus import COPIED, frozen
-from collapse.metrics._frame import REAL_ROWS, Frame, thinned
 from collapse.metrics._ngrams import find, hashed
 from collapse.metrics.base import Fact, Measurement, Metric
 

@@ -8,9 +8,9 @@ from typing import ClassVar
 import numpy as np
 
 from collapse.data import Rows, Schema
+from collapse.frame import LEVEL, Frame
+from collapse.frame import counts as occurrences
 from collapse.metrics._corpus import BINS, frozen
-from collapse.metrics._frame import LEVEL, Frame
-from collapse.metrics._frame import counts as occurrences
 from collapse.metrics.base import Fact, Measurement, Metric
 
 _SOURCE = "Shumailov et al. 2024, Nature 631 (language study)"

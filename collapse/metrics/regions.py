@@ -9,7 +9,7 @@ from weakref import WeakKeyDictionary
 import numpy as np
 
 from collapse.data import Rows, Schema
-from collapse.metrics._frame import SAME, Frame, View, across
+from collapse.frame import SAME, Frame, View, across
 from collapse.metrics._neighbours import thin
 from collapse.metrics.base import Fact, Measurement, Metric
 from collapse.metrics.spread import single

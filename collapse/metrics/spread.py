@@ -9,7 +9,7 @@ from weakref import WeakKeyDictionary
 import numpy as np
 
 from collapse.data import Rows, Schema, unlisted
-from collapse.metrics._frame import Frame, View, across, counts
+from collapse.frame import Frame, View, across, counts
 from collapse.metrics._neighbours import radii, thin
 from collapse.metrics.base import Fact, Measurement, Metric
 

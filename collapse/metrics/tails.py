@@ -8,7 +8,7 @@ from typing import ClassVar
 import numpy as np
 
 from collapse.data import Rows
-from collapse.metrics._frame import CLEAR, Frame, across
+from collapse.frame import CLEAR, Frame, across
 from collapse.metrics.base import Fact, Measurement, Metric
 
 _FAMILIES = {"side": "tail_sides", "stratum": "tail_stratum", "rare": "tail_rare"}

@@ -10,7 +10,7 @@ from weakref import WeakKeyDictionary
 import numpy as np
 
 from collapse.data import Rows, Schema
-from collapse.metrics._frame import Frame
+from collapse.frame import Frame
 from collapse.metrics.base import Fact, Measurement, Metric
 
 #: Rows that a pair of categories would have if the columns were independent, for its absence to be no chance (e^-10).

@@ -8,8 +8,8 @@ from typing import ClassVar
 import numpy as np
 
 from collapse.data import Rows, Schema
+from collapse.frame import LEAST, Frame
 from collapse.metrics._corpus import COMMON, frozen
-from collapse.metrics._frame import LEAST, Frame
 from collapse.metrics.base import Fact, Measurement, Metric
 
 

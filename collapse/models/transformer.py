@@ -13,7 +13,7 @@ from pydantic import Field, model_validator
 
 from collapse.data import Column, Rows, Schema
 from collapse.errors import InputError, NodeError
-from collapse.metrics._frame import thinned
+from collapse.frame import thinned
 from collapse.metrics.base import Fact, Measurement
 from collapse.models._language import PERPLEXITIES, only_text, perplexities
 from collapse.models._neural import place, settled

@@ -11,7 +11,7 @@ from pydantic import Field
 
 from collapse.data import Rows, Schema
 from collapse.errors import InputError, NodeError
-from collapse.metrics._frame import thinned
+from collapse.frame import thinned
 from collapse.metrics.base import Fact, Measurement
 from collapse.models._neural import Neural, beside, in_chunks, is_image, one_hot, place, settled
 from collapse.models.base import Model, Parameters

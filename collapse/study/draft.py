@@ -14,8 +14,8 @@ import numpy as np
 from collapse import loop
 from collapse.data import Rows
 from collapse.errors import InputError
+from collapse.frame import Frame
 from collapse.metrics import measure_all
-from collapse.metrics._frame import Frame
 from collapse.metrics._partition import LEAST_ROWS
 from collapse.rng import Rng
 from collapse.sources.table import KINDS, Table

@@ -33,8 +33,8 @@ import numpy as np
 from collapse.calibration import bent
 from collapse.data import Rows, Schema
 from collapse.errors import InputError
+from collapse.frame import LEVEL, Frame, counts
 from collapse.metrics import atoms, facts
-from collapse.metrics._frame import LEVEL, Frame, counts
 from collapse.metrics._partition import Partition, check_grouping
 from collapse.metrics.regions import ALIVE, EXPECTED
 from collapse.rng import Rng
