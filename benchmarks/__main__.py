@@ -13,7 +13,7 @@ LONG = ("soak", "mutations", "verdicts", "first_generation")
 
 def main() -> None:
     here = str(Path(__file__).parent)
-    known = [m.name for m in pkgutil.iter_modules([here]) if m.name not in {"__main__", "project"}]
+    known = [m.name for m in pkgutil.iter_modules([here]) if m.name != "__main__"]
     if {"-h", "--help"} & set(sys.argv):
         print(__doc__)
         for name in known:

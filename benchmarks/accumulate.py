@@ -6,7 +6,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from benchmarks.project import Project
+from tests.worlds.project import Project
 
 STUDY = """title: Accumulate
 seed: 1

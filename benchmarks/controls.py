@@ -11,7 +11,6 @@ from collections import Counter
 
 import numpy as np
 
-from benchmarks.project import ROOT
 from collapse import loop
 from collapse.calibration import Bands, stage
 from collapse.errors import InputError
@@ -20,6 +19,7 @@ from collapse.metrics import measure_all
 from collapse.pool import Part
 from collapse.rng import Rng
 from collapse.study.parse import Study, read_study
+from tests.worlds.project import ROOT
 
 #: Control runs, unless a study's size makes that long: about so many rows are measured in all. Of a model that is dear
 #: to fit, whose studies calibrate with fewer than 200 fits, fewer.

@@ -14,11 +14,11 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.project import ROOT
 from collapse import laws, loop
 from collapse.laws.base import Judgement, Law
 from collapse.study.experiment import Branch
 from collapse.study.parse import Study, read_study
+from tests.worlds.project import ROOT
 
 #: Data that does not come with the project.
 ABSENT = ("dogs",)

@@ -23,10 +23,10 @@ LOOKS, ENOUGH = (4, 21), 60
 def main() -> None:
     import yaml
 
-    from benchmarks.project import ROOT, Project
     from collapse import loop
     from collapse.errors import InputError
     from collapse.study.parse import read_study
+    from tests.worlds.project import ROOT, Project
 
     for study in STUDIES:
         wanted = read_study(ROOT, study)

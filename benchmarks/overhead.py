@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.project import Project
+from tests.worlds.project import Project
 
 BRANCHES, GENERATIONS, ROWS = 5, 20, 1000
 

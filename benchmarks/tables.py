@@ -17,10 +17,9 @@ from collapse.metrics import measure_all
 from collapse.models.copula import Copula
 from collapse.rng import Rng
 from collapse.sources.table import Table
+from tests.worlds.watched import SIZES
 
 REPEATS = 3
-#: Sizes of the categories of the made table, as in the census; the last is the label.
-SIZES = (9, 16, 7, 15, 6, 5, 2, 42, 2)
 
 
 def mixed(n: int, replicates: int = 1, address: str = "made") -> Rows:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 import collapse_lab.flows  # noqa: F401  settles threads and CPU features before NumPy is imported
-from benchmarks.project import ROOT, Project
+from tests.worlds.project import ROOT, Project
 
 TINY = """\
 title: A tiny Gaussian

@@ -11,12 +11,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks.project import Project
 from collapse.errors import InputError
 from collapse.lineage.merkle import merkle
 from collapse.pool import Part, part_note, read_part, write_part
 from collapse.rng import Rng
 from collapse.storage import file_hash
+from tests.worlds.project import Project
 
 STUDY = """\
 title: Audited
@@ -373,8 +373,8 @@ SLICE = 30
 
 @pytest.mark.parametrize("which", ["made", "others"])
 def test_random_mutations_are_found_where_they_are(which, request, tmp_path, monkeypatch):
-    from benchmarks.mutations import forge
     from collapse_lab.tasks import node_run
+    from tests.worlds.forging import forge
 
     source = request.getfixturevalue(which).root
     shutil.copytree(source, tmp_path / "p", symlinks=True, ignore=shutil.ignore_patterns(".git"))

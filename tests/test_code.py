@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.project import ROOT, Project
 from collapse import registry
 from collapse.lineage import code
 from collapse.lineage.code import OWN, ROOTS, Code, tokens
+from tests.worlds.project import ROOT, Project
 
 PLAIN = b'''"""What it is."""
 X = {"a":

@@ -15,7 +15,6 @@ import numpy as np
 import pytest
 import yaml
 
-from benchmarks.project import Project
 from collapse import loop, registry
 from collapse.data import Column, Rows, Schema
 from collapse.errors import InputError, NodeError
@@ -24,6 +23,7 @@ from collapse.models.command import Command, pack, unpack
 from collapse.models.python import Python
 from collapse.pool import read_part
 from collapse.rng import Rng
+from tests.worlds.project import Project
 
 DOCS = Path(__file__).parents[1] / "docs/yours.md"
 

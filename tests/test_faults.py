@@ -14,8 +14,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from benchmarks.project import Project
-from benchmarks.soak import STUDY, Victim, reset, soak
+from tests.worlds.killing import STUDY, Victim, reset, soak
+from tests.worlds.project import Project
 
 #: A run of its own in a folder that is too small for it.
 SMALL = STUDY.replace("generations: 3", "generations: 1")

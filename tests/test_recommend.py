@@ -9,7 +9,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks.project import Project
 from collapse.advice import options as advice
 from collapse.advice import search
 from collapse.advice.search import Keep, Knob, Left, Of
@@ -26,6 +25,7 @@ from collapse.study.parse import parse_study
 from collapse_lab.commands import main
 from collapse_lab.engine import recommend
 from collapse_lab.engine.ledger import exclusive
+from tests.worlds.project import Project
 
 STUDY = """\
 title: One Gaussian

@@ -18,8 +18,8 @@ import pytest
 import yaml
 from conftest import TINY
 
-from benchmarks.project import Project
 from collapse_lab.flows.generation import beside
+from tests.worlds.project import Project
 
 #: As little as shows it: each stage is a process of its own under `dvc repro`.
 SMALL = TINY.replace("generations: 3", "generations: 1").replace("  accumulate: {regime: accumulate}\n", "")

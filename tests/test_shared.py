@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.project import Project
 from collapse_lab.engine import shared
+from tests.worlds.project import Project
 
 STUDY = """\
 title: Stages that share a server

@@ -17,11 +17,11 @@ import pytest
 import yaml
 from conftest import TINY
 
-from benchmarks.project import ROOT, Project
 from collapse import registry
 from collapse.errors import InputError
 from collapse.lineage import code
 from collapse_lab.tasks import events
+from tests.worlds.project import ROOT, Project
 
 TITLE = "Odd | <b>title</b> [x](y) `code`"
 STUDY = TINY.replace("title: A tiny Gaussian", f"title: '{TITLE}'").replace("generations: 3", "generations: 2").replace(

@@ -18,7 +18,6 @@ import pytest
 import yaml
 from conftest import TINY
 
-from benchmarks.project import Project
 from collapse import laws
 from collapse.errors import InputError
 from collapse.lineage.nodes import nodes_of
@@ -28,6 +27,7 @@ from collapse.study.experiment import read_params
 from collapse.study.parse import parse_study, read_studies, read_study
 from collapse.study.sweep import label
 from collapse_lab.tasks.calibrate import find
+from tests.worlds.project import Project
 
 ROOT = Path(__file__).parents[1]
 BASE = {"title": "t", "seed": 1, "source": {"kind": "gaussian"}, "model": {"kind": "gaussian", "ddof": 0}, "rows": 100,

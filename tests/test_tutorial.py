@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.project import ROOT, Project
+from tests.worlds.project import ROOT, Project
 
 PAGE = ROOT / "docs/tutorial.md"
 FILE = re.compile(r"^`([\w.]+)`:\n\n```\w+\n(.*?)^```$", re.MULTILINE | re.DOTALL)

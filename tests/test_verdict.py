@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from benchmarks import verdicts as bench
 from collapse.calibration import Bands, stage
 from collapse.metrics import facts, measure_all
 from collapse.verdict import MEANINGS, SHOWN, STAGED, STAGES, Sign, _sure, decide, losses, percent, role, verdict
+from tests.worlds import changes as bench
 
 ROWS, SEEDS = 400, 3
 

@@ -17,8 +17,6 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from benchmarks import watch as bench
-from benchmarks.project import ROOT
 from collapse.errors import InputError
 from collapse.rng import Rng
 from collapse.verdict import role
@@ -26,6 +24,8 @@ from collapse.watch import documents, tables, verdicts
 from collapse.watch import series as survey
 from collapse.watch.verdicts import Bands, Judged, Watch, needed, share
 from collapse_lab.tasks import look as watch_flow
+from tests.worlds import watched as bench
+from tests.worlds.project import ROOT
 
 N, M = 4_000, 500
 

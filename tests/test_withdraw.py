@@ -12,10 +12,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from benchmarks.project import Project
 from collapse.errors import InputError
 from collapse.lineage.withdrawal import Held, Link, Withdrawal, closure, read_record, render, spans, spans_text
 from collapse.study.parse import parse_study
+from tests.worlds.project import Project
 
 STUDY = """\
 # Poison in one branch of two.

@@ -10,7 +10,7 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 CODE = ("dvc.yaml", "prefect.toml", ".dvcignore", ".gitignore", "pyproject.toml")
 #: By folder of the tree, where it lies once it is installed.
 PACKAGES = {"collapse": "collapse", **{name: f"collapse_lab/{name}" for name in
