@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from collapse_lab.engine import shared
+from collapse_lab.flows import _handover
 from tests.worlds.project import Project
 
 STUDY = """\
@@ -77,7 +77,7 @@ def made(tmp_path_factory):
 
 def test_stages_are_run_by_one_process_that_ends_with_dvc(made):
     assert made.fresh
-    said = made.read(str(shared.LOG))
+    said = made.read(str(_handover.LOG))
     assert "Traceback" not in said
     assert gone(made.root)
 

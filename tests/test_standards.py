@@ -106,7 +106,7 @@ def here(done, monkeypatch):
     also = str(done.project.root / "collapse/models")
     monkeypatch.setattr(collapse.models, "__path__", [*collapse.models.__path__, also])
     root = done.project.root  # whose code the map was written for
-    monkeypatch.setattr(code, "_modules", lambda package: code.walk(package, root / package))
+    monkeypatch.setattr(code, "_modules", lambda package: code.walk(package, root / package.replace(".", "/")))
     monkeypatch.chdir(done.project.root)
     registry.names.cache_clear()
     yield done
