@@ -19,8 +19,9 @@ import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, closing, suppress
 from pathlib import Path
-from typing import Any
 from weakref import WeakKeyDictionary
+
+from collapse_lab.flows import prefect_door
 
 #: Seconds in the line before SQLite is asked all the same: one transaction may have been begun inside another.
 PATIENCE = 10.0
@@ -59,9 +60,7 @@ def found(database: Path) -> None:
             os.link(shutil.copyfile(kept, folder / database.name), database)
         return
 
-    from prefect.server.database.dependencies import provide_database_interface
-
-    asyncio.run(provide_database_interface().create_db())
+    prefect_door.make_database()
     # Without a cache every project makes its own.
     with suppress(OSError, sqlite3.Error), staging(kept.parent, "database") as folder, \
             closing(sqlite3.connect(database)) as made:
@@ -71,18 +70,7 @@ def found(database: Path) -> None:
 
 def main() -> None:
     """Serve; the words of the command line are those of `prefect server start`."""
-    from prefect.server.database.configurations import AioSqliteConfiguration
-
-    begin = AioSqliteConfiguration.begin_transaction
-
-    @asynccontextmanager
-    async def begin_transaction(self: AioSqliteConfiguration, session: Any,
-                                with_for_update: bool = False) -> AsyncIterator[Any]:
-        async with _turn(), begin(self, session, with_for_update=True) as transaction:
-            yield transaction
-
-    AioSqliteConfiguration.begin_transaction = begin_transaction  # type: ignore[method-assign, assignment]
-
+    prefect_door.begin_with_lock(_turn)
     found(Path(os.environ["PREFECT_API_DATABASE_CONNECTION_URL"].partition(":///")[2]))
 
     from prefect.cli import app

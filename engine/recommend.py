@@ -26,7 +26,7 @@ from collapse.metrics import facts
 from collapse.storage import put, staging, write_text
 from collapse.study.experiment import Branch, read_params, read_yaml
 from collapse.study.parse import Study, parse_study, read_study
-from collapse_lab.engine.ledger import exclusive
+from collapse_lab.engine.checkout import exclusive
 from collapse_lab.flows import plan
 from collapse_lab.tasks.events import LOG
 

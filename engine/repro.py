@@ -21,7 +21,8 @@ from collapse.lineage.nodes import Node, all_nodes
 from collapse.lineage.plan import check_current
 from collapse.study.experiment import read_params
 from collapse.study.parse import Study, read_studies
-from collapse_lab.engine.ledger import Ledger, exclusive, heal, sweep
+from collapse_lab.engine.checkout import exclusive, heal, sweep
+from collapse_lab.engine.ledger import Ledger
 from collapse_lab.engine.progress import Progress
 from collapse_lab.engine.recorder import Recorder
 from collapse_lab.engine.scheduled_runs import Coming, ScheduledRuns
@@ -123,7 +124,7 @@ class Run:
         if not (self.ledger.was_finished(stage, unit.prints[stage]) and self._sound(unit)):
             if not self.ledger.restore(stage, unit.prints[stage]):
                 return False
-            self.ledger.finished(stage, unit.prints[stage])
+            self.ledger.journal.finished(stage, unit.prints[stage])
         self.recorder.add([stage])
         return True
 
@@ -228,14 +229,14 @@ class Run:
         unit = self.units[name]
         if outcome.error is not None:
             unit.state, unit.error, unit.degenerate = "failed", outcome.error, outcome.degenerate
-            self.ledger.failed(unit.ran[0], outcome.error)
+            self.ledger.journal.failed(unit.ran[0], outcome.error)
             self.traces.append(outcome.trace)
             self.progress.failed(unit.name, outcome.error)
             return
         unit.state = "done"
         for stage in unit.ran:
             if stage in unit.prints:  # a check that ran with its node is cheap to make again after a crash
-                self.ledger.finished(stage, unit.prints[stage])
+                self.ledger.journal.finished(stage, unit.prints[stage])
         self._note(unit)
         self.recorder.add(unit.ran)
 
@@ -350,7 +351,7 @@ def repro(study: str | None = None, branch: str | None = None, workers: int | No
             stale = {name for name, unit in work.items() if changed.intersection(unit.stages)}
             if not stale:
                 progress.say(f"nothing to do: {len(work)} nodes, calibrations and reports are up to date")
-                ledger.close()
+                ledger.journal.close()
                 return []
             progress.say("starting the Prefect server and the workers ...")
             return _repro(ledger, work, stale, progress, start, debug)
@@ -368,7 +369,7 @@ def _repro(ledger: Ledger, work: dict[str, Unit], stale: set[str], progress: Pro
     _served(run, stale, *start())
     failed = [unit for unit in work.values() if unit.state == "failed"]
     if not failed:
-        ledger.close()
+        ledger.journal.close()
     progress.summary(work)
     if debug:
         for trace in run.traces:

@@ -14,6 +14,7 @@ import time
 from pathlib import Path
 from typing import NoReturn
 
+from collapse_lab.flows import prefect_door
 from collapse_lab.flows._handover import BEGUN, GRACE, user
 
 #: Seconds without work before it ends.
@@ -140,19 +141,15 @@ def _run(request: dict[str, object], fds: list[int], url: str) -> NoReturn:
         os.chdir(str(request["folder"]))
         os.environ.clear()
         os.environ.update(request["environment"])  # type: ignore[arg-type]
-        os.environ["PREFECT_API_URL"] = url
         sys.argv[1:] = request["words"]  # type: ignore[assignment]
-        from prefect.context import refresh_global_settings_context
-        from prefect.logging.handlers import APILogWorker
-
         from collapse_lab.flows._run import find, main
 
-        refresh_global_settings_context()
+        prefect_door.serve_by(url)
         try:
             main(find(str(request["kind"])))
         except SystemExit as ended:
             code = ended.code if isinstance(ended.code, int) else 1
-        APILogWorker.drain_all(timeout=5)
+        prefect_door.send_logs()
     finally:
         sys.stdout.flush()
         sys.stderr.flush()

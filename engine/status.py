@@ -11,7 +11,8 @@ from collapse.lineage.nodes import all_nodes
 from collapse.lineage.plan import check_current
 from collapse.study.experiment import read_params
 from collapse.study.parse import read_studies
-from collapse_lab.engine.ledger import Ledger, failures
+from collapse_lab.engine.journal import failures
+from collapse_lab.engine.ledger import Ledger
 from collapse_lab.engine.repro import chosen, downstream, units
 
 

@@ -10,10 +10,11 @@ import time
 from concurrent.futures import Future, ProcessPoolExecutor, wait
 from contextlib import ExitStack
 from dataclasses import dataclass
-from multiprocessing import forkserver, get_context
+from multiprocessing import active_children, forkserver, get_context
 from typing import Any
 
 from collapse_lab.engine.server import RUN, die_with_parent, until_it_answers
+from collapse_lab.flows import prefect_door
 
 _held = ExitStack()
 
@@ -33,7 +34,6 @@ class Outcome:
 
 
 def _begin(url: str) -> None:
-    from prefect.context import refresh_global_settings_context
     from tqdm import tqdm
 
     from collapse_lab.engine.parent_death import BORN_IN
@@ -43,23 +43,19 @@ def _begin(url: str) -> None:
     tqdm.set_lock(threading.RLock())
     import collapse_lab.engine.preload  # noqa: F401  there already, where it could be imported before the fork
 
-    os.environ["PREFECT_API_URL"] = url  # Prefect was imported before there was a server
-    refresh_global_settings_context()
+    prefect_door.serve_by(url)  # Prefect was imported before there was a server
     _settle(url)
 
 
 def _settle(url: str) -> None:
     """Enter, once and for the life of the process, what a flow run would set up and take down each time."""
-    from prefect.context import SyncClientContext
-
     from collapse_lab.flows._run import no_heartbeat
 
     logging.getLogger("prefect.task_runs").setLevel(logging.WARNING)  # the UI shows states without a log of them
     logging.raiseExceptions = False  # that a server is gone is the parent's to say, in a line of its own
     _held.enter_context(no_heartbeat())
     until_it_answers(url)  # on a busy machine the server may come up last
-    # A client of its own for every run would read the system's certificates again, 40 ms each.
-    _held.enter_context(SyncClientContext.get_or_create())
+    _held.enter_context(prefect_door.client())
 
 
 def _warm() -> None:
@@ -70,7 +66,6 @@ def _work(kind: str, key: str, parent: str | None) -> Outcome:
     import traceback
 
     from prefect.client.orchestration import get_client
-    from prefect.flow_engine import run_flow
 
     from collapse.errors import Degenerate, InputError, NodeError, storage
     from collapse_lab.flows._run import create, find
@@ -81,9 +76,9 @@ def _work(kind: str, key: str, parent: str | None) -> Outcome:
     flow, words = find(kind), parameters(kind, key)
     try:
         run = create(get_client(sync_client=True), flow, key, words)  # the client that is held
-        run_flow(flow, flow_run=run, parameters=words)
+        prefect_door.run(flow, run, words)
     except (InputError, NodeError) as error:
-        _send_logs()
+        prefect_door.send_logs()  # a failed node may be the last of a run, which then kills this process
         return Outcome(str(error), traceback.format_exc(), time.perf_counter() - begin,
                        degenerate=isinstance(error, Degenerate))
     except Exception as error:  # a worker reports whatever ended a node; the parent goes on with other branches
@@ -91,13 +86,6 @@ def _work(kind: str, key: str, parent: str | None) -> Outcome:
         text = fault or " ".join(f"{type(error).__name__}: {error}".split())[:300]
         return Outcome(text, traceback.format_exc(), time.perf_counter() - begin, ends=fault is not None)
     return Outcome(None, "", time.perf_counter() - begin)
-
-
-def _send_logs() -> None:
-    """Send what was logged so far: a failed node may be the last of a run, which then kills this process."""
-    from prefect.logging.handlers import APILogWorker
-
-    APILogWorker.drain_all(timeout=5)
 
 
 def parameters(kind: str, key: str) -> dict[str, Any]:
@@ -127,7 +115,9 @@ class Workers:
         self.parent: str | None = None
         warm()
         self.pool = ProcessPoolExecutor(count, get_context("forkserver"), _begin, (url,))
+        before = active_children()
         self.warm = [self.pool.submit(_warm) for _ in range(count)]
+        self._processes = [process for process in active_children() if process not in before]
 
     def ready(self) -> None:
         """Wait until every process has what it needs."""
@@ -145,6 +135,6 @@ class Workers:
 
     def close(self) -> None:
         """End the processes at once, whatever they do: an unfinished node leaves nothing in place."""
-        for process in list((self.pool._processes or {}).values()):
+        for process in self._processes:
             process.kill()  # the pool itself would wait for their work
         self.pool.shutdown(wait=True, cancel_futures=True)

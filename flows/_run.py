@@ -11,6 +11,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from collapse.errors import InputError, NodeError, storage
+from collapse_lab.flows import prefect_door
 
 if TYPE_CHECKING:
     from prefect import Flow
@@ -52,8 +53,7 @@ def command(function: Callable[..., Any], *arguments: Any) -> int:
         print("stopped; what is finished is kept", file=sys.stderr)
         return 130
     except BaseException as error:
-        # Prefect raises this inside a flow when the process is told to end.
-        if type(error).__name__ != "TerminationSignal":
+        if not prefect_door.told_to_end(error):
             raise
         print("stopped; what is finished is kept", file=sys.stderr)
         return 143
@@ -102,9 +102,6 @@ def main(flow: Flow[Any, Any]) -> None:
     """
 
     def call() -> None:
-        from prefect.context import SyncClientContext
-        from prefect.flow_engine import run_flow
-
         from collapse_lab.tasks.events import collected
 
         words = [word for word in sys.argv[1:] if word != "--debug"]
@@ -112,7 +109,7 @@ def main(flow: Flow[Any, Any]) -> None:
             raise InputError(f"{flow.name}: names no stage; 'dvc repro' and 'collapse repro' call it")
         given = {next(iter(inspect.signature(flow.fn).parameters)): words[0]}
         # Under `dvc repro` every stage is a process: one asks a silent collector, and warns.
-        with no_heartbeat(), SyncClientContext.get_or_create() as context, collected(_warn, once=True):
-            run_flow(flow, flow_run=create(context.client, flow, words[0], given), parameters=given)
+        with no_heartbeat(), prefect_door.client() as context, collected(_warn, once=True):
+            prefect_door.run(flow, create(context.client, flow, words[0], given), given)
 
     sys.exit(command(call))

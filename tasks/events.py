@@ -102,10 +102,9 @@ def recorded(stage: str, within: Run | None = None) -> Iterator[Run]:
 
 
 def _flow_run() -> str:
-    from prefect.context import FlowRunContext
+    from prefect.runtime import flow_run
 
-    context = FlowRunContext.get()
-    return str(context.flow_run.id if context is not None and context.flow_run is not None else uuid.uuid4())
+    return str(flow_run.id or uuid.uuid4())
 
 
 def _log(state: str, run: Run) -> None:

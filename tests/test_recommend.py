@@ -24,7 +24,7 @@ from collapse.sources import gaussian
 from collapse.study.parse import parse_study
 from collapse_lab.commands import main
 from collapse_lab.engine import recommend
-from collapse_lab.engine.ledger import exclusive
+from collapse_lab.engine.checkout import exclusive
 from tests.worlds.project import Project
 
 STUDY = """\
