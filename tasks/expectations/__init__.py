@@ -25,9 +25,9 @@ os.environ.setdefault("GX_ANALYTICS_ENABLED", "false")
 
 def warm() -> None:
     """Import Great Expectations and make its context now, so that no node waits for it."""
-    from collapse_lab.tasks.expectations import judgement
+    from collapse_lab.tasks.expectations import door, judgement  # noqa: F401  imported for all that come after
 
-    judgement.batch_definition()
+    door.batch_definition()
 
 
 def judge(

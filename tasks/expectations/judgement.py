@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import math
 from collections.abc import Mapping, Sequence
 from functools import cache
@@ -12,14 +11,12 @@ from typing import Any
 import great_expectations as gx
 import pandas as pd
 import pyarrow.parquet as pq
-from great_expectations.core.batch_definition import BatchDefinition
-from great_expectations.data_context.types.base import ProgressBarsConfig
 from great_expectations.expectations.expectation import Expectation
 
 from collapse.data import Schema
 from collapse.metrics import facts
 from collapse.pool import part_note
-from collapse_lab.tasks.expectations import drift, survival
+from collapse_lab.tasks.expectations import door, drift, survival
 from collapse_lab.tasks.expectations import sample as samples
 from collapse_lab.tasks.expectations.verdict import Gate, outcome
 
@@ -146,28 +143,11 @@ def _key(gate: str, kind: type[Expectation]) -> dict[str, str]:
     return {"gate": gate, "expectation": kind.__name__}
 
 
-def quiet() -> None:
-    """Silence Great Expectations' own log; one of its modules sets a level of its own."""
-    for name in ("great_expectations", "great_expectations.data_context.types.base"):
-        logging.getLogger(name).setLevel(logging.ERROR)
-
-
-@cache
-def batch_definition() -> BatchDefinition:
-    """Return where every frame goes in: one context and one data source per process."""
-    quiet()
-    context = gx.get_context(mode="ephemeral")
-    context.enable_analytics(False)
-    context.variables.progress_bars = ProgressBarsConfig(globally=False)
-    asset = context.data_sources.add_pandas("memory").add_dataframe_asset("frame")
-    return asset.add_batch_definition_whole_dataframe("whole")
-
-
 def _validate(suite: gx.ExpectationSuite, frame: pd.DataFrame) -> Results:
     """Return the results by gate and expectation."""
     if not suite.expectations:
         return {}
-    batch = batch_definition().get_batch({"dataframe": frame})
+    batch = door.batch_definition().get_batch({"dataframe": frame})
     results = batch.validate(suite, result_format="BASIC").results
     return {(r.expectation_config.meta["gate"], r.expectation_config.meta["expectation"]): r for r in results}
 
