@@ -79,7 +79,7 @@ def units(ledger: Ledger, selected: Iterable[str]) -> dict[str, Unit]:
     return found
 
 
-class Run:
+class Repro:
     """One run of `collapse repro`."""
 
     def __init__(self, ledger: Ledger, work: dict[str, Unit], known: dict[str, Node], progress: Progress):
@@ -365,7 +365,7 @@ def _repro(ledger: Ledger, work: dict[str, Unit], stale: set[str], progress: Pro
         if name not in stale:
             unit.state = "clean"
     ledger.open()
-    run = Run(ledger, work, all_nodes(progress.studies), progress)
+    run = Repro(ledger, work, all_nodes(progress.studies), progress)
     _served(run, stale, *start())
     failed = [unit for unit in work.values() if unit.state == "failed"]
     if not failed:
@@ -377,7 +377,7 @@ def _repro(ledger: Ledger, work: dict[str, Unit], stale: set[str], progress: Pro
     return failed
 
 
-def _served(run: Run, stale: set[str], served: Served, workers: Workers) -> None:
+def _served(run: Repro, stale: set[str], served: Served, workers: Workers) -> None:
     """Run with a server and warm workers, and record what is finished however the run ends."""
     from prefect import flow
     from prefect.settings import PREFECT_API_URL, PREFECT_LOGGING_TO_API_ENABLED, temporary_settings

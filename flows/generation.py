@@ -20,7 +20,7 @@ from collapse.lineage.layout import DATA
 from collapse.storage import staging
 from collapse_lab.tasks import NOWHERE
 from collapse_lab.tasks.check import check
-from collapse_lab.tasks.events import Run, recorded
+from collapse_lab.tasks.events import RunEvents, recorded
 from collapse_lab.tasks.fit import fit
 from collapse_lab.tasks.halted_node import tombstone
 from collapse_lab.tasks.measure import measure
@@ -65,7 +65,7 @@ def announce(turn: NodeRun, scalars: dict[str, float]) -> None:
     create_table_artifact(table, key=turn.node.name, description=f"{turn.node.name}: medians over replicates")
 
 
-def judged(node: str, run: Run) -> str:
+def judged(node: str, run: RunEvents) -> str:
     """Check a node in the run that made it, say the outcome in the run's log, and return it."""
     with recorded(f"check@{node}", run):
         verdict = check(node)

@@ -41,19 +41,19 @@ LONGEST = 300
 
 
 @dataclass
-class Run:
+class RunEvents:
     """A run of a stage while it goes on; ``error`` makes it a failed one though nothing was raised."""
 
     id: str
     stage: str
-    parent: Run | None = None
+    parent: RunEvents | None = None
     error: str = ""
     #: Where the stage stands, looked up once.
     place: Place | None = None
 
 
 #: What the runs of this process belong to: the `collapse repro` that a warm worker serves.
-_above: Run | None = None
+_above: RunEvents | None = None
 _warned = False
 
 
@@ -71,11 +71,11 @@ def warm() -> None:
 def belong(run: str | None) -> None:
     """Have the runs of this process belong to the `collapse repro` whose run this is."""
     global _above
-    _above = Run(run, "repro") if run else None
+    _above = RunEvents(run, "repro") if run else None
 
 
 @contextmanager
-def recorded(stage: str, within: Run | None = None) -> Iterator[Run]:
+def recorded(stage: str, within: RunEvents | None = None) -> Iterator[RunEvents]:
     """Log that a stage starts, and that it is complete, has failed or was stopped; what is raised goes on.
 
     Parameters
@@ -85,9 +85,9 @@ def recorded(stage: str, within: Run | None = None) -> Iterator[Run]:
     within
         The run, in the same flow run, that this one is a part of.
     """
-    run = Run(_flow_run(), stage, _above)
+    run = RunEvents(_flow_run(), stage, _above)
     if within is not None:
-        run = Run(str(uuid.uuid5(uuid.UUID(within.id), stage)), stage, within, place=within.place)
+        run = RunEvents(str(uuid.uuid5(uuid.UUID(within.id), stage)), stage, within, place=within.place)
     _log("START", run)
     try:
         yield run
@@ -107,7 +107,7 @@ def _flow_run() -> str:
     return str(flow_run.id or uuid.uuid4())
 
 
-def _log(state: str, run: Run) -> None:
+def _log(state: str, run: RunEvents) -> None:
     global _warned
     if not enabled():
         return
@@ -120,7 +120,7 @@ def _log(state: str, run: Run) -> None:
         _warned = True
 
 
-def _line(state: str, run: Run) -> str:
+def _line(state: str, run: RunEvents) -> str:
     from collapse_lab.tasks import openlineage
 
     sets: Any = ((), ())

@@ -12,7 +12,7 @@ from collapse.errors import InputError
 from collapse.storage import put, staging, write_text
 from collapse.verdict import CARRIES, LATE, SHOWN, within
 from collapse.watch import tables
-from collapse.watch.series import Seen, Series, survey
+from collapse.watch.series import Seen, SnapshotSeries, survey
 
 #: The page, unless told otherwise, and what stands beside it: the series as data.
 PAGE = Path("reports/watch/index.html")
@@ -22,7 +22,7 @@ NAMED = 3
 
 def look(reference: Path, words: Sequence[str], *, rate: float = 0.01, groups: Sequence[str] = (),
          drop: Sequence[str] = (), planned: int = 0, page: Path | None = PAGE, suite: Path | None = None,
-         aloud: bool = False, late: float = LATE) -> Series:
+         aloud: bool = False, late: float = LATE) -> SnapshotSeries:
     """Judge the snapshots that ``words`` name, and write the page and the suite that are asked for.
 
     ``groups`` are groupings, the columns that one crosses joined by ``,``.
@@ -112,7 +112,7 @@ def _written(option: str, path: Path, text: str) -> None:
         raise InputError(f"{option}: {path} cannot be written ({error.strerror}); give another place") from None
 
 
-def words(series: Series) -> str:
+def words(series: SnapshotSeries) -> str:
     """Return a series in words: a line for each snapshot, then what the newest one says."""
     names = [Path(one.name).name for one in series.seen]
     width, room = max(map(len, (*names, "snapshot"))), max(map(len, SHOWN.values()))

@@ -18,7 +18,7 @@ from collapse.floor import floor
 from collapse.frame import Frame
 from collapse.metrics import facts, measure_all
 from collapse.metrics.base import Fact
-from collapse.metrics.entanglement import Classifier, Entanglement
+from collapse.metrics.entanglement import Entanglement, ModeClassifier
 from collapse.models.gaussian import Gaussian as Fitted
 from collapse.pool import Part, RealData
 from collapse.rng import Rng
@@ -281,7 +281,7 @@ def test_the_posterior_is_that_of_the_blobs() -> None:
     """Two unit normals at ±1 on a line: p(1 | x) = 1 / (1 + exp −2x), so the mean entropy is an integral."""
     labels = np.arange(40_000) % 2
     x = (2 * labels - 1)[:, None] + Rng("entanglement", "line").normal((40_000, 1))
-    rule = Classifier.fit(x, labels)
+    rule = ModeClassifier.fit(x, labels)
     grid = np.linspace(-3, 3, 61)[None, :, None]
     p = 1 / (1 + np.exp(-2 * grid[0, :, 0]))
     assert rule.posterior(grid)[0, :, 1] == pytest.approx(p, abs=0.02)
@@ -330,7 +330,7 @@ def test_a_replicate_does_not_depend_on_how_many_there_are() -> None:
 def test_a_lone_row_and_a_flat_class_have_a_posterior_and_one_class_has_no_entropy() -> None:
     x = Rng("entanglement", "lone").normal((40, 3))
     x[:20, 2] = 0.0  # a class without variance in one direction
-    rule = Classifier.fit(x, np.array([0] * 20 + [1] * 19 + [7]))
+    rule = ModeClassifier.fit(x, np.array([0] * 20 + [1] * 19 + [7]))
     assert rule.codes.tolist() == [0, 1, 7]
     assert np.isfinite(rule.posterior(x[None])).all() and (rule.confusion(x[None]) >= 0).all()
     single = blobs(np.zeros((1, 2)), 1.0, 60, "single")
@@ -349,7 +349,7 @@ def test_digits_take_few_milliseconds_and_mixtures_of_images_are_entangled() -> 
     entangled(sample, frame)
     assert time.perf_counter() - start < 0.02
     z = frame.space.project(bank)[0]
-    rule = Classifier.fit(frame.own.space[0], reference.label[0])
+    rule = ModeClassifier.fit(frame.own.space[0], reference.label[0])
     assert (rule.posterior(z[None])[0].argmax(axis=1) == bank.label[0]).mean() > 0.95
     mixed = sample.map(lambda a: a.copy())
     mixed.values["image"][:] = (mixed["image"] + mixed["image"][:, ::-1]) / 2

@@ -618,7 +618,7 @@ def test_strips_put_each_class_in_its_place(collected):
 
 def test_grids_show_each_class_as_often_as_there_are_rows_of_it(collected):
     real = collected.samples["digits-real"]
-    painter = galleries.Grid(real.schema["image"], real)
+    painter = galleries.ClassGrid(real.schema["image"], real)
     shown = []
     painter.tiles = lambda part, index: shown.append(index) or ""
     painter.paint(real)

@@ -22,7 +22,7 @@ from collapse.rng import Rng
 from collapse.verdict import role
 from collapse.watch import documents, tables, verdicts
 from collapse.watch import series as survey
-from collapse.watch.verdicts import Bands, Judged, Watch, needed, share
+from collapse.watch.verdicts import Judged, Limits, Watch, needed, share
 from collapse_lab.tasks import look as watch_flow
 from tests.worlds import watched as bench
 from tests.worlds.project import ROOT
@@ -88,7 +88,7 @@ def test_the_limit_is_exceeded_as_often_as_stated():
     alarms = []
     for _ in range(40):
         draws = [dict(zip(keys, row, strict=True)) for row in rng.normal(size=(200, 30))]
-        bands = Bands.of(draws, 1.0)
+        bands = Limits.of(draws, 1.0)
         limit = bands.limit(0.01)
         fresh = rng.normal(size=(500, 30))
         scores = verdicts._scores((fresh - bands.center) / bands.scale, bands.skew)
@@ -117,7 +117,7 @@ def test_new_support_has_its_own_part_of_the_level(watch):
 def test_bands_are_wider_than_the_draws_by_the_error_of_the_bank(watch, monkeypatch):
     """A mean of m fresh rows lies within σ²(1/m + c/b) of the bank's b rows, a draw within σ²(1/m − 1/b); c is two."""
     seen = []
-    monkeypatch.setattr(verdicts.Bands, "of", staticmethod(lambda found, widen, grain=None: seen.append(widen)))
+    monkeypatch.setattr(verdicts.Limits, "of", staticmethod(lambda found, widen, grain=None: seen.append(widen)))
     m, b = 500, watch.bank.n
     verdicts.Watch(watch.frame, watch.bank, watch.level, 3).bands(m)
     assert seen == [pytest.approx(np.sqrt((1 / m + 2 / b) / (1 / m - 1 / b)))]

@@ -71,14 +71,14 @@ class Grid:
                                      for text in texts)
         return Grid(settings, found, source)
 
-    def judge(self, records: Records) -> Judged:
+    def judge(self, records: Records) -> JudgedGrid:
         """Return what every reading comes to in every cell."""
-        return Judged(tuple(self.over), tuple(self.cells), self.source, {
+        return JudgedGrid(tuple(self.over), tuple(self.cells), self.source, {
             name: tuple(claim.statement.judge(records) for claim in claims) for name, claims in self.readings.items()})
 
 
 @dataclass(frozen=True)
-class Judged:
+class JudgedGrid:
     """A grid with its findings: by reading, one for every cell."""
 
     settings: tuple[str, ...]

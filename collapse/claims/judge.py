@@ -97,14 +97,14 @@ class Span(Protocol):
     last: int
 
 
-class Bands(Protocol):
+class BandsLike(Protocol):
     """The calibrated bands of one branch (:mod:`collapse.calibration`)."""
 
     def band(self, metric: str, feature: str = "", kind: str = "model", replicates: int = 1, cells: int = 1) -> Any:
         """Return the band of the median of ``replicates``, 1 % family-wise over ``cells``: low, high; or KeyError."""
 
 
-def band_of(bands: Mapping[str, Bands], branch: str, metric: str, feature: str, replicates: int, cells: int) -> Any:
+def band_of(bands: Mapping[str, BandsLike], branch: str, metric: str, feature: str, replicates: int, cells: int) -> Any:
     """Return the band of a branch's metric, or None where nothing was calibrated."""
     if branch not in bands:
         return None
@@ -153,7 +153,7 @@ class Records:
 
     table: pd.DataFrame
     stages: Mapping[str, Mapping[int, Mapping[str, Any]]]
-    bands: Mapping[str, Bands]
+    bands: Mapping[str, BandsLike]
     cells: int = 1
     laws: Mapping[str, Judge] = field(default_factory=dict)
     facts: Mapping[str, Fact] = field(default_factory=dict)
@@ -694,7 +694,7 @@ class _Track:
     generations: np.ndarray
     values: np.ndarray
     band: Any
-    bands: Bands
+    bands: BandsLike
     reach: tuple[float, float]
     collapse: str
 
@@ -869,7 +869,7 @@ def _share(hits: Sequence[bool]) -> str:
 
 
 def evaluate(claims: Sequence[Claim], table: pd.DataFrame, stages: Mapping[str, Mapping[int, Mapping[str, Any]]],
-             bands: Mapping[str, Bands], cells: int = 1, laws: Mapping[str, Judge] | None = None,
+             bands: Mapping[str, BandsLike], cells: int = 1, laws: Mapping[str, Judge] | None = None,
              facts: Mapping[str, Fact] | None = None) -> list[dict[str, Any]]:
     """Judge every claim.
 

@@ -20,7 +20,7 @@ RIDGE = 1e-6
 
 
 @dataclass(frozen=True, eq=False)
-class Classifier:
+class ModeClassifier:
     """Regularised discriminant analysis (Friedman 1989): a normal law of its own for each of k classes.
 
     p(c | z) ∝ π_c N(z; μ_c, Σ_c) with Σ_c = (1 − λ_c) S_c + λ_c S, where S_c is the covariance of the n_c rows of
@@ -34,7 +34,7 @@ class Classifier:
     offsets: np.ndarray  # (k,) log π_c − ½ log det Σ_c
 
     @staticmethod
-    def fit(z: np.ndarray, labels: np.ndarray) -> Classifier:
+    def fit(z: np.ndarray, labels: np.ndarray) -> ModeClassifier:
         """Return the classifier of rows ``z`` (N, d) with ``labels`` (N,)."""
         codes, place, count = np.unique(labels, return_inverse=True, return_counts=True)
         d = z.shape[1]
@@ -51,7 +51,7 @@ class Classifier:
         root = np.linalg.cholesky(covariance)  # Σ = L Lᵀ, so (z − μ) L⁻ᵀ is white
         log_det = 2 * np.log(np.diagonal(root, axis1=1, axis2=2)).sum(axis=1)
         whiten = np.ascontiguousarray(np.linalg.inv(root).transpose(0, 2, 1))
-        return Classifier(codes, means, whiten, np.log(count / len(z)) - log_det / 2)
+        return ModeClassifier(codes, means, whiten, np.log(count / len(z)) - log_det / 2)
 
     def posterior(self, z: np.ndarray) -> np.ndarray:
         """Return p(c | z) of rows (R, n, d), (R, n, k)."""
@@ -75,16 +75,16 @@ class Classifier:
 
 
 #: One classifier a frame, made when first asked for; None: the reference has one class.
-_KEPT: WeakKeyDictionary[Frame, Classifier | None] = WeakKeyDictionary()
+_KEPT: WeakKeyDictionary[Frame, ModeClassifier | None] = WeakKeyDictionary()
 
 
-def classifier(frame: Frame) -> Classifier | None:
+def classifier(frame: Frame) -> ModeClassifier | None:
     """Return the classifier that is frozen on the reference, or None if there is nothing to tell apart."""
     if frame not in _KEPT:
         labels = frame.own.label
         assert labels is not None
         told = frame.space.axes.shape[1] > 0 and len(np.unique(labels[0])) > 1
-        _KEPT[frame] = Classifier.fit(frame.own.space[0], labels[0]) if told else None
+        _KEPT[frame] = ModeClassifier.fit(frame.own.space[0], labels[0]) if told else None
     return _KEPT[frame]
 
 

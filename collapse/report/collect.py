@@ -15,8 +15,8 @@ from collapse import calibration
 from collapse import laws as closed_forms
 from collapse.claims import attribution
 from collapse.claims.definitions import Profile, profile
-from collapse.claims.grid import Judged
-from collapse.claims.judge import Bands, Records, band_of, evaluate
+from collapse.claims.grid import JudgedGrid
+from collapse.claims.judge import BandsLike, Records, band_of, evaluate
 from collapse.claims.lead_time import Survey, survey
 from collapse.claims.published import Beside
 from collapse.errors import InputError
@@ -140,7 +140,7 @@ class Collected:
     branches: tuple[BranchView, ...]
     samples: dict[str, Part]
     floors: dict[str, pd.DataFrame]
-    bands: Mapping[str, Bands]
+    bands: Mapping[str, BandsLike]
     cells: int
     laws: Mapping[tuple[str, str, str], Mapping[int, float]]
     claims: list[dict[str, Any]]
@@ -148,7 +148,7 @@ class Collected:
     definitions: Profile
     factors: attribution.Attribution | None = None
     ladder: tuple[tuple[attribution.Rung, ...], int] | None = None
-    grid: Judged | None = None
+    grid: JudgedGrid | None = None
     published: tuple[Beside, ...] = ()
 
     @cached_property
@@ -199,7 +199,7 @@ class Collected:
         return band_of(self.bands, branch, metric, feature, self.study.measured, self.cells)
 
 
-def collect(study: Any, nodes: Mapping[str, Place], records: Path, bands: Mapping[str, Bands] | None = None, *,
+def collect(study: Any, nodes: Mapping[str, Place], records: Path, bands: Mapping[str, BandsLike] | None = None, *,
             cells: int | None = None, facts: Mapping[str, Fact] | None = None,
             laws: Mapping[tuple[str, str, str], Mapping[int, float]] | None = None) -> Collected:
     """Read the records of ``study``.

@@ -14,7 +14,7 @@ DEEP, WIDE = 6, 10
 COLOURS = ("#4e79a7", "#f28e2b", "#e15759", "#76b7b2", "#59a14f", "#edc948", "#b07aa1", "#ff9da7", "#9c755f", "#8a8f99")
 
 
-class Grid(Images):
+class ClassGrid(Images):
     """Classes as columns, several of each: what one strip hides, that all threes have become the same three."""
 
     kind = "grid"

@@ -9,7 +9,7 @@ import numpy as np
 
 from collapse.pool import Part
 from collapse.report.collect import BranchView, Collected
-from collapse.report.galleries import Cloud, Grid
+from collapse.report.galleries import ClassGrid, Cloud
 from collapse.report.painters import Bars, Density, Images, Scatter, there
 from collapse.report.texts import Texts
 
@@ -18,7 +18,7 @@ FRAMES = 7
 
 
 @dataclass(frozen=True)
-class Frame:
+class Picture:
     """One generation's picture: HTML, and the caption that says which generation it is."""
 
     caption: str
@@ -33,7 +33,7 @@ class Album:
     colour: str
     kind: str
     title: str
-    frames: tuple[Frame, ...]
+    frames: tuple[Picture, ...]
 
 
 def albums(collected: Collected) -> list[Album]:
@@ -52,24 +52,24 @@ def _branch(collected: Collected, branch: BranchView, real: Part) -> Iterator[Al
         picks = sorted(set(np.linspace(0, len(shown) - 1, most).round().astype(int).tolist()))
         parts = [("real", real)] + [(str(shown[i].generation), collected.samples[shown[i].name]) for i in picks]
         chosen = [parts[0], parts[-1]] if painter.kind == "grid" else parts
-        frames = tuple(Frame(caption, painter.paint(part)) for caption, part in chosen)
+        frames = tuple(Picture(caption, painter.paint(part)) for caption, part in chosen)
         yield Album(branch.name, branch.colour, painter.kind, painter.title, frames)
 
 
-def first_painter(real: Part) -> Images | Grid | Cloud | Scatter | Density | Bars | Texts | None:
+def first_painter(real: Part) -> Images | ClassGrid | Cloud | Scatter | Density | Bars | Texts | None:
     """Return what shows most of such rows in one picture: of images a grid, several of each class."""
     painters = list(_painters(real))
     return next((p for p in painters if p.kind == "grid"), painters[0] if painters else None)
 
 
-def _painters(real: Part) -> Iterator[Images | Grid | Cloud | Scatter | Density | Bars | Texts]:
+def _painters(real: Part) -> Iterator[Images | ClassGrid | Cloud | Scatter | Density | Bars | Texts]:
     columns = real.schema.columns
     images = [c for c in columns if c.kind == "image"]
     numbers = [c for c in columns if c.kind == "number" and len(there(real, c))]
     categories = [c for c in columns if c.kind == "category" and c.role == "feature"]
     if images:
         yield Images(images[0], real)
-        yield Grid(images[0], real)
+        yield ClassGrid(images[0], real)
         yield Cloud(images[0], real)
     if len(numbers) > 1:
         yield Scatter(numbers, real)

@@ -10,7 +10,7 @@ import numpy as np
 from collapse.metrics import facts
 from collapse.report.page import _asset, number
 from collapse.verdict import MEANINGS, SHOWN, Sign, within
-from collapse.watch.series import Seen, Series
+from collapse.watch.series import Seen, SnapshotSeries
 from collapse.watch.verdicts import TRENDS, VERDICTS
 
 #: Size of a chart, cells of the map, signs of a snapshot that are listed, and charts.
@@ -18,7 +18,7 @@ WIDTH, HEIGHT, PAD = 420, 170, 14
 MAPPED, LISTED, CHARTS = 24, 12, 6
 
 
-def render(series: Series) -> str:
+def render(series: SnapshotSeries) -> str:
     """Return the page. It asks for nothing over the network, and equal series give equal bytes."""
     from jinja2 import Environment
     from markupsafe import Markup
@@ -41,7 +41,7 @@ def short(name: str) -> str:
     return Path(name).name
 
 
-def finding(series: Series) -> str:
+def finding(series: SnapshotSeries) -> str:
     """Return the result in one paragraph."""
     newest = series.seen[-1]
     if newest.judged.verdict == "healthy":
@@ -66,7 +66,7 @@ def _row(sign: Sign) -> dict[str, Any]:
             "score": sign.score, "role": sign.role, "side": sign.side}
 
 
-def _charts(series: Series) -> list[dict[str, Any]]:
+def _charts(series: SnapshotSeries) -> list[dict[str, Any]]:
     """Return a chart of each headline metric: its band, and a dot for every snapshot."""
     from markupsafe import Markup
 
@@ -76,7 +76,7 @@ def _charts(series: Series) -> list[dict[str, Any]]:
              "svg": Markup(_chart(series, (metric, feature)))} for metric, feature in keys[:CHARTS]]
 
 
-def _chart(series: Series, key: tuple[str, str]) -> str:
+def _chart(series: SnapshotSeries, key: tuple[str, str]) -> str:
     from html import escape
 
     values = np.array([one.judged.values.get(key, np.nan) for one in series.seen])
@@ -115,7 +115,7 @@ def _ticks(low: float, high: float) -> list[float]:
     return [float(v) for v in np.arange(np.ceil(low / every), np.floor(high / every) + 1) * every]
 
 
-def _map(series: Series) -> dict[str, Any]:
+def _map(series: SnapshotSeries) -> dict[str, Any]:
     """Return the map of parts: the columns, regions and groups that are farthest out, a cell for every snapshot."""
     worst: dict[tuple[str, str], float] = {}
     for one in series.seen:

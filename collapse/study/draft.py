@@ -38,7 +38,7 @@ GAPS = ("?", "N/A", "n/a", "-", "None", "NULL")
 
 
 @dataclass
-class Survey:
+class FileSurvey:
     """What a file holds, and what was assumed in reading it.
 
     Attributes
@@ -56,7 +56,7 @@ class Survey:
     assumed: list[str] = field(default_factory=list)
 
 
-def survey(path: str, label: str | None = None) -> Survey:
+def survey(path: str, label: str | None = None) -> FileSurvey:
     """Look at a CSV or Parquet file: its separator, gaps, types, and columns that nothing can be learned from.
 
     Raises
@@ -101,7 +101,7 @@ def survey(path: str, label: str | None = None) -> Survey:
     if label is not None:
         settings["label"] = label
     table = Table(**settings)
-    return Survey(table, table.load(), assumed)
+    return FileSurvey(table, table.load(), assumed)
 
 
 class _Looked(Table):
@@ -162,7 +162,7 @@ GATES = {
 }
 
 
-def study(found: Survey, name: str, size: int | None = None, generations: int = 10) -> str:
+def study(found: FileSurvey, name: str, size: int | None = None, generations: int = 10) -> str:
     """Return the text of a commented study file for what was found, and add to ``found.assumed`` what it chooses.
 
     ``size`` is the number of rows of a training set, by default as many as the file and a study of minutes carry.
@@ -232,7 +232,7 @@ def study(found: Survey, name: str, size: int | None = None, generations: int = 
     return "\n".join(lines) + "\n"
 
 
-def _measured(found: Survey, size: int, groups: tuple[tuple[str, ...], ...]) -> set[str]:
+def _measured(found: FileSurvey, size: int, groups: tuple[tuple[str, ...], ...]) -> set[str]:
     """Return the metrics that this data has."""
     parts = loop.split(found.table, size, 1, Rng("survey"))
     frame = Frame.freeze(parts.reference, parts.bank, (), size, None, groups)

@@ -12,14 +12,14 @@ import numpy as np
 from collapse.errors import InputError
 from collapse.verdict import LATE, Sign
 from collapse.watch.documents import BLOCK, Text
-from collapse.watch.tables import SAMPLE, Snapshot, Table
+from collapse.watch.tables import SAMPLE, Snapshot, TableReference
 from collapse.watch.verdicts import VERDICTS, Judged, Watch, step, trends
 
 #: Rows of which anything can be said.
 FEWEST = 30
 
 
-def read(reference: Snapshot, groups: Sequence[str] = (), drop: Sequence[str] = ()) -> Table | Text:
+def read(reference: Snapshot, groups: Sequence[str] = (), drop: Sequence[str] = ()) -> TableReference | Text:
     """Return a reference, frozen.
 
     Raises
@@ -27,7 +27,7 @@ def read(reference: Snapshot, groups: Sequence[str] = (), drop: Sequence[str] = 
     InputError
         If it cannot be read, or has not what is asked for.
     """
-    return (Text if reference.kind == "text" else Table).read(reference, groups, drop)
+    return (Text if reference.kind == "text" else TableReference).read(reference, groups, drop)
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,7 +53,7 @@ class Seen:
 
 
 @dataclass(frozen=True, eq=False)
-class Series:
+class SnapshotSeries:
     """A series of snapshots, held against one reference."""
 
     reference: str
@@ -116,7 +116,7 @@ def _sign(sign: Sign) -> dict[str, Any]:
 
 def survey(reference: Snapshot, snapshots: Sequence[Snapshot], rate: float = 0.01,
            groups: tuple[tuple[str, ...], ...] = (), drop: Sequence[str] = (), planned: int = 0,
-           progress: Callable[[str], None] | None = None, late: float = LATE) -> Series:
+           progress: Callable[[str], None] | None = None, late: float = LATE) -> SnapshotSeries:
     """Judge a series of snapshots against a reference. All are read, and refused if need be, before one is measured.
 
     Parameters
@@ -161,7 +161,7 @@ def survey(reference: Snapshot, snapshots: Sequence[Snapshot], rate: float = 0.0
         judged = watch.judge(rows, m, new)
         seen.append(Seen(name, n, judged, step(judged, seen[-1].judged) if seen else []))
     unit = f"blocks of {BLOCK} tokens" if reference.kind == "text" else "rows"
-    return Series(reference.name, real.n, unit, rate, planned, real.left_out, watch, tuple(seen))
+    return SnapshotSeries(reference.name, real.n, unit, rate, planned, real.left_out, watch, tuple(seen))
 
 
 def _called(data: Snapshot) -> str:

@@ -109,7 +109,7 @@ def _deep(folder: Path) -> Iterator[Path]:
 
 
 @dataclass(frozen=True, eq=False)
-class Table:
+class TableReference:
     """A reference table: its frozen schema, a sample of its rows, and what all of its rows show.
 
     Attributes
@@ -131,7 +131,7 @@ class Table:
     drop: tuple[str, ...]
 
     @staticmethod
-    def read(reference: Snapshot, groups: Sequence[str] = (), drop: Sequence[str] = ()) -> Table:
+    def read(reference: Snapshot, groups: Sequence[str] = (), drop: Sequence[str] = ()) -> TableReference:
         """Return the reference; columns in ``groups`` are categories, those in ``drop`` are not looked at.
 
         Raises
@@ -160,7 +160,7 @@ class Table:
         scan = Scan.of(reference, first, {}, set(left_out) | set(drop))
         columns = [_known(column, scan, frame) for column in first.columns]
         schema = Schema(tuple(columns))
-        return Table(schema, _rows(frame, schema)[0], scan.n, left_out, scan.ranges, scan.seen, tuple(drop))
+        return TableReference(schema, _rows(frame, schema)[0], scan.n, left_out, scan.ranges, scan.seen, tuple(drop))
 
     def watch(self, rate: float, snapshots: int, groups: tuple[tuple[str, ...], ...], late: float = LATE) -> Watch:
         """Return the watch over this reference."""

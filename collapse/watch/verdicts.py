@@ -112,7 +112,7 @@ class RowBank:
 
 
 @dataclass(frozen=True, eq=False)
-class Bands:
+class Limits:
     """What healthy snapshots of one size show: one band for each of C cells, all at one level.
 
     Attributes
@@ -135,7 +135,7 @@ class Bands:
     judged: np.ndarray
 
     @staticmethod
-    def of(found: Sequence[dict[Key, float]], widen: float, grain: Mapping[Key, float] | None = None) -> Bands:
+    def of(found: Sequence[dict[Key, float]], widen: float, grain: Mapping[Key, float] | None = None) -> Limits:
         """Return the bands from what K draws showed; a cell that hardly varied, or was not always there, has none.
 
         ``grain``: by cell the least spread that it is known to have, whatever the draws showed.
@@ -160,7 +160,7 @@ class Bands:
         outer = (gap - mean) / (scale * np.sqrt(1 + 1 / (k - 1)))
         scores = _signs(_scores(outer, _careful(skew, error)), judged)
         maxima = np.sort(scores.max(axis=1)) if keys else np.zeros(k)
-        return Bands(tuple(keys), center, spread * np.sqrt(1 + 1 / k) * widen, skews, maxima, judged)
+        return Limits(tuple(keys), center, spread * np.sqrt(1 + 1 / k) * widen, skews, maxima, judged)
 
     def limit(self, level: float) -> float:
         """Return what the max statistic of a healthy snapshot exceeds with probability ``level``."""
@@ -304,7 +304,7 @@ class Watch:
     late: float = LATE
     #: Of each grouping, reference rows by group.
     members: tuple[np.ndarray, ...] = ()
-    _kept: dict[int, Bands] = field(default_factory=dict, repr=False)
+    _kept: dict[int, Limits] = field(default_factory=dict, repr=False)
 
     @staticmethod
     def of(rows: Rows, rate: float = RATE, snapshots: int = 1, groups: tuple[tuple[str, ...], ...] = (),
@@ -358,13 +358,13 @@ class Watch:
 
     # ------------------------------------------------------------------------------------- calibration
 
-    def bands(self, m: int) -> Bands:
+    def bands(self, m: int) -> Limits:
         """Return the bands of snapshots of ``m`` rows."""
         if m not in self._kept:
             found = [self.measure(self.bank.draw(m, Rng("watch", "draw", m, k))) for k in range(self.draws)]
             widen = float(np.sqrt((self.bank.n + TWICE * m) / (self.bank.n - m)))
             grain = {("regions_alive", ""): DESERTED * EXPECTED / m, ("atom_share", ""): atoms.least(m) / FINE}
-            self._kept[m] = Bands.of(found, widen, grain)
+            self._kept[m] = Limits.of(found, widen, grain)
         return self._kept[m]
 
     def measure(self, rows: Rows) -> dict[Key, float]:
@@ -452,7 +452,7 @@ def _members(partition: Partition, rows: Rows) -> np.ndarray:
     return counts(partition.codes(rows), size + 1)[0, :size]
 
 
-def _left(bands: Bands, values: dict[Key, float], scores: np.ndarray, limit: float) -> tuple[Sign, ...]:
+def _left(bands: Limits, values: dict[Key, float], scores: np.ndarray, limit: float) -> tuple[Sign, ...]:
     """Return the cells that left their bands, the largest exceedance first."""
     size = _signs(scores, bands.judged)
     found = []

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from collapse_lab.tasks.expectations.verdict import Gate, outcome
+from collapse_lab.tasks.expectations.verdict import GateLike, outcome
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -31,7 +31,7 @@ def warm() -> None:
 
 
 def judge(
-    gates: Sequence[Gate],
+    gates: Sequence[GateLike],
     measured: pd.DataFrame,
     sample: Path,
     thresholds: Mapping[str, tuple[float | None, float | None]],

@@ -18,7 +18,7 @@ from collapse.metrics import facts
 from collapse.pool import part_note
 from collapse_lab.tasks.expectations import door, drift, survival
 from collapse_lab.tasks.expectations import sample as samples
-from collapse_lab.tasks.expectations.verdict import Gate, outcome
+from collapse_lab.tasks.expectations.verdict import GateLike, outcome
 
 #: The expectation that says it best, by the family of a metric.
 SENTENCES: dict[str, type[Expectation]] = {
@@ -43,7 +43,7 @@ Results = dict[tuple[str, str], Any]
 
 
 def judge(
-    gates: Sequence[Gate],
+    gates: Sequence[GateLike],
     measured: pd.DataFrame,
     sample: Path,
     thresholds: Mapping[str, tuple[float | None, float | None]],
@@ -79,7 +79,8 @@ def _built_in_bounds(kind: type[Expectation], total: int) -> tuple[float | None,
     return (float(total), float(total)) if kind is samples.ExpectRowsToBeComplete else (None, 0.0)
 
 
-def _judge_metrics(gates: Sequence[Gate], bounds: tuple[Bounds, ...], measured: pd.DataFrame) -> list[dict[str, Any]]:
+def _judge_metrics(gates: Sequence[GateLike], bounds: tuple[Bounds, ...],
+                   measured: pd.DataFrame) -> list[dict[str, Any]]:
     # A metric that was not measured is a column of NaN, which fails.
     frame = measured.reindex(columns=[metric for metric, _, _ in bounds]).astype("float64")
     lacking = frozenset(frame.columns[frame.isna().any()])
@@ -87,7 +88,7 @@ def _judge_metrics(gates: Sequence[Gate], bounds: tuple[Bounds, ...], measured: 
     return [_judge_metric(gate, bound, results) for gate, bound in zip(gates, bounds, strict=True)]
 
 
-def _judge_metric(gate: Gate, bounds: Bounds, results: Results) -> dict[str, Any]:
+def _judge_metric(gate: GateLike, bounds: Bounds, results: Results) -> dict[str, Any]:
     """Return the gate's one entry: its median, or, where replicates lack a value, how many do."""
     metric, low, high = bounds
     lacking = results.get((metric, drift.ExpectEveryReplicateToBeMeasured.__name__))

@@ -13,7 +13,7 @@ from collapse.calibration import interval
 from collapse.data import NOTHING, WHOLE
 from collapse.rng import Rng
 from collapse.watch.verdicts import NEW, TWICE, Watch
-from collapse_lab.tasks.expectations.judgement import quiet
+from collapse_lab.tasks.expectations.door import quiet
 
 #: Quantiles that must stay: the lower tail, the quarters, the upper tail.
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)

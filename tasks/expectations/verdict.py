@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Protocol
 
 
-class Gate(Protocol):
+class GateLike(Protocol):
     """What a gate says: the metric, its bounds (a number, 'control' or None) and what a failure does."""
 
     @property
