@@ -43,8 +43,9 @@ bench: $(STAMP)  ## Measure this machine
 test: lint  ## Lint, check the import contracts, run the tests
 	@$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
-lint: $(STAMP)  ## Ruff and the import contracts
+lint: $(STAMP)  ## Ruff, mypy and the import contracts
 	@$(BIN)/ruff check .
+	@$(BIN)/mypy
 	@$(BIN)/lint-imports --no-cache
 
 clean:  ## Remove reports, caches and half-made outputs; data and the environment stay

@@ -222,7 +222,8 @@ def stage(
             signs.append(Sign(name, "", float(value), band.low, band.high, band.center, role(name, "", side)))
     centers = {name: band.center for name, band in zip(names, whole, strict=True)}
     stands = standing(dict(zip(names, map(float, middle(table, axis=1)), strict=True)), centers.get)
-    codes = decide(names, table, *([getattr(band, end) for band in alone] for end in ("low", "high", "center")), late)
+    low, high, center = np.array([(band.low, band.high, band.center) for band in alone]).T
+    codes = decide(names, table, low, high, center, late)
     return verdict(signs, late, stands), [STAGES[code] for code in codes]
 
 

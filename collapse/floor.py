@@ -51,9 +51,13 @@ def floor(
     for number, start in enumerate(range(0, fits, chunk)):
         size, here = min(chunk, fits - start), rng.at("chunk", number)
         pools = real.draw(rows, size, here.at("pool"))
-        made = model.make(model.fit(pools, here.at("fit")), schema, measured_rows, here.at("sample"), lambda p=pools: p)
+
+        def trained(pools: Rows = pools) -> Rows:
+            return pools
+
+        made = model.make(model.fit(pools, here.at("fit")), schema, measured_rows, here.at("sample"), trained)
         for kind, sample in (("model", made), ("real", real.draw(measured_rows, size, here.at("real")))):
-            training = (lambda p=pools: p) if kind == "model" else None
+            training = trained if kind == "model" else None
             found.append((kind, start + size, _measure(sample, before.get(kind), frame, training)))
             before[kind] = sample.replicate(size - 1).map(np.copy)
     return _table(found)

@@ -191,7 +191,8 @@ def run(source: Source, model: Model, regime: Regime, rows: int, generations: in
         first = Part.of(parts.first, "real", 0, synthetic=False)
         real = RealData.from_bank("real", first, bank) if bank else RealData("real", first, source.draw, exact=True)
     model.check(schema, rows)
-    pool, parameters = Pool.of(first), {}
+    pool = Pool.of(first)
+    parameters: Parameters = {}
     paths: dict[tuple[str, str], np.ndarray] = {}
     for t in range(1, generations + 1):
         here, made = Rng(seed, name, t), f"run-{t:04d}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -37,7 +37,9 @@ Summary = dict[str, np.ndarray]
 class Summariser(Protocol):
     """A model as a pool sees it: what it fits from, and how that is made and added up."""
 
-    summary: Any
+    @property
+    def summary(self) -> str | None:
+        """Return the name of its statistics; None: it needs the rows."""
 
     def summarise(self, rows: Rows) -> Summary:
         """Return the statistics of rows."""
@@ -586,7 +588,7 @@ def training_pool(folder: Path, left_out: bool = False) -> Pool:
     return pool.without(manifest["node"], manifest["rows"])
 
 
-def trained_rows(part: dict[str, Any]) -> int:
+def trained_rows(part: Mapping[str, Any]) -> int:
     """Return how many rows of a part of a manifest are trained on: those that were drawn, or all."""
     return int(part.get("drawn", part["rows"]))
 

@@ -97,7 +97,7 @@ def _bpe(documents: Sequence[str], size: int) -> Tokeniser:
     library.train_from_iterator(documents, trainers.BpeTrainer(
         vocab_size=size, special_tokens=[END], initial_alphabet=alphabet, show_progress=False))
     library.encode_special_tokens = True  # what looks like the end of a document in a text is text
-    return _finished(library, library.token_to_id(END), "byte-level BPE")
+    return _finished(library, library.get_vocab()[END], "byte-level BPE")
 
 
 def _characters(documents: Sequence[str], size: int | None) -> Tokeniser:

@@ -247,7 +247,7 @@ def losses(names: Sequence[str], values: np.ndarray, low: np.ndarray, high: np.n
     return _holds(names, np.asarray(values, dtype=float), low, high, center, LATE)["lost"]
 
 
-def left_of(values: np.ndarray, center: np.ndarray) -> np.ndarray:
+def left_of(values: np.ndarray | np.float64, center: np.ndarray | np.float64) -> np.ndarray:
     """Return the share of ``center`` that is left, 0.0 to 1.0; of what is no number nothing is."""
     with np.errstate(invalid="ignore", divide="ignore"):
         kept = np.where(center > 0, values / center, 1.0)

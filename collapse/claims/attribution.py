@@ -158,7 +158,7 @@ def attribute(values: Mapping[frozenset[str], np.ndarray], sources: Sequence[str
     cells = tuple(_mean(some, d(some)) for some in every)
     effects = []
     for some in every[1:]:
-        effect = sum((-1.0) ** (len(some) - len(part)) * d(part) for part in subsets(some))
+        effect = sum(((-1.0) ** (len(some) - len(part)) * d(part) for part in subsets(some)), np.zeros(len(total)))
         effects.append(_mean(some, effect, total))
     owed = []
     count = len(sources)

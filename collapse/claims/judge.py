@@ -93,8 +93,13 @@ Judge = Callable[..., tuple[Any, ...]]
 class Span(Protocol):
     """A branch as a claim sees it: its generations."""
 
-    first: int
-    last: int
+    @property
+    def first(self) -> int:
+        """Return the first of its own."""
+
+    @property
+    def last(self) -> int:
+        """Return the last."""
 
 
 class BandsLike(Protocol):
@@ -184,7 +189,8 @@ class Records:
             return ""
         t = self.table[(self.table.branch == branch) & (self.table.feature == "")]
         roles, count = {role for stage in stages for role in SIGNS[stage]}, t.replicate.nunique()
-        open_, shut = set(), set()
+        open_: set[str] = set()
+        shut: set[str] = set()
         for name in staged(set(t.metric) & set(self.facts)):
             fact, band = self.facts[name], band_of(self.bands, branch, name, "", count, self.cells)
             if band is None or name == CENTRAL:

@@ -9,6 +9,7 @@ log t. All recursions are exact for every n and t.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Annotated, Any, ClassVar
 
 import numpy as np
@@ -224,7 +225,7 @@ class _Mean(Law):
             return np.cumsum(1 / np.arange(1, int(np.max(t)) + 1) ** 2.0)[np.asarray(t) - 1] / self.n
 
         return {"t + 1": lambda t: self(t + 1), "t − 1": lambda t: self(t - 1),
-                **{name: (lambda t, name=name: self._form(name, t)) for name in _others(self.regime)},
+                **{name: partial(self._form, name) for name in _others(self.regime)},
                 "replace": lambda t: np.asarray(t, dtype=float) / self.n, "accumulate": accumulate}
 
 
@@ -262,7 +263,7 @@ class _Simpson(_Categorical):
 
     def mutants(self) -> dict[str, Form]:
         return {"t + 1": lambda t: self(t + 1), "t − 1": lambda t: self(t - 1),
-                **{name: (lambda t, name=name: self._form(name, t)) for name in _others(self.regime)},
+                **{name: partial(self._form, name) for name in _others(self.regime)},
                 "replace": lambda t: self.diversity * replace_simpson(t, self.n),
                 "accumulate": lambda t: self.diversity * accumulate_simpson(t, self.n)}
 

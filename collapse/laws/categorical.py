@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functools import cached_property, lru_cache
+from functools import cached_property, lru_cache, partial
 from typing import Annotated, Any, ClassVar
 
 import numpy as np
@@ -205,7 +205,7 @@ class ReplaceShare(_Categorical):
         return Pivot(path.mean(axis=0), error, np.asarray, len(path), walk=True, exact=True, skew=0.5)
 
     def mutants(self) -> dict[str, Form]:
-        return {f"mode-seeking, τ = {tau:g}": lambda t, tau=tau: self._sought(t, tau) for tau in (0.95, 1.05)}
+        return {f"mode-seeking, τ = {tau:g}": partial(self._sought, tau=tau) for tau in (0.95, 1.05)}
 
     def _sought(self, t: Any, tau: float) -> np.ndarray:
         """Return the share when p ∝ p^(1/τ) is drawn, without noise; the first fit is to real rows."""

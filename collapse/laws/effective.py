@@ -11,7 +11,7 @@ from collapse.laws.categorical import accumulate_simpson, replace_simpson
 __all__ = ["accumulate_simpson", "heterozygosity", "replace_simpson"]
 
 
-def heterozygosity(pools: Sequence[Mapping[str, int]], made: Mapping[str, int],
+def heterozygosity(pools: Sequence[Mapping[str, float]], made: Mapping[str, int],
                    drawn: Mapping[int, int] | None = None) -> np.ndarray:
     """Return E[H_t]/H_0 of each pool: the expected diversity that it still has of reality. 1.0: all, 0.0: none.
 
@@ -41,7 +41,7 @@ def heterozygosity(pools: Sequence[Mapping[str, int]], made: Mapping[str, int],
         pool = pools[made[younger]]  # of which the younger row is a draw
         return sum(rows * differ(part, older, rows) for part, rows in pool.items()) / sum(pool.values())
 
-    def differ(a: str, b: str, rows: int) -> float:
+    def differ(a: str, b: str, rows: float) -> float:
         return between(a, b) * (1 - 1 / rows if a == b else 1.0)
 
     @cache

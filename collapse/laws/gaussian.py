@@ -14,7 +14,7 @@ _NATURE = "Shumailov et al. 2024, Nature 631, doi 10.1038/s41586-024-07566-y, Th
 _ACCUMULATE = "Gerstgrasser et al. 2024, arXiv 2404.01413; Kazdan et al. 2024, arXiv 2410.16713"
 
 
-def replace_variance(t: Any, n: int, ddof: int) -> np.ndarray:
+def replace_variance(t: Any, n: float, ddof: int) -> np.ndarray:
     """Return E[v_t] = ((n − 1)/(n − ddof))^t: 1 unbiased, (1 − 1/n)^t by maximum likelihood."""
     return ((n - 1) / (n - ddof)) ** np.asarray(t, dtype=float)
 

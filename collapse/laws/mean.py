@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Annotated, Any, ClassVar
 
 import numpy as np
@@ -56,7 +57,7 @@ class WeightedError(Law):
         found: dict[str, Form] = {}
         for name, weight in {"pooling, k/(1 + k)": k / (1 + k), "golden": golden(k)}.items():
             if abs(weight - self.weight) > 0.02:
-                found[name] = lambda t, weight=weight: self._with(weight, t)
+                found[name] = partial(self._with, weight)
         found["real rows alone"] = lambda t: np.where(np.asarray(t) < 2, 1 / self.n, 1 / self.n_real)
         if abs(float(self(1) - self(2))) > 1e-9:
             found |= {"t + 1": lambda t: self(t + 1)}

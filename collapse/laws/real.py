@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Annotated, Any, ClassVar
 
 import numpy as np
@@ -11,7 +12,7 @@ from collapse.errors import InputError
 from collapse.laws.base import Form, Law, Paths, Pivot, describe, direct
 
 
-def refresh(last: int, n: int, m: int) -> np.ndarray:
+def refresh(last: int, n: float, m: float) -> np.ndarray:
     """Return E[v_t] and E[err²_t] for t = 0 … ``last``, (2, last + 1), with m *new* real rows of n every generation.
 
     E_1 = 1/n, E_t = 1/n + (1 − α)(1 − α − 1/n) E_{t−1}, and v + err² is 1 in the mean; the limit is 1/D with
@@ -24,7 +25,7 @@ def refresh(last: int, n: int, m: int) -> np.ndarray:
     return np.stack([1 - found, found])
 
 
-def anchor(last: int, n: int, m: int) -> np.ndarray:
+def anchor(last: int, n: float, m: float) -> np.ndarray:
     """The same with the *same* m real rows every generation, averaged over replicates, each with rows of its own.
 
     About the mean a of the kept rows: c = E[a(μ − a)] fades as (1 − α)^t, and E[(μ − a)²] and E[v]
@@ -42,7 +43,7 @@ def anchor(last: int, n: int, m: int) -> np.ndarray:
     return np.array(found[: last + 1]).T
 
 
-def redraw(last: int, n: int, m: int) -> np.ndarray:
+def redraw(last: int, n: float, m: float) -> np.ndarray:
     """The same with a random m of the *first* n rows, drawn anew: about their mean, sampling from a finite pool."""
     alpha, kept = m / n, 1 - 1 / n
     square, variance = 0.0, kept
@@ -103,7 +104,7 @@ class _Kept(Law):
         return direct(path, self(np.arange(1, path.shape[1] + 1)))
 
     def mutants(self) -> dict[str, Form]:
-        found: dict[str, Form] = {name: (lambda t, name=name: self._form(name, t)) for name in FORMS
+        found: dict[str, Form] = {name: partial(self._form, name) for name in FORMS
                                   if name != self.regime and not (self.m == 1 and name == "anchor" and self.row == 0)}
         limit = self._form(self.regime, [2000])
         # before the first fit the error is 0 and the variance 1: t − 1 begins there

@@ -48,13 +48,13 @@ def signing_key(path: Path) -> Any:
             file.write(text)
         return key
     try:
-        key = form.load_pem_private_key(path.read_bytes(), password=None)
+        held = form.load_pem_private_key(path.read_bytes(), password=None)
     except (ValueError, TypeError, OSError) as error:
         raise InputError(f"{path}: no private key in PEM form ({str(error).splitlines()[0][:80]}); give another file, "
                          f"or a new name to make one") from None
-    if not isinstance(key, Ed25519PrivateKey):
+    if not isinstance(held, Ed25519PrivateKey):
         raise InputError(f"{path}: not an Ed25519 key; give another file, or a new name to make one")
-    return key
+    return held
 
 
 def public_text(key: Any) -> str:

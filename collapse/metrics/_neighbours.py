@@ -232,7 +232,8 @@ class Balls:
         bare = np.flatnonzero(stop <= start)
         covered, recalled, to_sample = np.empty(len(by)), np.empty(len(by)), np.empty(len(by), dtype=int)
         covered[by] = 1.0
-        covered[by[bare]] = _first(*(part[by[bare]] for part in self._own[1:]), _at(ranked, points[bare], radii[bare]))
+        _, first, ties = self._own
+        covered[by[bare]] = _first(first[by[bare]], ties[by[bare]], _at(ranked, points[bare], radii[bare]))
         recalled[by], to_sample[by] = _Line(x, reach, tied).held(points)[1], order[_closest(points, ranked)]
         return {
             "reach": reach, "tied": tied, "hits": hits, "inside": inside, "covered": covered, "recalled": recalled,

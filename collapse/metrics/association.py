@@ -166,8 +166,8 @@ def cramer(a: np.ndarray, b: np.ndarray, rows: int, columns: int) -> float:
     expected = np.outer(table.sum(axis=1), table.sum(axis=0)) / n
     phi2 = (table * table / expected).sum() / n - 1
     phi2 = max(0.0, phi2 - (k - 1) * (m - 1) / (n - 1))
-    k, m = k - (k - 1) ** 2 / (n - 1), m - (m - 1) ** 2 / (n - 1)
-    return float(np.sqrt(phi2 / (min(k, m) - 1)))
+    least = min(k - (k - 1) ** 2 / (n - 1), m - (m - 1) ** 2 / (n - 1))
+    return float(np.sqrt(phi2 / (least - 1)))
 
 
 def _ratios(ranks: np.ndarray, codes: dict[str, np.ndarray], columns: list[Column],

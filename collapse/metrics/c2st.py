@@ -57,7 +57,7 @@ def features(rows: Rows, frame: Frame) -> np.ndarray:
         values = rows[column.name]
         if column.kind == "category":
             values = np.argsort(np.argsort(frame.shares[column.name], kind="stable"), kind="stable")[values]
-        found.append(np.nan_to_num(values, nan=np.finfo(np.float32).min).astype(np.float32))
+        found.append(np.nan_to_num(values, nan=float(np.finfo(np.float32).min)).astype(np.float32))
     return np.stack(found, axis=2)
 
 

@@ -76,7 +76,7 @@ class Neural(Model):
 
     def follows(self, other: Model) -> bool:
         """Return whether the weights of ``other`` fit this network: same kind, and same settings of its shape."""
-        return type(other) is type(self) and self.shape() == other.shape()  # type: ignore[attr-defined]
+        return type(other) is type(self) and self.shape() == other.shape()
 
     def shape(self) -> tuple[object, ...]:
         """Return the settings that shape the network."""

@@ -109,7 +109,7 @@ class Categorical(Model):
     def statistics(self, parameters: Parameters, schema: Schema, truth: Mapping[str, np.ndarray],
                    n: int) -> Iterator[Measurement]:
         columns = [column for column in schema.columns if column.role == "feature"]
-        whole = {"fit_simpson": [], "fit_survivors": [], "fit_top_share": []}
+        whole: dict[str, list[np.ndarray]] = {"fit_simpson": [], "fit_survivors": [], "fit_top_share": []}
         for column in columns:
             p = parameters[f"shares.{column.name}"]
             found = {"fit_simpson": 1 - np.vecdot(p, p), "fit_survivors": (p > 0).sum(axis=1).astype(float),

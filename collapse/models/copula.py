@@ -83,7 +83,7 @@ class Copula(Model):
             index, count, ranked = ranks[column.name]
             if column.missing:
                 here = ~np.isnan(values)
-                parameters[f"present.{column.name}"] = np.float64(here.mean())
+                parameters[f"present.{column.name}"] = np.asarray(here.mean())
                 latents.append(_Latent.of(here.astype(int), np.bincount(here, minlength=2), None))
                 latents.append(_Latent.of(index, count, here))
                 # padded by the last value, so that replicates stack: the count says how many are real

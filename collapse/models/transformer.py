@@ -23,7 +23,8 @@ from collapse.rng import Rng
 from collapse.tokenisers import quiet, ready_made
 
 if TYPE_CHECKING:
-    from torch import Tensor, nn
+    from torch import Tensor
+    from transformers import PreTrainedModel
 
 #: Gradient steps where neither steps nor epochs are given.
 STEPS = 300
@@ -105,7 +106,9 @@ class Transformer(Model):
     @property
     def real_inputs(self) -> tuple[str, ...]:
         """Return what of reality this model hands to every generation."""
-        found = (f"weights of {Path(self.pretrained).name}, trained on other real text",) if self.pretrained else ()
+        found: tuple[str, ...] = ()
+        if self.pretrained:
+            found = (f"weights of {Path(self.pretrained).name}, trained on other real text",)
         if self.prompt:
             found += (f"prompts: the first {self.prompt} tokens of blocks of the first pool"
                       f"{', kept in the rows' if self.keep_prompt else ''}",)
@@ -186,8 +189,8 @@ class Transformer(Model):
             except (OSError, ValueError) as error:
                 raise InputError(f"transformer: model.pretrained: {self.pretrained} cannot be read "
                                  f"({str(error).splitlines()[0][:120]})") from None
-        shared = {"vocab_size": size, "bos_token_id": end, "eos_token_id": end,
-                  "tie_word_embeddings": True}
+        shared: dict[str, Any] = {"vocab_size": size, "bos_token_id": end, "eos_token_id": end,
+                                  "tie_word_embeddings": True}
         if self.architecture == "gpt2":
             return GPT2Config(n_positions=length + 1, n_embd=self.width, n_layer=self.layers, n_head=self.heads,
                               resid_pdrop=0.0, embd_pdrop=0.0, attn_pdrop=0.0, **shared)
@@ -197,7 +200,7 @@ class Transformer(Model):
                            num_key_value_heads=self.heads, **shared)
 
     def network(self, schema: Schema, start: Mapping[str, np.ndarray] | None,
-                rng: np.random.Generator | None = None) -> nn.Module:
+                rng: np.random.Generator | None = None) -> PreTrainedModel:
         """Return a network with the weights of ``start``, or those to begin with (fresh ones drawn from ``rng``).
 
         Raises
@@ -227,7 +230,7 @@ class Transformer(Model):
                 elif rng is not None:
                     p.copy_(torch.from_numpy(_first(name, tuple(p.shape), self.layers, rng)))
         # Without dropout there is nothing to switch on for training.
-        return net.to(place(self.device)).eval()
+        return net.to(place(self.device)).eval()  # type: ignore[arg-type]  # transformers wraps to() as a function
 
     @contextmanager
     def _computing(self, task: str) -> Iterator[None]:
@@ -270,7 +273,8 @@ class Transformer(Model):
                              | {"loss": losses[-max(1, len(losses) // 10):].mean()})
         return {name: np.stack([one[name] for one in found]) for name in found[0]}
 
-    def train(self, net: nn.Module, tokens: np.ndarray, end: int, rng: np.random.Generator, r: int = 0) -> np.ndarray:
+    def train(self, net: PreTrainedModel, tokens: np.ndarray, end: int, rng: np.random.Generator,
+              r: int = 0) -> np.ndarray:
         """Train ``net`` in place on rows of tokens (n, L) and return its loss at every step, in nats a token.
 
         Raises
@@ -286,10 +290,9 @@ class Transformer(Model):
         a_pass = -(-len(x) // size)
         steps = self.steps or (STEPS if self.epochs is None else self.epochs * a_pass)
         lr = self.lr or (3e-5 if self.pretrained and self.init != "fresh" else 3e-3)
-        large = [p for p in net.parameters() if p.ndim > 1]
-        small = [p for p in net.parameters() if p.ndim <= 1]
-        optimiser = torch.optim.AdamW([{"params": large}, {"params": small, "weight_decay": 0.0}], lr=lr,
-                                      betas=(0.9, 0.95), weight_decay=self.decay, fused=True)
+        groups: list[dict[str, Any]] = [{"params": [p for p in net.parameters() if p.ndim > 1]},
+                                        {"params": [p for p in net.parameters() if p.ndim <= 1], "weight_decay": 0.0}]
+        optimiser = torch.optim.AdamW(groups, lr=lr, betas=(0.9, 0.95), weight_decay=self.decay, fused=True)
         rates = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda step: schedule(step, steps))
         losses = torch.empty(steps, device=x.device)
         step = 0
@@ -321,7 +324,7 @@ class Transformer(Model):
         yield from perplexities(loss, schema, held_out)
         yield Measurement("fit_train_perplexity", "", np.exp(np.asarray(parameters["loss"], dtype=float)))
 
-    def loss(self, net: nn.Module, tokens: np.ndarray, end: int) -> float:
+    def loss(self, net: PreTrainedModel, tokens: np.ndarray, end: int) -> float:
         """Return the mean loss of ``net`` on rows of tokens (n, L), in nats a token."""
         import torch
         from torch.nn.functional import cross_entropy
@@ -334,7 +337,7 @@ class Transformer(Model):
                 total += float(cross_entropy(logits.flatten(0, 1).float(), y.flatten(), reduction="sum"))
         return total / tokens.size
 
-    def _networks(self, parameters: Parameters, schema: Schema) -> Iterator[nn.Module]:
+    def _networks(self, parameters: Parameters, schema: Schema) -> Iterator[PreTrainedModel]:
         """Yield the R fitted networks, one at a time."""
         for r in range(len(parameters["loss"])):
             yield self.network(schema, {name: value[r] for name, value in parameters.items() if name != "loss"})
@@ -364,7 +367,7 @@ class Transformer(Model):
                 out[r] = made if not kept else np.concatenate([prompts[r], made], axis=1)  # type: ignore[index]
         return Rows.assemble(schema, None, {column.name: out})
 
-    def generate(self, net: nn.Module, begin: np.ndarray, uniform: np.ndarray, size: int) -> np.ndarray:
+    def generate(self, net: PreTrainedModel, begin: np.ndarray, uniform: np.ndarray, size: int) -> np.ndarray:
         """Return what ``net`` writes after ``begin`` (n, k), one token for each of ``uniform`` (n, L): (n, L).
 
         No token beyond ``size``, the vocabulary of the data, is written.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 import numpy as np
 from pydantic import Field
@@ -129,7 +129,7 @@ class VAE(Neural):
                     nn.ConvTranspose2d(m, k, 4, 2, 1, output_padding=(h % 2, w % 2)), nn.ReLU(),
                     nn.ConvTranspose2d(k, c, 4, 2, 1, output_padding=(height % 2, width % 2)))
                 d = m * (h // 2) * (w // 2)
-            net = nn.ModuleDict({
+            net: Any = nn.ModuleDict({
                 "before": before,
                 "encoder": nn.Sequential(nn.Linear(d + classes, self.width), nn.ReLU(),
                                          nn.Linear(self.width, 2 * self.latent)),
@@ -142,20 +142,20 @@ class VAE(Neural):
                 net.log_std = nn.Parameter(torch.empty(1 if is_image(schema) else d))  # begins at 0: σ = 1
         return net
 
-    def _log_std(self, net: nn.Module) -> Tensor:
+    def _log_std(self, net: Any) -> Tensor:
         """Return log σ of the gaussian decoder, (1,) or (d,)."""
         import torch
 
         return net.log_std if self.sigma is None else torch.full((1,), math.log(self.sigma), device=place(self.device))
 
-    def encode(self, net: nn.Module, x: Tensor, y: Tensor | None) -> tuple[Tensor, Tensor]:
+    def encode(self, net: Any, x: Tensor, y: Tensor | None) -> tuple[Tensor, Tensor]:
         """Return mean and log variance of q(z | x, y), each (B, latent)."""
         if net.planes:
             x = x.view(len(x), *net.planes[:2], -1).permute(0, 3, 1, 2)  # (B, d) -> (B, c, H, W)
         mean, log_var = net["encoder"](beside(net["before"](x), y)).chunk(2, dim=1)
         return mean, log_var
 
-    def decode(self, net: nn.Module, z: Tensor, y: Tensor | None) -> Tensor:
+    def decode(self, net: Any, z: Tensor, y: Tensor | None) -> Tensor:
         """Return the decoder's output (B, d): the mean of x, for pixels of a Bernoulli its logit."""
         out = net["after"](net["decoder"](beside(z, y)))
         return out.permute(0, 2, 3, 1).flatten(1) if net.planes else out  # (B, c, H, W) -> (B, d)
@@ -241,8 +241,8 @@ class VAE(Neural):
                 x, y = mine.matrix()[0], None
                 if "centre" in parameters:
                     x = (x - parameters["centre"][r]) / parameters["scale"][r]
-                if mine.label is not None:
-                    y = one_hot(mine.label[0], len(schema.label.categories), place(self.device))
+                if schema.label is not None:
+                    y = one_hot(mine[schema.label.name][0], len(schema.label.categories), place(self.device))
                 yield net, torch.from_numpy(x.astype(np.float32)).to(place(self.device)), y
 
     def elbo(self, parameters: Parameters, rows: Rows, rng: Rng) -> np.ndarray:

@@ -181,7 +181,9 @@ class Collected:
         """Return mean, low, high and median of ``metric`` at the branch's last measured generation."""
         c = self.curves
         rows = c[(c.branch == branch.name) & (c.metric == metric) & (c.feature == "") & (c.generation >= branch.first)]
-        return None if rows.empty else rows.sort_values("generation").iloc[-1].to_dict()
+        if rows.empty:
+            return None
+        return {str(key): value for key, value in rows.sort_values("generation").iloc[-1].to_dict().items()}
 
     def tails_left(self, branch: BranchView) -> int | None:
         """Return the first generation at which the median of the tails is below its band, whatever else is."""
@@ -255,16 +257,18 @@ def collect(study: Any, nodes: Mapping[str, Place], records: Path, bands: Mappin
     claims = evaluate(study.claims, table, stages, bands, cells, judges, facts)
     read = Records(table, stages, bands, cells, facts=facts)
     real = next(view for view in views.values() if view.branch is None)
-    known = {name: floors[study.floor(name)] for name in study.branches if study.floor(name) in floors}
+    floor_of = {name: floors[study.floor(name)] for name in study.branches if study.floor(name) in floors}
     controls = [name for name in study.branches if regimes[name]["kind"] == "control"]
-    return Collected(study, facts, table, curves(table, branches), real, branches, samples, floors, bands, cells,
-                     closed_forms.curves(study) if laws is None else laws, claims,
-                     survey(table, known, study.branches, facts, controls, late=study.late),
-                     profile(study, table, floors, _coordinates(samples)),
-                     *(of(study, table) if key is not None else None for of, key in
-                       ((attribution.factorial_of, study.factors), (attribution.ladder_of, study.ladder))),
-                     None if study.grid is None else study.grid.judge(read),
-                     tuple(item.beside(read) for item in study.published))
+    return Collected(
+        study=study, facts=facts, table=table, curves=curves(table, branches), real=real, branches=branches,
+        samples=samples, floors=floors, bands=bands, cells=cells,
+        laws=closed_forms.curves(study) if laws is None else laws, claims=claims,
+        survey=survey(table, floor_of, study.branches, facts, controls, late=study.late),
+        definitions=profile(study, table, floors, _coordinates(samples)),
+        factors=None if study.factors is None else attribution.factorial_of(study, table),
+        ladder=None if study.ladder is None else attribution.ladder_of(study, table),
+        grid=None if study.grid is None else study.grid.judge(read),
+        published=tuple(item.beside(read) for item in study.published))
 
 
 # --------------------------------------------------------------------------------------------- nodes
@@ -318,7 +322,7 @@ def _tidy(records: Sequence[tuple[dict[str, str], int, pa.Table]]) -> pd.DataFra
                for _, _, table in records]
     found: dict[str, set[str]] = {key: {texts[key] for texts, _, _ in records} for key in ("node", "branch", "regime")}
     found |= {key: set().union(*(column[key].dictionary.to_pylist() for column in encoded)) for key in encoded[0]}
-    names = {key: sorted(texts) for key, texts in found.items()}
+    names = {key: pd.Index(sorted(texts)) for key, texts in found.items()}
     places = {key: {text: place for place, text in enumerate(texts)} for key, texts in names.items()}
     columns: dict[str, list[np.ndarray]] = {key: [] for key in COLUMNS}
     for (texts, generation, table), column in zip(records, encoded, strict=True):

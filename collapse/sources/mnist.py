@@ -87,7 +87,7 @@ class Mnist(Source):
     def load(self) -> Rows:
         images, labels = self._read()
         schema = [Column("image", "image", shape=images.shape[1:])]
-        values = {"image": (images[: self.limit] / np.float32(255))[None]}
+        values: dict[str, np.ndarray] = {"image": (images[: self.limit] / np.float32(255))[None]}
         if self.labelled:
             schema.append(Column("label", "category", _LABELS, role="label"))
             values["label"] = labels[: self.limit].astype(np.int32)[None]

@@ -96,7 +96,7 @@ class Table(Source):
         names = [name for name in frozen.names if name in frame] if frozen else []
         for name in [*names, *(name for name in frame.columns if name not in names)]:
             column, array = self._column(str(name), frame[name])
-            if name in names:
+            if frozen is not None and name in names:
                 column, array = _as_frozen(frozen[name], column, array)
             columns.append(column)
             values[column.name] = array[None]  # (n,) -> (R = 1, n)
@@ -247,7 +247,7 @@ class Table(Source):
                 raise self._bad("missing", "has a missing value in every row", f"write drop: [{widest}]")
             return kept.infer_objects()
         if self.missing == "category":
-            per_column = {name: n for name, n in per_column.items() if self._type(name, frame[name]) in KINDS}
+            per_column = {name: n for name, n in per_column.items() if self._type(str(name), frame[name]) in KINDS}
             if not per_column:
                 return frame
         rows = int(empty.any(axis=1).sum())
@@ -255,7 +255,7 @@ class Table(Source):
         more = ", …" if len(per_column) > 5 else ""
         noun = "numeric values" if self.missing == "category" else "values"
         raise self._bad("missing", f"has missing {noun} ({shown}{more}; {rows} of {len(frame)} rows)",
-                        f"write missing: keep, missing: drop, or drop: [{', '.join(per_column)}]")
+                        f"write missing: keep, missing: drop, or drop: [{', '.join(map(str, per_column))}]")
 
     # ---------------------------------------------------------------------------------------- columns
 

@@ -7,7 +7,7 @@ import json
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -65,7 +65,7 @@ def survey(path: str, label: str | None = None) -> FileSurvey:
         If the file is missing, unreadable, or leaves no column.
     """
     assumed: list[str] = []
-    settings: dict[str, object] = {"path": path}
+    settings: dict[str, Any] = {"path": path}
     place = Table(path=path).locate()
     separator = _separator(place)
     if separator != ",":
@@ -235,6 +235,7 @@ def study(found: FileSurvey, name: str, size: int | None = None, generations: in
 def _measured(found: FileSurvey, size: int, groups: tuple[tuple[str, ...], ...]) -> set[str]:
     """Return the metrics that this data has."""
     parts = loop.split(found.table, size, 1, Rng("survey"))
+    assert parts.bank is not None
     frame = Frame.freeze(parts.reference, parts.bank, (), size, None, groups)
     return {item.metric for item in measure_all(parts.first, None, frame) if item.feature == ""}
 

@@ -170,8 +170,8 @@ class Experiment:
 
     def floor(self, branch: str | None) -> str:
         """Return the name of the calibration that judges ``branch``."""
-        own = branch is not None and self.branches[branch].own_floor
-        return f"calibration-{self.branches[branch].floor}" if own else "calibration"
+        own = None if branch is None else self.branches[branch]
+        return f"calibration-{own.floor}" if own is not None and own.own_floor else "calibration"
 
 
 @dataclass(frozen=True)
@@ -330,7 +330,7 @@ def parse_experiment(data: Mapping[str, Any], name: str, path: Path) -> Experime
 
 def _budgets(path: Path, data: Mapping[str, Any]) -> Mapping[str, Any]:
     """Return ``data`` with the rows that budgets in ``tokens`` come to: a row is a block of so many."""
-    raw = data.get("branches")
+    raw = data.get("branches", {})
     bodies = {key: body for key, body in raw.items() if isinstance(body, dict)} if isinstance(raw, dict) else {}
     if "source" not in data or not ("tokens" in data or any("tokens" in body for body in bodies.values())):
         return data
@@ -546,7 +546,7 @@ def _groups(path: Path, raw: Any) -> tuple[tuple[str, ...], ...]:
         raise InputError(f"{path}: groups must be a list of category columns, such as [sex, race]; or of groupings, "
                          f"such as [[sex, race], occupation]")
     items = raw if any(isinstance(item, list) for item in raw) else [raw]
-    found = []
+    found: list[tuple[str, ...]] = []
     for index, item in enumerate(items):
         names = item if isinstance(item, list) else [item]
         where = f"groups[{index}]" if len(items) > 1 else "groups"

@@ -6,7 +6,7 @@ import operator
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -23,7 +23,7 @@ _CLAUSE = re.compile(
     re.VERBOSE,
 )
 #: In what unit dates and times are numbers.
-_UNITS = {"date": "D", "datetime": "us"}
+_UNITS: dict[str, Literal["D", "us"]] = {"date": "D", "datetime": "us"}
 _AND = re.compile(r"and\s+")
 
 

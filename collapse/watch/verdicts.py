@@ -85,7 +85,10 @@ Key = tuple[str, str]
 class Bank(Protocol):
     """What plays the snapshot: ``n`` rows, from which any number can be drawn."""
 
-    n: int
+    @property
+    def n(self) -> int:
+        """Return how many there are."""
+        ...
 
     def draw(self, m: int, rng: Rng) -> Rows:
         """Return ``m`` of the rows, R = 1."""
@@ -459,10 +462,11 @@ def _left(bands: Limits, values: dict[Key, float], scores: np.ndarray, limit: fl
     for place in np.argsort(-size, kind="stable"):
         if size[place] <= limit:
             break
-        key = bands.keys[place]
+        metric, feature = key = bands.keys[place]
+        low, high = bands.band(int(place), limit)
         side = "below" if scores[place] < 0 else "above"
-        found.append(Sign(*key, values.get(key, float("nan")), *bands.band(int(place), limit),
-                          float(bands.center[place]), role(*key, side), float(scores[place])))
+        found.append(Sign(metric, feature, values.get(key, float("nan")), low, high, float(bands.center[place]),
+                          role(metric, feature, side), float(scores[place])))
     return tuple(found)
 
 
