@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -79,6 +80,8 @@ def audit(target: str | None, *, root: str = "", signed_by: str = "", replay: in
     InputError
         If ``target`` is not from here, its data is absent, or root and key cannot be used.
     """
+    if root and not re.fullmatch("[0-9a-fA-F]{64}", root):
+        raise InputError(f"--root: '{root[:80]}' is no root: give the 64 hexadecimal digits of 'collapse seal'")
     studies = read_studies(Path(), read_params(Path()))
     check_current(Path(), studies)
     auditor = Auditor(studies)

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from collapse import __version__
+from collapse.errors import InputError
 from collapse_lab.commands import (
     audit,
     docs,
@@ -53,9 +54,28 @@ for _command in (
     app.command()(_command)
 
 
+#: What the command line's library raises for words that it cannot use.
+MISUSED = typer.BadParameter.__bases__[0]
+
+
 def main() -> None:
     """Run the command; bad input is one line and exit code 2."""
-    sys.exit(command(app))
+    sys.exit(command(_call))
+
+
+def _call() -> None:
+    try:
+        code = app(standalone_mode=False)
+    except MISUSED as error:
+        if not sys.argv[1:]:  # what it raises then is its help
+            print(error)
+            sys.exit(2)
+        path = error.ctx.command_path if error.ctx else "collapse"
+        raise InputError(f"{' '.join(error.format_message().split())} ('{path} --help' lists what there is)") from None
+    except typer.Abort:
+        raise KeyboardInterrupt from None
+    if code:
+        sys.exit(code)
 
 
 if __name__ == "__main__":

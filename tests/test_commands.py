@@ -1,0 +1,30 @@
+"""What the command line says of words that it cannot use: one line, with the way on, and exit code 2."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+
+def said(*words: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([sys.executable, "-m", "collapse_lab.commands.main", *words], capture_output=True, text=True,
+                          check=False)
+
+
+@pytest.mark.parametrize(("words", "needed"), [
+    (["repro", "--stuyd", "x"], "--study"), (["watch", "a.csv"], "'--reference'"), (["recommend", "digits"], "'--keep'"),
+    (["repor"], "'repor'"), (["audit", "--replay", "x"], "'--replay'"), (["repro", "-j", "0"], "'--workers'"),
+    (["audit", "--root", "zz"], "64 hexadecimal digits"), (["export", "a", "b", "--to", "prov"], "argument"),
+])
+def test_a_mistake_is_one_line(words, needed):
+    done = said(*words)
+    assert done.returncode == 2 and not done.stdout
+    assert done.stderr.startswith("error: ") and done.stderr.count("\n") == 1 and needed in done.stderr
+
+
+def test_no_words_are_help_and_the_version_is_said():
+    bare, version = said(), said("--version")
+    assert bare.returncode == 2 and "recommend" in bare.stdout + bare.stderr and "Traceback" not in bare.stderr
+    assert version.returncode == 0 and version.stdout.startswith("collapse ")
