@@ -14,9 +14,10 @@ def said(*words: str) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.mark.parametrize(("words", "needed"), [
-    (["repro", "--stuyd", "x"], "--study"), (["watch", "a.csv"], "'--reference'"),
-    (["recommend", "digits"], "'--keep'"), (["repor"], "'repor'"), (["audit", "--replay", "x"], "'--replay'"), (["repro", "-j", "0"], "'--workers'"),
-    (["audit", "--root", "zz"], "64 hexadecimal digits"), (["export", "a", "b", "--to", "prov"], "argument"),
+    (["repro", "--stuyd", "x"], "--study"), (["watch", "a.csv"], "'--reference'"), (["repor"], "'repor'"),
+    (["recommend", "digits"], "'--keep'"), (["audit", "--replay", "x"], "'--replay'"),
+    (["repro", "-j", "0"], "'--workers'"), (["audit", "--root", "zz"], "64 hexadecimal digits"),
+    (["export", "a", "b", "--to", "prov"], "argument"),
 ])
 def test_a_mistake_is_one_line(words, needed):
     done = said(*words)
