@@ -41,10 +41,10 @@ from collapse.pool import (
     write_part,
 )
 from collapse.study.parse import Study
-from collapse_lab.tasks.check import inherited, judge
 from collapse_lab.tasks.expectations.verdict import outcome
-from collapse_lab.tasks.measure import SHOWN, medians
+from collapse_lab.tasks.judging import inherited, judge
 from collapse_lab.tasks.node_run import CLASSIFIER, WEIGHTS, NodeRun
+from collapse_lab.tasks.records import SHOWN, medians
 
 LOCK = Path("dvc.lock")
 #: Where DVC keeps what it tracked, by hash: a folder's listing names the file that differs.

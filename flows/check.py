@@ -9,7 +9,7 @@ if __name__ == "__main__":  # before anything dear is imported
 
 from prefect import flow
 
-from collapse_lab.tasks import NOWHERE
+from collapse_lab.tasks._work import NOWHERE
 from collapse_lab.tasks.check import check as judge
 from collapse_lab.tasks.events import recorded
 

@@ -18,7 +18,7 @@ from prefect.artifacts import create_table_artifact
 
 from collapse.lineage.layout import DATA
 from collapse.storage import staging
-from collapse_lab.tasks import NOWHERE
+from collapse_lab.tasks._work import NOWHERE
 from collapse_lab.tasks.check import check
 from collapse_lab.tasks.events import RunEvents, recorded
 from collapse_lab.tasks.fit import fit

@@ -12,7 +12,7 @@ from prefect import flow
 from collapse.lineage.layout import DATA
 from collapse.storage import staging
 from collapse_lab.flows.generation import announce
-from collapse_lab.tasks import NOWHERE
+from collapse_lab.tasks._work import NOWHERE
 from collapse_lab.tasks.events import recorded
 from collapse_lab.tasks.measure import measure
 from collapse_lab.tasks.node_run import NodeRun, find

@@ -11,7 +11,7 @@ if __name__ == "__main__":  # before anything dear is imported
 from prefect import flow
 from prefect.artifacts import create_markdown_artifact
 
-from collapse_lab.tasks import NOWHERE
+from collapse_lab.tasks._work import NOWHERE
 from collapse_lab.tasks.events import recorded
 from collapse_lab.tasks.report import report as write_page
 

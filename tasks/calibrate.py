@@ -11,7 +11,7 @@ from collapse.lineage.layout import DATA, Files
 from collapse.pool import Part
 from collapse.storage import put, staging
 from collapse.study.experiment import Experiment, read_experiment, read_params
-from collapse_lab.tasks import work
+from collapse_lab.tasks._work import work
 from collapse_lab.tasks.node_run import frozen
 
 

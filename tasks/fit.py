@@ -8,7 +8,7 @@ import numpy as np
 
 from collapse.lineage.layout import Files
 from collapse.storage import link, sync, write_text
-from collapse_lab.tasks import work
+from collapse_lab.tasks._work import work
 from collapse_lab.tasks.node_run import WEIGHTS, NodeRun
 
 

@@ -6,9 +6,9 @@ import json
 
 from collapse.pool import MANIFEST, Pool, write_pool
 from collapse.storage import file_hash, write_text
-from collapse_lab.tasks import work
-from collapse_lab.tasks.measure import write_measurements
+from collapse_lab.tasks._work import work
 from collapse_lab.tasks.node_run import NodeRun
+from collapse_lab.tasks.records import write_measurements
 
 
 @work(name="tombstone")

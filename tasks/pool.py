@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collapse.pool import Part, write_pool
-from collapse_lab.tasks import work
+from collapse_lab.tasks._work import work
 from collapse_lab.tasks.node_run import NodeRun
 
 

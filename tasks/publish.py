@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collapse_lab.tasks import io
+from collapse_lab.tasks._work import io
 from collapse_lab.tasks.node_run import NodeRun
 
 

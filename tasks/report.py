@@ -10,7 +10,7 @@ from collapse.report.collect import Collected, collect
 from collapse.report.page import text_summary, write
 from collapse.storage import put, staging, write_text
 from collapse.study.parse import Study, read_study
-from collapse_lab.tasks import work
+from collapse_lab.tasks._work import work
 
 
 def gather(study: Study) -> Collected:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collapse import loop
 from collapse.pool import Part, write_part
-from collapse_lab.tasks import work
+from collapse_lab.tasks._work import work
 from collapse_lab.tasks.node_run import NodeRun
 
 

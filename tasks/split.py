@@ -7,7 +7,7 @@ import json
 from collapse import loop
 from collapse.pool import MANIFEST, Part, Pool, write_part, write_pool
 from collapse.storage import file_hash, sync, write_text
-from collapse_lab.tasks import work
+from collapse_lab.tasks._work import work
 from collapse_lab.tasks.node_run import CLASSIFIER, NodeRun
 
 

@@ -29,3 +29,10 @@ def test_no_words_are_help_and_the_version_is_said():
     bare, version = said(), said("--version")
     assert bare.returncode == 2 and "recommend" in bare.stdout + bare.stderr and "Traceback" not in bare.stderr
     assert version.returncode == 0 and version.stdout.startswith("collapse ")
+
+
+def test_what_watches_and_audits_waits_for_no_engine():
+    code = ("import sys, collapse_lab.commands.main, collapse_lab.tasks.look, collapse_lab.audit.report\n"
+            "print({'prefect', 'dvc', 'great_expectations', 'torch', 'transformers'} & set(sys.modules))")
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "set()"

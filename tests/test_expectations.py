@@ -92,7 +92,7 @@ def test_one_inflated_replicate_does_not_hide_the_others(sample):
 def test_control_without_a_calibration_says_what_to_do():
     from collapse.calibration import Bands
     from collapse.errors import InputError
-    from collapse_lab.tasks.check import _limits
+    from collapse_lab.tasks.judging import _limits
 
     table = {"kind": ["model"] * 3, "metric": ["w1_step"] * 3, "feature": [""] * 3, "value": [1.0, 2.0, 3.0]}
     study = SimpleNamespace(path="studies/toy.yaml", replicates=1, measured=1)
