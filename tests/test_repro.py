@@ -305,7 +305,7 @@ def test_the_planner_reads_the_records_of_enough_replicates(done, monkeypatch):
     from collapse.advice.options import Ground
     from collapse.advice.search import Keep, Of
     from collapse.study.parse import read_study
-    from collapse_lab.engine.recommend import _on_record, _whole
+    from collapse_lab.engine.recommend.ask import _on_record, _whole
 
     monkeypatch.chdir(done.root)
     study, keep = read_study(Path(), "tiny"), Keep.parse("w1 <= 100", {"w1"})
