@@ -9,7 +9,7 @@ NEWER := 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or la
 UNUSED := '/tests/|transformers/models/(?!auto/|gpt2/|llama/|opt/)'
 
 .DEFAULT_GOAL := help
-.PHONY: help taste install repro dvc ui paper gallery soak bench test lint clean
+.PHONY: help taste install repro dvc ui paper gallery soak mutants bench test lint clean
 
 help:  ## List the targets
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 10
@@ -36,6 +36,10 @@ gallery: $(STAMP)  ## Rebuild the studies of images, tables and text, in a proje
 
 soak: $(STAMP)  ## Kill 200 runs, forge 2,000 files, and see that nothing is lost or missed (an hour)
 	@$(BIN)/python -m benchmarks soak mutations
+
+mutants: $(STAMP)  ## Mutate the core of the science and see which mutants the tests miss (hours)
+	@$(BIN)/pip install -q --disable-pip-version-check -c constraints.txt cosmic-ray
+	@$(BIN)/python -m benchmarks mutants $(WORDS)
 
 bench: $(STAMP)  ## Measure this machine
 	@$(BIN)/python -m benchmarks

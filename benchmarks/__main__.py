@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 #: Run only when named.
-LONG = ("soak", "mutations", "verdicts", "first_generation")
+LONG = ("soak", "mutations", "mutants", "verdicts", "first_generation")
 
 
 def main() -> None:

@@ -104,3 +104,73 @@ def test_holm_steps_down():
     """Worked example of Holm's procedure: p (0.01, 0.04, 0.03, 0.005) -> (0.03, 0.06, 0.06, 0.02)."""
     assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
     assert len(holm([])) == 0 and holm([0.9, 0.8]) == pytest.approx([1, 1])
+
+
+def test_a_centre_is_that_of_the_values_there_are():
+    for centre in (Median, Mean):
+        assert np.isnan(centre(np.array([])).estimate) and np.isnan(centre(np.full(3, np.nan)).estimate)
+        assert centre(np.array([1.0, np.nan, 3.0])).estimate == 2
+    values = np.array([1.0, np.nan, 6, 2])
+    assert Mean(values).estimate == 3 and Median(values).estimate == 2
+
+
+@pytest.mark.parametrize(("count", "level", "rank"), [(5, 0.9, 1), (8, 0.95, 2), (20, 0.95, 6), (5, 1 - 2**-5, 1)])
+def test_bounds_of_a_median_keep_at_least_their_level_and_say_which(count, level, rank):
+    values = Median(np.arange(float(count)))
+    assert level <= values.exact(level) == pytest.approx(1 - stats.binom.cdf(rank - 1, count, 0.5))
+    assert values.bounds(level) == (rank - 1, count - rank)
+
+
+@pytest.mark.parametrize("count", [4, 5, 40])
+def test_bounds_of_a_median_never_cross(count):
+    low, high = Median(np.arange(float(count))).bounds(0.01)
+    assert (low, high) == ((count - 1) // 2, count // 2)
+
+
+def test_ties_are_on_neither_side_unless_equal_counts():
+    values = Median(np.array([1.0, 1, 1, 2, 3, 3]))
+    assert values.below(1) == 1 and values.above(3) == 1
+    assert values.below(1, equal=True) == pytest.approx(stats.binom.sf(2, 6, 0.5))
+    assert values.above(3, equal=True) == pytest.approx(stats.binom.sf(1, 6, 0.5))
+    assert values.above(1) == pytest.approx(stats.binom.sf(2, 6, 0.5))
+    assert values.above(1, equal=True) == pytest.approx(0.5**6)
+
+
+def test_a_mean_needs_ten_paths_and_more_of_many_replicates():
+    assert [Mean(np.arange(float(count))).needed for count in (2, 44, 400)] == [10, 10, 30]
+    assert not Mean(np.repeat([0.0, 1.0], 5)).refused(0.95)  # ten paths of ten
+    assert Mean(np.append(np.repeat([0.0, 1.0], 4), 0.0)).refused(0.95).startswith("is carried by few paths: 8.")
+    assert "12.3 of 100" in (few := Mean(np.repeat([0.0, 1.0], [90, 10])).refused(0.95)) and "15 are needed" in few
+    for values, words in (([2.0], "is carried by few paths: 0 of 1"), ([2.0, 2.0], "is of 2 equal values"),
+                          ([], "is carried by few paths: 0 of 0"), ([1.0, np.inf], "1 of 2 replicates")):
+        assert words in Mean(np.array(values)).refused(0.95)
+        assert Mean(np.array(values)).below(9) == 1 and np.isnan(Mean(np.array(values)).bounds(0.95)).all()
+
+
+def test_a_symmetric_mean_is_students():
+    half = Rng("inference", "symmetric").normal((30,))
+    values = 3 + np.concatenate([half, -half])
+    low, high = stats.t.interval(0.9, 59, 3, stats.sem(values))
+    assert Mean(values).bounds(0.95) == pytest.approx((low, high))
+    for value in (2.9, 3.2):
+        expected = stats.ttest_1samp(values, value, alternative="less").pvalue
+        assert Mean(values).below(value) == pytest.approx(expected)
+        assert Mean(values).above(value) == pytest.approx(1 - expected)
+    even = np.repeat([0.0, 1.0], 50)  # of skewness 0 to the last bit
+    assert Mean(even).bounds(0.95) == pytest.approx(stats.t.interval(0.9, 99, 0.5, stats.sem(even)))
+
+
+def test_a_skewed_mean_is_the_less_favourable_of_students_and_halls():
+    values = Rng("inference", "hall").chisquare(4, (1, 60))[0]
+    for x in (values, -values):
+        skew, spread = stats.skew(x), x.std(ddof=1)
+        for value in x.mean() + np.array([-0.5, 0.3, 0.8]):
+            t = (x.mean() - value) / spread
+            hall = t + skew * t**2 / 3 + skew**2 * t**3 / 27 + skew / 360
+            assert Mean(x).below(value) == pytest.approx(stats.t.cdf(np.sqrt(60) * max(t, hall), 59))
+
+
+def test_slopes_of_no_columns_are_none_and_of_one_time_no_numbers():
+    assert theil_sen(np.empty((3, 0)), np.arange(3)).shape == (0,)
+    with pytest.warns(RuntimeWarning):
+        assert np.isnan(theil_sen(np.ones((1, 4)), np.arange(1))).tolist() == [True] * 4

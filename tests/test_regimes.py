@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import pairwise
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -22,6 +24,7 @@ from collapse.regimes.refresh import Refresh
 from collapse.regimes.replace import Replace
 from collapse.regimes.reservoir import Reservoir
 from collapse.regimes.subsample import Subsample
+from collapse.regimes.weighted import Weighted, golden
 from collapse.regimes.window import Window
 from collapse.rng import Rng
 
@@ -203,6 +206,86 @@ def test_replicates_are_independent_of_their_number():
         assert np.array_equal(few[0], many[0][:2])
 
 
+EVERY = [Accumulate(), Anchor(real=0.25), Control(), Redraw(real=0.25), Refresh(real=0.25), Replace(), Reservoir(),
+         Subsample(), Weighted(real=0.25, n_real=7), Window(k=2)]
+
+
+@pytest.mark.parametrize("regime", EVERY, ids=lambda regime: regime.kind)
+def test_a_regime_says_how_many_fresh_rows_it_takes(regime):
+    taken = []
+
+    def draw(n: int, replicates: int, rng: Rng) -> Rows:
+        taken.append(n)
+        return Rows(SCHEMA, {"x": np.zeros((replicates, n))})
+
+    real = RealData("s-real", part("s-real", 0, 0.0), draw, exact=True)
+    regime.next_pool(Pool.of(real.first), part("s-b-01", 1, 1e3), real, Rng(1, "s", 1))
+    assert sum(taken) == regime.real_rows(N) and bool(taken) == regime.fresh
+
+
+@pytest.mark.parametrize("regime", EVERY, ids=lambda regime: regime.kind)
+def test_a_regime_says_whether_it_takes_parts_as_they_come(regime):
+    def unread() -> dict[str, np.ndarray]:
+        raise AssertionError("rows were read")
+
+    def rowless(n: int) -> Part:
+        return replace(part("s-b-01", 1, 1e3, n), load=unread, whole=None, redraw=rowless)
+
+    real = replace(real_data(), draw=lambda n, r, rng: Rows(SCHEMA, {"x": np.zeros((r, n))}))
+    pool = regime.next_pool(Pool.of(real.first), rowless(N), real, Rng(1, "s", 1))
+    whole = [part for part in pool.parts if part.whole is not None or part.redraw is not None]
+    assert regime.rows_free == (len(whole) == len(pool.parts) and pool.draw is None)
+
+
+@pytest.mark.parametrize("kept", [Anchor, Redraw, Refresh])
+def test_a_mixture_keeps_at_least_one_real_and_one_synthetic_row(kept):
+    for share in (0.0, 1.0):
+        with pytest.raises(ValueError, match="than"):
+            kept(real=share)
+    for share, rows in ((0.1, 10), (0.9, 10), (0.04, 20)):
+        kept(real=share).check(None, rows)
+    for share, rounded in ((0.04, 0), (0.96, 10)):
+        with pytest.raises(InputError, match=f"of 10 rows, which rounds to {rounded}; keep at least one"):
+            kept(real=share).check(None, 10)
+
+
+@pytest.mark.parametrize(("regime", "key"), [(Window, "k"), (Subsample, "budget"), (Reservoir, "budget"),
+                                             (Weighted, "n_real"), (Weighted, "n_synth")])
+def test_a_number_of_rows_or_parts_is_one_or_more(regime, key):
+    more = {"real": 0.5} if regime is Weighted else {}
+    assert getattr(regime(**{key: 1}, **more), key) == 1
+    with pytest.raises(ValueError, match="greater than or equal to 1"):
+        regime(**{key: 0}, **more)
+
+
+def test_weights_are_what_they_are_of_the_whole_and_rows_count_as_many_as_they_are():
+    for regime, rows, share in ((Weighted(real=0.2), (N, N), 0.2),
+                                (Weighted(real=0.2, n_real=5, n_synth=8), (5, 8), 0.2),
+                                (Weighted(real="golden", n_real=5), (5, N), golden(5 / N))):
+        real, sample = walk(regime, 1)[-1].parts
+        assert (real.n, sample.n) == rows and (real.synthetic, sample.synthetic) == (False, True)
+        assert real.n * real.weight == pytest.approx(share * sum(rows))
+        assert sample.n * sample.weight == pytest.approx((1 - share) * sum(rows))
+        assert regime.stated(N) == {"n_real": rows[0], "n_synth": rows[1], "weight": pytest.approx(share)}
+    assert golden(1) == pytest.approx((np.sqrt(5) - 1) / 2) and golden(4) == pytest.approx(2 * np.sqrt(2) - 2)
+
+
+def test_weights_are_refused_where_they_cannot_be_given_or_would_be_the_wrong_ones():
+    model = SimpleNamespace(kind="vae", weighs=False)
+    with pytest.raises(InputError, match="model kind vae cannot weigh its rows"):
+        Weighted(real=0.5).check(model, N)
+    model.weighs = True
+    Weighted(real=0.5).check(model, N)
+    Weighted(real=0.5, n_synth=N).check(model, N)
+    with pytest.raises(InputError, match=f"n_synth is {N + 1}, more than the {N} rows"):
+        Weighted(real=0.5, n_synth=N + 1).check(model, N)
+    with pytest.raises(InputError, match="golden is the best weight for the mean of a known variance"):
+        Weighted(real="golden").check(model, N)
+    Weighted(real="golden", heuristic=True).check(model, N)
+    model.variance = 1.0
+    Weighted(real="golden").check(model, N)
+
+
 # ------------------------------------------------------------------------------------------- poison
 
 
@@ -261,6 +344,7 @@ def test_poison_draws_what_the_inner_regime_would_draw_alone(of):
 @pytest.mark.parametrize(("settings", "words"), [
     ({"of": "acumulate"}, "did you mean 'accumulate'"), ({"of": "poisoned"}, "a regime other than poisoned"),
     ({"of": {"regime": "anchor"}}, "real: Field required"), ({"share": 0.0}, "greater than 0"),
+    ({"of": {"regime": "anchor", "reel": 0.1}}, "real: Field required"), ({"share": 1.01}, "less than or equal to 1"),
     ({"when": 0}, "greater than or equal to 1")])
 def test_poison_that_cannot_be_planted_is_refused(settings, words):
     with pytest.raises(ValueError, match=words):
