@@ -56,6 +56,8 @@ for _command in (
 
 #: What the command line's library raises for words that it cannot use.
 MISUSED = typer.BadParameter.__bases__[0]
+#: The code by which it hands on a Ctrl-C.
+INTERRUPTED = 130
 
 
 def main() -> None:
@@ -74,6 +76,8 @@ def _call() -> None:
         raise InputError(f"{' '.join(error.format_message().split())} ('{path} --help' lists what there is)") from None
     except typer.Abort:
         raise KeyboardInterrupt from None
+    if code == INTERRUPTED:  # the library has taken it, and says nothing
+        raise KeyboardInterrupt
     if code:
         sys.exit(code)
 

@@ -37,10 +37,9 @@ def recommend(
         answer = planning.recommend(study, keep, horizon, of=of, simulate=simulate, only=option or [],
                                     replicates=replicates, workers=workers, debug=debug)
     except KeyboardInterrupt:
-        print(f"stopped; what is finished is kept: run it again to go on. To be rid of it, take {study}-advice out of "
-              f"params.yaml, run 'collapse plan' and remove studies/{study}-advice.yaml and data/{study}-advice-*",
-              file=sys.stderr)
-        raise typer.Exit(130) from None
+        print(f"run it again to go on; to be rid of it, take {study}-advice out of params.yaml, run 'collapse plan', "
+              f"and remove studies/{study}-advice.yaml and data/{study}-advice-*", file=sys.stderr)
+        raise
     print(json.dumps(answer.plain(), indent=1) if as_json else planning.words(answer))
     if not answer.reachable:
         raise typer.Exit(planning.UNREACHABLE)

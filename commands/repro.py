@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from typing import Annotated
 
 import typer
@@ -19,10 +18,5 @@ def repro(
     """Make every stale node, in parallel, and record it in DVC: the same result as 'dvc repro'."""
     from collapse_lab.engine.repro import repro
 
-    try:
-        failed = repro(study, branch, workers, debug)
-    except KeyboardInterrupt:  # the command line's library would say "Aborted."
-        print("stopped; what is finished is kept", file=sys.stderr)
-        raise typer.Exit(130) from None
-    if failed:
+    if repro(study, branch, workers, debug):
         raise typer.Exit(1)

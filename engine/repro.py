@@ -89,7 +89,7 @@ class Repro:
         self.progress = progress
         self.running: dict[Future[Outcome], str] = {}
         self.recorder = Recorder(ledger, progress.say)
-        self.announcer: ScheduledRuns | None = None
+        self.scheduled: ScheduledRuns | None = None
         self.traces: list[str] = []
         self.apart = ExitStack()
         self.stopped = False
@@ -220,8 +220,8 @@ class Repro:
         unit.state = "running"
         self.progress.started(unit.key, unit.kind)
         name = unit.key if unit.kind == "generation" else unit.stages[0]
-        if self.announcer is not None:
-            self.announcer.begun(flow, unit.key)
+        if self.scheduled is not None:
+            self.scheduled.begun(flow, unit.key)
         self.recorder.reading(name, unit.stages)
         self.running[workers.submit(flow, unit.key)] = name
 
@@ -392,8 +392,8 @@ def _served(run: Repro, stale: set[str], served: Served, workers: Workers) -> No
     with temporary_settings(settings), run.apart, no_heartbeat(), collected(progress.say):
         workers.ready()
         progress.say(f"Prefect UI: {served.ui} (ready after {time.monotonic() - STARTED:.1f} s)")
-        run.announcer = ScheduledRuns(run.coming(stale))
-        run.announcer.start()
+        run.scheduled = ScheduledRuns(run.coming(stale))
+        run.scheduled.start()
         run.recorder.start()
         progress.total([unit.key for name, unit in run.units.items() if name in stale])
 
@@ -423,6 +423,6 @@ def _served(run: Repro, stale: set[str], served: Served, workers: Workers) -> No
             run.drain()
             run.recorder.finish()
             if not served.gone():
-                run.announcer.end()
+                run.scheduled.end()
             for number, handler in before.items():
                 signal.signal(number, handler)

@@ -1,4 +1,4 @@
-"""Prefect flows, one per file, each runnable as `python -m collapse_lab.flows.NAME`.
+"""Prefect flows, one per file; the stages of dvc.yaml are run as `python -m collapse_lab.flows.NAME`.
 
 Importing this package settles the process before any number is computed: no telemetry, one thread for
 linear algebra, and one set of CPU instructions, so that two machines with one kind of CPU make the same bytes.

@@ -22,7 +22,7 @@ from collapse_lab.tasks._work import NOWHERE
 from collapse_lab.tasks.check import check
 from collapse_lab.tasks.events import RunEvents, recorded
 from collapse_lab.tasks.fit import fit
-from collapse_lab.tasks.halted_node import tombstone
+from collapse_lab.tasks.halted_node import halted_node
 from collapse_lab.tasks.measure import measure
 from collapse_lab.tasks.node_run import NodeRun, find
 from collapse_lab.tasks.pool import pool
@@ -39,7 +39,7 @@ def generation(node: str, judge: bool = False) -> str:
             with staging(DATA, node) as stage:
                 turn = NodeRun(study, place, stage)
                 if turn.halted:
-                    tombstone(turn)
+                    halted_node(turn)
                 else:
                     fit(turn)
                     drawn = sample(turn)

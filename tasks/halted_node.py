@@ -11,8 +11,8 @@ from collapse_lab.tasks.node_run import NodeRun
 from collapse_lab.tasks.records import write_measurements
 
 
-@work(name="tombstone")
-def tombstone(turn: NodeRun) -> None:
+@work(name="halted_node")
+def halted_node(turn: NodeRun) -> None:
     """Stage a node without rows, so that every other branch goes on and DVC stays clean."""
     manifest = {**turn.describe(), "halted": turn.halted}
     write_pool(Pool(()), turn.stage / "pool", manifest)

@@ -36,3 +36,17 @@ def test_what_watches_and_audits_waits_for_no_engine():
             "print({'prefect', 'dvc', 'great_expectations', 'torch', 'transformers'} & set(sys.modules))")
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"
+
+
+@pytest.mark.parametrize("words", [["audit", "digits"], ["repro"], ["recommend", "digits", "--keep", "x >= 1"]])
+def test_a_run_that_is_interrupted_says_so_once(words, tmp_path):
+    code = ("import sys\n"
+            "from collapse_lab.commands.main import main\n"
+            "def stop(*_, **__): raise KeyboardInterrupt\n"
+            "import collapse_lab.audit.report as a, collapse_lab.engine.repro as b\n"
+            "import collapse_lab.engine.recommend as c\n"
+            "a.audit = b.repro = c.recommend = stop\n"
+            f"sys.argv[1:] = {words!r}\nmain()")
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path, check=False)
+    assert done.returncode == 130
+    assert done.stderr.splitlines()[-1] == "stopped; what is finished is kept" and done.stderr.count("stopped") == 1

@@ -350,4 +350,5 @@ def test_data_docs_open_without_a_network(sample, tmp_path):
     assert "The tails survive" in second and "at least 0.95" in second and "0.85" in second
     after, _ = judged(sample, Gate("tail_ratio", min=0.5))
     assert after["success"]
+    assert not (tmp_path / "docs/.tmp").exists()
     assert {p.relative_to(tmp_path / "docs").parts[0] for p in pages} == {"index.html", "nodes"}

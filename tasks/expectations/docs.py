@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,8 @@ def build(validations: Sequence[Mapping[str, Any]], folder: Path, title: str) ->
         for node in validations:
             write_text(stage / "nodes" / f"{node['node']}.html", page.render(title=node["node"], node=node, rows=()))
         shutil.copytree(stage, folder, dirs_exist_ok=True)
+    with suppress(OSError):
+        (folder / ".tmp").rmdir()  # another may be at work
     return folder / "index.html"
 
 
