@@ -7,11 +7,12 @@ the lock with that of `dvc repro`, byte for byte.
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -108,13 +109,50 @@ def stale(stages: Iterable[Any]) -> Iterator[Any]:
             seen[key] = bool(item.status())
         return seen[key]
 
-    for stage in stages:
+    for place, stage in enumerate(stages):
+        if place % 64 == 0:
+            _empty_staging()
         # never recorded: there is nothing to hash it against. `plan` runs every time that anything else does; by itself
         # it is stale only for what it lacks
         if not all(out.hash_info for out in stage.outs) or \
                 (stage.cmd_changed if stage.always_changed else stage.changed_stage()) or \
                 any(differs(item) for item in (*stage.deps, *stage.outs)):
             yield stage
+
+
+def looked_at(repo: Any, stages: Iterable[Any]) -> list[str] | None:
+    """Return every file and folder that decides which of ``stages`` are stale, beside those that name stages.
+
+    None where that cannot be said: something lies on another machine, or a stage reads variables of its own.
+    """
+    stages = list(stages)
+    paths = {os.path.abspath(path) for path in repo.config.files.values()}
+    for file in {stage.dvcfile for stage in stages}:
+        contents = getattr(file, "contents", {})
+        definitions = contents.get("stages", {}).values()
+        if any(isinstance(word, str) for one in definitions for word in (one.get("do") or one).get("vars", ())):
+            return None
+        words = [word for word in contents.get("vars", ()) if isinstance(word, str)]
+        paths |= {os.path.join(os.path.dirname(file.path), word.partition(":")[0]) for word in words}
+    seen: set[Any] = set()
+    for item in (item for stage in stages for item in (*stage.deps, *stage.outs)):
+        if item.protocol != "local":
+            return None
+        paths.add(item.fs_path)
+        if item.use_cache and item.hash_info and item.hash_info not in seen:
+            seen.add(item.hash_info)
+            paths |= set(_objects(item.cache, item.hash_info.value))
+    return sorted(paths)
+
+
+def _objects(cache: Any, name: str) -> Iterator[str]:
+    """Yield where a cache holds an object, and the files of a folder."""
+    path = cache.oid_to_path(name)
+    yield path
+    if name.endswith(".dir"):
+        with suppress(OSError, ValueError, KeyError, TypeError), open(path, encoding="utf-8") as file:
+            for entry in json.load(file):
+                yield cache.oid_to_path(entry["md5"])
 
 
 def fingerprint(stage: Any) -> str:
@@ -200,6 +238,7 @@ def stored(stage: Any) -> dict[str, Any]:
     for out in stage.outs:
         out.ignore = _ignored  # else git's index is read for every output
         out.add()  # what `save` and `commit` do, which look through every output twice
+    stage.cmd_changed = False
     return dict(to_lockfile(stage))
 
 

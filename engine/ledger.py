@@ -19,6 +19,7 @@ from typing import Any
 from collapse_lab.engine import dvc_door
 from collapse_lab.engine.checkout import HOME, LOCK, replace
 from collapse_lab.engine.journal import Journal
+from collapse_lab.engine.scan import Pipeline, Scan, settled
 
 #: The first line of an entry of a lock, and a line that lies in none.
 _ENTRY, _OUTSIDE = re.compile(r"^  ([\w@.-]+):\n", re.MULTILINE), re.compile(r"^(?!    )(?=.)", re.MULTILINE)
@@ -28,8 +29,8 @@ PATIENCE = 120.0
 Stamp = tuple[tuple[str, int, int], ...]
 
 
-class Ledger:
-    """The stages of dvc.yaml in the order in which `dvc repro` would run them.
+class Ledger(Pipeline):
+    """The stages of dvc.yaml, as DVC reads them.
 
     Raises
     ------
@@ -39,9 +40,9 @@ class Ledger:
 
     def __init__(self) -> None:
         self.repo, self.graph, order = dvc_door.opened()
-        self.order = [stage.addressing for stage in order]
+        super().__init__([stage.addressing for stage in order],
+                         {s.addressing: {u.addressing for u in self.graph.successors(s)} for s in self.graph})
         self.stages = {stage.addressing: stage for stage in self.graph}
-        self.upstream = {s.addressing: {u.addressing for u in self.graph.successors(s)} for s in self.graph}
         self.given = self._stamps()
         self.journal = Journal()
         #: The text of dvc.lock as written last, and its entries.
@@ -58,17 +59,6 @@ class Ledger:
 
     # ---------------------------------------------------------------------------------- staleness
 
-    def select(self, stages: Iterable[str]) -> list[str]:
-        """Return ``stages`` and all they depend on, in plan order."""
-        wanted: set[str] = set()
-        queue = list(stages)
-        while queue:
-            name = queue.pop()
-            if name not in wanted:
-                wanted.add(name)
-                queue.extend(self.upstream[name])
-        return [name for name in self.order if name in wanted]
-
     def changed(self, name: str) -> bool:
         """Return whether a stage is stale, judged by what lies on disk now."""
         return bool(self.stale([name]))
@@ -80,6 +70,16 @@ class Ledger:
         """
         with self._held():
             return {stage.addressing for stage in dvc_door.stale(self.stages[name] for name in names)}
+
+    def scan(self, names: Iterable[str]) -> Scan:
+        """Return which of ``names`` are stale, and note it for :meth:`Scan.read`, if it can be seen to stay so."""
+        names = list(names)
+        paths = dvc_door.looked_at(self.repo, (self.stages[name] for name in names))
+        before = None if paths is None else settled(paths)
+        found = Scan(self.order, self.upstream, set(names), self.stale(names))
+        if paths is not None and before is not None:
+            found.write(paths, before)
+        return found
 
     def fingerprint(self, name: str) -> str:
         """Return the hash of all that a stage depends on, as it is now: DVC's key of a run in its cache."""

@@ -22,9 +22,11 @@ from collapse.lineage.plan import check_current
 from collapse.study.experiment import read_params
 from collapse.study.parse import Study, read_studies
 from collapse_lab.engine.checkout import exclusive, heal, sweep
+from collapse_lab.engine.journal import Journal
 from collapse_lab.engine.ledger import Ledger
 from collapse_lab.engine.progress import Progress
 from collapse_lab.engine.recorder import Recorder
+from collapse_lab.engine.scan import Pipeline, Scan
 from collapse_lab.engine.scheduled_runs import Coming, ScheduledRuns
 from collapse_lab.engine.server import Served
 from collapse_lab.engine.workers import Outcome, Workers, warm
@@ -59,7 +61,7 @@ class Unit:
         return self.state in {"clean", "done"}
 
 
-def units(ledger: Ledger, selected: Iterable[str]) -> dict[str, Unit]:
+def units(ledger: Pipeline, selected: Iterable[str]) -> dict[str, Unit]:
     """Return the units of the selected stages, in plan order."""
     found: dict[str, Unit] = {}
     home: dict[str, str] = {}
@@ -288,8 +290,27 @@ def downstream(work: dict[str, Unit], names: Iterable[str]) -> set[str]:
     return found
 
 
+def look(studies: dict[str, Study], study: str | None = None,
+         branch: str | None = None) -> tuple[Ledger | None, Scan, dict[str, Unit]]:
+    """Return which of the chosen stages are stale, as noted or by asking DVC, which takes a ledger; and their units.
+
+    Raises
+    ------
+    InputError
+        If the study or branch does not exist, or dvc.yaml is unsound.
+    """
+    noted = Scan.read()
+    if noted is not None:
+        names = chosen(noted, studies, study, branch)
+        if noted.seen.issuperset(names):
+            return None, noted, units(noted, names)
+    ledger = Ledger()
+    names = chosen(ledger, studies, study, branch)
+    return ledger, ledger.scan(names), units(ledger, names)
+
+
 def chosen(
-    ledger: Ledger, studies: dict[str, Study], study: str | None, branch: str | None
+    ledger: Pipeline, studies: dict[str, Study], study: str | None, branch: str | None
 ) -> list[str]:
     """Return the stages to bring up to date.
 
@@ -342,17 +363,16 @@ def repro(study: str | None = None, branch: str | None = None, workers: int | No
         # In a fresh checkout everything is stale: server and workers start while DVC looks.
         if not RECORDS.exists():
             start()
-        ledger = Ledger()
-        work = units(ledger, chosen(ledger, studies, study, branch))
         with Progress(studies, count) as progress:
             for note in notes:
                 progress.say(note)
-            changed = ledger.stale(stage for unit in work.values() for stage in unit.stages)
-            stale = {name for name, unit in work.items() if changed.intersection(unit.stages)}
+            ledger, scan, work = look(studies, study, branch)
+            stale = {name for name, unit in work.items() if scan.stale.intersection(unit.stages)}
             if not stale:
                 progress.say(f"nothing to do: {len(work)} nodes, calibrations and reports are up to date")
-                ledger.journal.close()
+                Journal().close()
                 return []
+            ledger = ledger or Ledger()
             progress.say("starting the Prefect server and the workers ...")
             return _repro(ledger, work, stale, progress, start, debug)
 
@@ -370,6 +390,7 @@ def _repro(ledger: Ledger, work: dict[str, Unit], stale: set[str], progress: Pro
     failed = [unit for unit in work.values() if unit.state == "failed"]
     if not failed:
         ledger.journal.close()
+        ledger.scan(stage for unit in work.values() for stage in unit.stages)  # for the next run, which need not ask
     progress.summary(work)
     if debug:
         for trace in run.traces:

@@ -12,8 +12,7 @@ from collapse.lineage.plan import check_current
 from collapse.study.experiment import read_params
 from collapse.study.parse import read_studies
 from collapse_lab.engine.journal import failures
-from collapse_lab.engine.ledger import Ledger
-from collapse_lab.engine.repro import chosen, downstream, units
+from collapse_lab.engine.repro import downstream, look
 
 
 @dataclass(frozen=True)
@@ -36,10 +35,8 @@ def status(study: str | None = None) -> list[State]:
     params = read_params(Path())
     studies = read_studies(Path(), params)
     check_current(Path(), studies)
-    ledger = Ledger()
-    work = units(ledger, chosen(ledger, studies, study, None))
-    changed = ledger.stale(stage for unit in work.values() for stage in unit.stages)
-    stale = downstream(work, [name for name, unit in work.items() if changed.intersection(unit.stages)])
+    _, scan, work = look(studies, study)
+    stale = downstream(work, [name for name, unit in work.items() if scan.stale.intersection(unit.stages)])
     failed = failures()
     states = []
     for node in all_nodes(studies).values():

@@ -18,6 +18,8 @@ import pytest
 import yaml
 from conftest import TINY
 
+from collapse_lab.engine.ledger import Ledger
+from collapse_lab.engine.scan import Scan
 from collapse_lab.flows.generation import beside
 from tests.worlds.project import Project
 
@@ -53,6 +55,50 @@ def test_a_run_leaves_dvc_and_git_clean_and_a_second_does_nothing(done):
     before, lock = inodes(done), done.lock
     assert "nothing to do" in done.run("collapse", "repro").stderr
     assert (inodes(done), done.lock) == (before, lock)
+
+
+def test_a_run_notes_what_dvc_would_find(done, monkeypatch):
+    monkeypatch.chdir(done.root)
+    noted = Scan.read()
+    assert noted is not None and not noted.stale
+    ledger = Ledger()
+    found = ledger.scan(ledger.order)
+    assert (found.order, found.upstream, found.seen, found.stale) == \
+        (noted.order, noted.upstream, noted.seen, noted.stale)
+
+
+def rewritten(path: str) -> None:
+    """Write a file anew, with its size and its time, as `rsync -t` may: what differs could be anything."""
+    before, old = Path(path).read_bytes(), os.stat(path)
+    Path(path).unlink()  # it may be a link into DVC's cache
+    Path(path).write_bytes(before)
+    os.utime(path, ns=(old.st_atime_ns, old.st_mtime_ns))
+
+
+CHANGES = {
+    "an output rewritten": lambda: rewritten("data/tiny-replace-02/pool/_manifest.json"),
+    "an output gone": lambda: Path("data/records/tiny/tiny-replace-02.json").unlink(),
+    "a file beside others": lambda: Path("data/tiny-replace-02/pool/more.parquet").write_bytes(b"x"),
+    "a file of the cache gone": lambda: next(path for path in Path(".dvc/cache/files/md5").glob("0*/*")).unlink(),
+    "a study": lambda: rewritten("studies/tiny.yaml"),
+    "the lock": lambda: rewritten("dvc.lock"),
+    "the map": lambda: rewritten("lineage.yaml"),
+    "stages of another hand": lambda: (Path("more").mkdir(), Path("more/dvc.yaml").write_text("stages: {}\n")),
+    "what DVC ignores": lambda: Path("more/.dvcignore").write_text("*\n"),
+    "a setting": lambda: Path(".dvc/config.local").write_text("[core]\n    checksum_jobs = 1\n"),
+}
+
+
+def test_no_change_is_missed_by_what_was_noted(copy, monkeypatch):
+    monkeypatch.chdir(copy.root)
+    for what, change in CHANGES.items():
+        ledger = Ledger()
+        ledger.scan(ledger.order)
+        assert Scan.read() is not None, what
+        change()
+        assert Scan.read() is None, what
+    monkeypatch.setenv("DVC_GLOBAL_CONFIG_DIR", str(copy.root))
+    assert Scan.read() is None
 
 
 def test_dvc_repro_writes_the_same_lock_and_runs_experiments(tmp_path, prefect_api):
