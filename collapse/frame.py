@@ -44,6 +44,11 @@ LEAST = 0.005
 BINS = 20
 #: Standard errors beyond which a column has clearly moved.
 CLEAR = 4.0
+#: The same where an edge says which way: values beyond the other data's least or greatest that chance gives less often
+#: than this.
+LIKELY, EDGE = 2.0, 1e-4
+#: By how much, times the root of its rows, chance may bring a sample nearer to the reference that is moved.
+CHANCE = 0.7
 #: Times the mean distance to the nearest reference row beyond which rows that are moved back have strayed.
 STRAYED = 1.02
 #: Levels at which quantiles are compared.
@@ -141,6 +146,17 @@ def _axes(centred: np.ndarray) -> np.ndarray:
     return axes * np.sign(axes[np.abs(axes).argmax(axis=0), np.arange(rank)])
 
 
+def _patterns(rows: Rows) -> np.ndarray | None:
+    """Return which values each row lacks, a bit a column, (R, n); None where the schema has no gaps."""
+    found = None
+    for place, column in enumerate(column for column in rows.schema.columns if column.missing):
+        x = rows[column.name]
+        lacks = np.isnan(x) if column.kind == "number" else x == len(column.categories) - 1
+        bits = lacks.astype(np.uint64) << np.uint64(place % 64)
+        found = bits if found is None else found ^ bits
+    return found
+
+
 def thinned(n: int, most: int) -> np.ndarray:
     """Return all of ``range(n)``, or ``most`` of it drawn once for ever, in order."""
     return np.arange(n) if n <= most else np.sort(Rng("frame", "rows", n).generator().permutation(n)[:most])
@@ -170,6 +186,8 @@ class View:
         self.missing = {c.name: (np.isnan(rows[c.name]) if c.kind == "number" else
                                  rows[c.name] == len(c.categories) - 1).mean(axis=1)
                         for c in rows.schema.columns if c.missing}
+        #: Which values each row lacks, as a number, (R, n); None where nothing can be missing.
+        self.gaps = _patterns(rows)
         self._frame = frame
 
     @cached_property
@@ -196,24 +214,26 @@ class View:
     def placed(self) -> View:
         """Return the rows moved back to where the reference lies, for what speaks of shape and not of place.
 
-        A column (images as a whole) is moved, replicate by replicate, where its mean or ranks have clearly moved
-        and the move brings it nearer to the reference; and all stay where they are if that takes the rows away from
-        their nearest reference rows. For the mean also moves where a part has gone, and putting the rest in its place
-        would hide what is missing. Where nothing moved these are the rows themselves.
+        A column (images as a whole) is moved, replicate by replicate, where its mean or ranks have clearly moved, or
+        likely and an edge has the same way, or both edges have, and the move brings it nearer to the reference; and all
+        stay where they are if that takes the rows away from their nearest reference rows. For the mean also moves where
+        a part has gone, and putting the rest in its place would hide what is missing. Where nothing moved these are the
+        rows themselves.
         """
+        return self if self.shift is None else self._moved(self.shift)
+
+    @cached_property
+    def shift(self) -> np.ndarray | None:
+        """Return by how much the standardised features of :attr:`placed` are less, (R, D); None: it is these rows."""
         shift = self._frame.shift(self)
-        if shift is None:
-            return self
-        moved = self._moved(shift)
-        if self.space.shape[2] == 1:
-            return moved
-        points, before, after = self._frame.balls.points, self.space[:, self.pairs], moved.space[:, self.pairs]
-        farther = [shift[r].any() and nearest(after[r], points) > STRAYED * nearest(before[r], points)
-                   for r in range(self.replicates)]
-        if not any(farther):
-            return moved
-        shift[np.array(farther)] = 0.0
-        return self._moved(shift) if shift.any() else self
+        if shift is None or self.space.shape[2] == 1:
+            return shift
+        points, before = self._frame.balls.points, self.space[:, self.pairs]
+        after = self._moved(shift).space[:, self.pairs]
+        for r in range(self.replicates):
+            if shift[r].any() and nearest(after[r], points) > STRAYED * nearest(before[r], points):
+                shift[r] = 0.0
+        return shift if shift.any() else None
 
     @cached_property
     def filled(self) -> np.ndarray:
@@ -239,7 +259,7 @@ class View:
         """Return the view of rows whose standardised features are less by ``shift`` (R, D)."""
         frame, other = self._frame, object.__new__(View)
         moved = frame.present(self, shift)  # (R, 1, D), or (R, n, D) where values are missing
-        kept = ("replicates", "n", "codes", "label", "missing", "_frame", "pairs")
+        kept = ("replicates", "n", "codes", "label", "missing", "gaps", "_frame", "pairs")
         other.__dict__ |= {name: getattr(self, name) for name in kept}
         width = shift.shape[1]
         other.space = self.space - moved @ frame.space.axes[:width]
@@ -352,8 +372,8 @@ class Frame:
         return self.stored or images.Classifier.fit(self.real)
 
     @cached_property
-    def _number_columns(self) -> list[tuple[int, str]]:
-        """Return place and name of the number columns that vary in the reference."""
+    def number_columns(self) -> list[tuple[int, str]]:
+        """Return place among all features and name of each number column that varies in the reference."""
         found, start = [], 0
         matrix = self.reference.matrix()[0]
         varies = (np.nanmax(matrix, axis=0) > np.nanmin(matrix, axis=0)) if len(matrix.T) else []
@@ -371,7 +391,7 @@ class Frame:
     def names(self) -> tuple[str, ...]:
         """Return the names of the p coordinates."""
         components = self.numeric.axes.shape[1] if self._images else 0
-        return (*(name for _, name in self._number_columns), *(f"pc{i + 1}" for i in range(components)))
+        return (*(name for _, name in self.number_columns), *(f"pc{i + 1}" for i in range(components)))
 
     @cached_property
     def _component_scale(self) -> np.ndarray:
@@ -379,7 +399,7 @@ class Frame:
 
     def coordinates(self, rows: Rows, numeric: np.ndarray) -> np.ndarray:
         """Return the coordinates of rows whose projection is ``numeric``: (R, n, p), in reference SDs."""
-        places = [place for place, _ in self._number_columns]
+        places = [place for place, _ in self.number_columns]
         space = self.numeric
         out = (rows.matrix()[:, :, places] - space.mean[places]) / space.scale[places]
         if self.schema.gaps:
@@ -400,14 +420,18 @@ class Frame:
         error = self.error(view)
         gap = view.mean(np.nan_to_num(view.coordinates)) - self._center  # (R, p)
         noise = np.sqrt((1 / self.own.present + 1 / np.maximum(view.present, 1)) / 3)
-        clear = (np.abs(gap) > CLEAR * error) | (np.abs(self.superiority(view)) > CLEAR * noise)
+        above = self.superiority(view)
+        by = np.where(np.abs(gap) / error > np.abs(above) / noise, gap / error, above / noise)
+        sure = np.abs(by) > CLEAR
+        swept = self.swept(view)
+        clear = sure | (by * np.sign(swept) > LIKELY) | (np.abs(swept) == 2)
         if not clear.any():
             return None
         out = np.zeros((view.replicates, len(self.numeric.mean)))
-        columns = self._number_columns
+        columns = self.number_columns
         for r, place in np.argwhere(clear[:, : len(columns)]):
             x = view.ranked[r, :, place]
-            out[r, columns[place][0]] = self._step(place, x[~np.isnan(x)], float(gap[r, place]))
+            out[r, columns[place][0]] = self._step(place, x[~np.isnan(x)], float(gap[r, place]), sure[r, place])
         if self._images:
             pixels = np.ones(out.shape[1], dtype=bool)
             pixels[[at for at, _ in columns]] = False
@@ -417,10 +441,36 @@ class Frame:
                 if not whole[r]:
                     continue
                 at = len(columns) + place
-                step = self._step(at, view.ranked[r, :, at], float(gap[r, at]))
+                step = self._step(at, view.ranked[r, :, at], float(gap[r, at]), sure[r, at])
                 steps[r, place] = step * self._component_scale[place]
             out[:, pixels] = (steps @ self.numeric.axes.T)[:, pixels]
         return out if out.any() else None
+
+    def swept(self, view: View) -> np.ndarray:
+        """Return which way the edges of each coordinate have moved: up 1 each, down −1 each, (R, p).
+
+        Of two samples of one law, m values of n + m, the k least are all of the first by chance (n/(n + m))^k.
+        """
+        ways = np.zeros((view.replicates, len(self.names)), dtype=int)
+        for r, place in np.ndindex(*ways.shape):
+            x = view.ranked[r, : view.present[r, place], place]
+            if len(x):
+                empty, new = self._edges(place, x)
+                ways[r, place] = (*empty, *new) @ np.array([1, -1, -1, 1])
+        return ways
+
+    def _edges(self, place: int, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return whether the reference has more beyond sorted ``x`` than chance gives, and the reverse: (low, high)."""
+        own = self.present_values[place]
+        n, m = len(own), len(x)
+        empty = np.array([np.searchsorted(own, x[0]), n - np.searchsorted(own, x[-1], "right")])
+        new = np.array([np.searchsorted(x, own[0]), m - np.searchsorted(x, own[-1], "right")])
+        return empty * np.log(n / (n + m)) < np.log(EDGE), new * np.log(m / (n + m)) < np.log(EDGE)
+
+    @cached_property
+    def present_values(self) -> list[np.ndarray]:
+        """Return the reference's values of each coordinate, sorted, without the missing."""
+        return [x[~np.isnan(x)] for x in self.own.ranked[0].T]
 
     def error(self, view: View) -> np.ndarray:
         """Return the standard error of the difference of means of ``view`` and the reference, (R, p)."""
@@ -430,8 +480,7 @@ class Frame:
         """Return 2 P(value of ``view`` above the reference's) − 1, ties half, by coordinate: (R, p)."""
         out = np.zeros((view.replicates, len(self.names)))
         for place in range(len(self.names)):
-            own, x = self.own.ranked[0, :, place], view.ranked[:, :, place]
-            own = own[~np.isnan(own)]
+            own, x = self.present_values[place], view.ranked[:, :, place]
             if self.atoms[place]:  # equal but for rounding
                 x = _snapped(x, own)
             share = (np.searchsorted(own, x, "left") + np.searchsorted(own, x, "right")) / len(own) - 1
@@ -444,7 +493,7 @@ class Frame:
         if not self.schema.gaps:
             return shift[:, None]
         out = np.repeat(shift[:, None], view.n, axis=1)
-        for place, (at, _) in enumerate(self._number_columns):
+        for place, (at, _) in enumerate(self.number_columns):
             out[:, :, at] = np.where(np.isnan(view.coordinates[:, :, place]), 0.0, out[:, :, at])
         return out
 
@@ -453,13 +502,13 @@ class Frame:
         if self._images:
             return view.numeric
         features = np.zeros((view.replicates, view.n, len(self.numeric.mean)))
-        features[:, :, [place for place, _ in self._number_columns]] = view.filled
+        features[:, :, [place for place, _ in self.number_columns]] = view.filled
         return features @ self.numeric.axes
 
     def relocated(self, coordinates: np.ndarray, shift: np.ndarray, numeric: np.ndarray) -> np.ndarray:
         """Return coordinates (R, n, p) moved back by ``shift`` (R, D) of features; ``numeric`` is moved already."""
         out = coordinates.copy()
-        places = [place for place, _ in self._number_columns]
+        places = [place for place, _ in self.number_columns]
         out[:, :, : len(places)] -= shift[:, None, places]
         for column in np.flatnonzero(self.atoms[: len(places)] & shift[:, places].any(axis=0)):
             out[:, :, column] = _snapped(out[:, :, column], self.own.ranked[0, :, column])
@@ -484,16 +533,17 @@ class Frame:
             found.append(len(count) <= BINS or count.max() > LEVEL * count.sum())
         return np.array(found, dtype=bool)
 
-    def _step(self, place: int, x: np.ndarray, gap: float) -> float:
+    def _step(self, place: int, x: np.ndarray, gap: float, sure: bool) -> float:
         """Return by how much sorted values ``x`` of a coordinate have moved, ``gap`` by their mean; 0.0: in place.
 
-        Candidates are the mean, the median over quantiles, and what most quantiles moved by, whole numbers in whole
-        steps; the best brings the values nearest to the reference, in total variation on the frozen bins.
+        Candidates are the mean, the median over quantiles, both edges, and what most quantiles moved by, whole numbers
+        in whole steps; the best brings the values nearest to the reference. A move that brings them no nearer than
+        chance would, and one that empties an edge, is doubtful: it must be neither where it is not ``sure`` that they
+        have moved, and not both where it is.
         """
-        own = self.own.ranked[0, :, place]
-        own, columns = own[~np.isnan(own)], self._number_columns
+        own, columns = self.present_values[place], self.number_columns
         gaps = np.quantile(x, MIDS, method="inverted_cdf") - np.quantile(own, MIDS, method="inverted_cdf")
-        found = [gap, float(np.median(gaps))]
+        found = [gap, float(np.median(gaps)), float(x[0] - own[0]), float(x[-1] - own[-1])]
         if place < len(columns):
             at, name = columns[place]
             if self.schema[name].type in WHOLE:
@@ -503,14 +553,23 @@ class Frame:
                 found = [float(steps[np.argmax(count)])]
         apart = [self._apart(place, x - step) for step in (0.0, *found)]
         best = int(np.argmin(apart))
-        return (0.0, *found)[best]
+        step = (0.0, *found)[best]
+        doubts = (apart[0] - apart[best] < CHANCE / np.sqrt(len(x)),
+                  bool((self._edges(place, x - step)[0] & ~self._edges(place, x)[0]).any()))
+        return 0.0 if (all if sure else any)(doubts) else step
 
     def _apart(self, place: int, x: np.ndarray) -> float:
-        """Return the total variation between values of a coordinate and the reference's, on the frozen bins."""
+        """Return how far values of a coordinate, sorted, are from the reference's.
+
+        Their total variation on the frozen bins, and the shares of either that lie beyond all of the other.
+        """
+        own = self.present_values[place]
         if self.atoms[place]:
-            x = _snapped(x, self.own.ranked[0, :, place])
+            x = _snapped(x, own)
         share = np.bincount(np.searchsorted(self.edges[place], x, side="right"), minlength=BINS) / len(x)
-        return float(np.abs(share - self.bins[place] / self.bins[place].sum()).sum() / 2)
+        beyond = sum(one.searchsorted(other[0]) + len(one) - one.searchsorted(other[-1], "right")
+                     for one, other in ((x, own), (own, x)))
+        return float(np.abs(share - self.bins[place] / self.bins[place].sum()).sum() / 2 + beyond / len(own))
 
     @cached_property
     def edges(self) -> list[np.ndarray]:
@@ -609,10 +668,26 @@ class Frame:
         for place, name in enumerate(self.names):
             out["side", f"{name}:low"], out["side", f"{name}:high"] = below[:, place], above[:, place]
         if self.space.axes.shape[1]:
-            out["stratum", "stratum"] = (depth > self.balls.edge + SAME).mean(axis=1)
+            far = depth > self.balls.edge + SAME
+            out["stratum", "stratum"] = far.mean(axis=1) if view.gaps is None else \
+                np.array([self._as_often_missing(gaps, one) for gaps, one in
+                          zip(view.gaps if far.shape[1] == view.n else view.gaps[:, view.pairs], far, strict=True)])
         for name, members in self.rare.items():
             out["rare", f"rare:{name}"] = view.shares(name, len(members))[:, members].sum(axis=1)
         return out
+
+    def _as_often_missing(self, gaps: np.ndarray, far: np.ndarray) -> float:
+        """Return the mean of ``far`` (n,) over rows that lack the same values as often as the reference's do.
+
+        A row with a gap is seldom, and so lies far out: more gaps are no longer tails.
+        """
+        own = self.own.gaps
+        assert own is not None
+        patterns, index, count = np.unique(gaps, return_inverse=True, return_counts=True)
+        weight = np.array([(own[0] == pattern).mean() for pattern in patterns])
+        if not weight.sum():
+            return float(far.mean())
+        return float(np.average(far, weights=(weight / count)[index]))
 
     @cached_property
     def ranges(self) -> np.ndarray:

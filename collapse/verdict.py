@@ -134,6 +134,8 @@ class Verdict:
     beside: tuple[str, ...]
     parts: tuple[Sign, ...] = ()
     whose: str = "control's"
+    #: What has moved where no column is named.
+    it: str = "it"
 
     @property
     def sentence(self) -> str:
@@ -148,8 +150,9 @@ class Verdict:
         sign = self.signs[0]
         if sign.role == "moved":
             told = sorted((part for part in self.parts if part.metric in _PLACES), key=lambda s: _ORDER.index(s.metric))
-            return _moved(told[0] if told else sign)
-        where = f" in {sign.feature}" if sign.feature else f", most in {self.parts[0].feature}" if self.parts else ""
+            return _moved(told[0] if told else sign, self.it)
+        named = sign.feature or (self.parts[0].feature if self.parts else "")
+        where = f"{' in' if sign.feature else ', most in'} {_PARTS.get(named, named)}" if named else ""
         if sign.role in _NOUNS and sign.kept is not None:
             return f"{percent(sign.kept)} of {self.whose} {RARE.get(sign.metric, _NOUNS[sign.role])}{where}"
         if sign.role == "gained" and sign.kept is not None and np.isfinite(sign.kept):
@@ -165,6 +168,8 @@ class Verdict:
         return words.get(sign.role, f"{RARE.get(sign.metric, 'something')} lost") + where
 
 
+#: Parts of the data in words.
+_PARTS = {"stratum": "the sparsest tenth"}
 #: What says how far a column moved, and in which words.
 _PLACES = {"mean_shift": "{} moved by {:.2g} sd", "category_tv": "{} moved in {:.0%} of rows",
            "missing_shift": "{} is missing in {:.0%} more or fewer rows",
@@ -172,10 +177,10 @@ _PLACES = {"mean_shift": "{} moved by {:.2g} sd", "category_tv": "{} moved in {:
 _ORDER = tuple(_PLACES)
 
 
-def _moved(sign: Sign) -> str:
-    """Return which column moved, and how far."""
+def _moved(sign: Sign, it: str) -> str:
+    """Return which column moved, ``it`` where none is named, and how far."""
     value = (1 + sign.value) / 2 if sign.metric == "rank_shift" else sign.value  # the chance of being on that side
-    return _PLACES.get(sign.metric, "{} moved").format(sign.feature or "it", value).replace("%", " %")
+    return _PLACES.get(sign.metric, "{} moved").format(sign.feature or it, value).replace("%", " %")
 
 
 def percent(share: float) -> str:
@@ -367,8 +372,8 @@ def _verdict(signs: Sequence[Sign], late: float, stands: Mapping[str, float]) ->
     roles = {"late": ("spread lost", "modes lost"), "gained": ("gained",), "lost": _LOSSES, "more": ("gained",),
              "changed": ("changed",), "moved": ("moved",)}[key]
     carried = [sign for sign in signs if sign.role in roles]
-    if key in ("late", "lost"):  # of an early collapse what few rows have carried away says the least
-        carried.sort(key=lambda sign: (stage == "early" and sign.metric in STANDS,
+    if key in ("late", "lost"):  # of an early collapse what few rows have carried away, or the middle, says the least
+        carried.sort(key=lambda sign: (stage == "early" and (sign.metric in STANDS or sign.metric == CENTRAL),
                                        np.inf if sign.kept is None else sign.kept))
     elif key == "gained":
         carried.sort(key=lambda sign: -(sign.kept or 0.0))

@@ -221,6 +221,38 @@ def test_new_categories_are_drift(tmp_path, folder):
     assert "Atlantis" in found.seen[0].judged.support[0].what
 
 
+def edged(n: int, rng: np.random.Generator) -> pd.DataFrame:
+    """Return rows with hard edges: two years of days, prices that no mean says much of, shares, and a bell."""
+    return pd.DataFrame({"day": rng.integers(0, 730, n), "price": np.exp(0.8 * rng.normal(size=n) + 3).round(2),
+                         "share": rng.beta(2, 5, n), "bell": rng.normal(size=n)})
+
+
+EDGES = {
+    "days + 30": (lambda d: d.assign(day=d.day + 30), "drifted", "day has moved up"),
+    "days − 30": (lambda d: d.assign(day=d.day - 30), "drifted", "day has moved down"),
+    "prices + 2.50": (lambda d: d.assign(price=d.price + 2.5), "drifted", "price"),
+    "shares + .05": (lambda d: d.assign(share=d.share + 0.05), "drifted", "share"),
+    "the first month gone": (lambda d: d[d.day >= 36], "early", "day has lost its least values"),
+    "dear ones gone": (lambda d: d[d.price < np.exp(3 + 0.8 * 1.645)], "early", "price:high"),
+    "one side cut at 2 sd": (lambda d: d[d.bell > -2], "early", "bell has lost its least values"),
+}
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+def test_edges_that_move_along_have_drifted_and_edges_that_fall_off_are_lost(tmp_path, seed):
+    rng = np.random.default_rng(seed)
+    edged(6000, rng).to_csv(tmp_path / "r.csv", index=False)
+    edged(1200, rng).to_csv(tmp_path / "0.csv", index=False)
+    for i, (change, _, _) in enumerate(EDGES.values()):
+        change(edged(1600, rng)).head(1200).to_csv(tmp_path / f"{i + 1}.csv", index=False)
+    snapshots = tables.find([str(tmp_path / f"{i}.csv") for i in range(len(EDGES) + 1)])
+    fresh, *rest = (one.judged for one in survey.survey(tables.whole(tmp_path / "r.csv"), snapshots).seen)
+    assert fresh.verdict == "healthy"
+    for (what, (_, verdict, words)), judged in zip(EDGES.items(), rest, strict=True):
+        told = [*(item.text for item in judged.support), *(sign.feature for sign in judged.signs)]
+        assert judged.verdict == verdict and any(words in text for text in told), (what, judged.verdict, told)
+
+
 def crossed(n: int, seed: int, cells: tuple[float, ...]) -> pd.DataFrame:
     """Rows of a region and a sex, which say nothing of a number beside them."""
     rng = np.random.default_rng(seed)

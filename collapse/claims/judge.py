@@ -634,8 +634,12 @@ class Share(Statement):
         if not hits:
             return Finding("undecided", f"{self.branch} has no judged cell.")
         share = 100 * sum(hits) / len(hits)
-        text = (f"{_share(hits)} cells of {self.branch} ({share:.1f} %) are {within(self.stage)}; the claim asks for "
-                f"{self.percent:g} %.")
+        text = (f"{_share(hits)} cells of {self.branch} ({share:.1f} %), replicates of a generation each judged alone, "
+                f"are {within(self.stage)}; the claim asks for {self.percent:g} %.")
+        last, cell = max(records.cells_of(self.branch).items())
+        if len(cell["replicates"]) > 1 and share >= self.percent and cell["node"] != self.stage:
+            text += (f" Taken together, which shows less of a loss, the replicates are {within(cell['node'])} at "
+                     f"generation {last}.")
         asked = tuple(SIGNS) if self.stage == "healthy" else (self.stage,)
         none = len(hits) if self.stage == "healthy" else 0  # what is counted where nothing can be seen
         if sum(hits) == none and (unseen := records.unseen(self.branch, *asked)):

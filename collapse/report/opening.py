@@ -21,6 +21,9 @@ SHARES = {Fraction(1, 10): "a tenth", Fraction(1, 5): "a fifth", Fraction(1, 4):
 #: What is lost, in plain words, by the role of the metric that shows it; and failed claims that are told one by one.
 LOST = {"spread lost": "variety", "modes lost": "modes", "tails lost": "tails"}
 TOLD = 2
+#: Share of what real rows show below which the first fit is told to lose it, and what that is by its metric.
+FIRST = 0.7
+NOUNS = {"association_ratio": "associations"}
 #: Share of what control keeps below which a median is told though it may be chance.
 NEARLY = 0.9
 _NUMBERS = ("none", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
@@ -56,7 +59,10 @@ class Way:
 
 @dataclass(frozen=True)
 class Opening:
-    """The first screen. ``kind`` is that of the picture ('' where none is kept); ``noun`` what the numbers are of."""
+    """The first screen. ``kind`` is that of the picture ('' where none is kept); ``noun`` what the numbers are of.
+
+    ``first`` says what the first fit to real data loses by itself, which no stage counts; '' where that is little.
+    """
 
     sentence: str
     unmet: str
@@ -65,6 +71,7 @@ class Opening:
     kind: str
     noun: str
     metric: str
+    first: str = ""
 
     def stages(self, strips: Mapping[str, Sequence[Mapping[str, Any] | None]]) -> set[str]:
         """Return the stages that occur in the strips of the branches shown."""
@@ -74,7 +81,8 @@ class Opening:
         """Return the words and numbers as plain data; None for what is not measured."""
         ends = {way.branch.name: {key: round(value, 6) if np.isfinite(value := getattr(way, key)) else None
                                   for key in ("kept", "low", "high")} for way in self.ways}
-        return {"sentence": self.sentence, "unmet": self.unmet, "metric": self.metric, "kept": ends}
+        words = {key: getattr(self, key) for key in ("sentence", "first", "unmet", "metric")}
+        return {**words, "kept": ends}
 
 
 def opening(collected: Collected) -> Opening | None:
@@ -95,7 +103,22 @@ def opening(collected: Collected) -> Opening | None:
         ways.append(Way(branch, label, how, fate, kept, low, high, drawn))
     shown = painter.paint(real) if painter is not None and real is not None else ""
     return Opening(_sentence(ways), unmet(collected), tuple(ways), shown, painter.kind if painter is not None else "",
-                   noun, metric)
+                   noun, metric, first_fit(collected, branches))
+
+
+def first_fit(collected: Collected, branches: Sequence[BranchView]) -> str:
+    """Return in one sentence what a single fit to real data keeps of it where that is little; '' where it is most."""
+    kept: dict[str, float] = {}
+    for metric in staged(set(collected.table.metric[collected.table.feature == ""].unique())):
+        fact, band = collected.facts[metric], collected.band(branches[0].name, metric)
+        noun = NOUNS.get(metric) or RARE.get(metric) or LOST.get(role(metric, "", "below"))
+        if fact.ideal == 1 and noun and band is not None and band.center < FIRST:
+            kept[noun] = min(kept.get(noun, 1.0), max(0.0, float(band.center)))
+    if not kept:
+        return ""
+    parts = [f"{percent(share)} of the {noun}" for noun, share in kept.items()]
+    said = parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])} and {parts[-1]}"
+    return f"One fit to real data by itself keeps only {said}; stages count what is lost beyond that."
 
 
 def _chosen(collected: Collected) -> list[BranchView]:

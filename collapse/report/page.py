@@ -331,7 +331,7 @@ def text_summary(collected: Collected) -> str:
         notes.append(f"{item.series} at generation {last.generation}: {number(last.measured)}, published "
                      f"{number(last.published)}")
     opened = opening(collected)
-    first = [] if opened is None else [text for text in (opened.sentence, opened.unmet) if text]
+    first = [] if opened is None else [text for text in (opened.sentence, opened.first, opened.unmet) if text]
     title = [collected.study.title, *first]
     # of five values and fewer no two have an interval of 95 % between them (:func:`collapse.stats.median_interval`)
     span_ = "95 % interval" if collected.study.measured >= 6 else "the least and the greatest"

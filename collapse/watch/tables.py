@@ -32,6 +32,8 @@ ENDINGS = {".parquet": "table", ".pq": "table", ".csv": "table", ".tsv": "table"
 PIECE, REFERENCE, SAMPLE = 100_000, 60_000, 20_000
 #: Categories beyond which a column is a name, an identifier or prose.
 MOST = 1000
+#: Share of a category's rows that a new one must have to stand in its place, under another name.
+RENAMED = 0.5
 
 
 @dataclass(frozen=True)
@@ -221,12 +223,19 @@ class TableReference:
         return [replace(s, p=min(1.0, QUESTIONS * s.p * tests)) for s in found if s.rows] + self._lost(scan)
 
     def _lost(self, scan: Scan) -> list[Support]:
-        """Return the categories of which hardly a row is left."""
+        """Return the categories of which hardly a row is left, and in whose place no other has come."""
         tests = sum(map(len, self.counts.values()))
-        held = [gone(name, f"'{text}'", rows, scan.seen[name][text], scan.n, self.n)
-                for name, counts in self.counts.items() for text, rows in counts.items()
-                if text != NOTHING and scan.seen[name][text] <= ALIVE * rows / self.n * scan.n]
-        return [replace(s, p=min(1.0, QUESTIONS * tests * s.p)) for s in held]
+        found = []
+        for name, counts in self.counts.items():
+            new = sorted((count for text, count in scan.seen[name].items() if text not in counts), reverse=True)
+            hardly = sorted((text for text, rows in counts.items() if text != NOTHING
+                             and scan.seen[name][text] <= ALIVE * rows / self.n * scan.n), key=lambda t: -counts[t])
+            for place, text in enumerate(hardly):
+                rows = counts[text]
+                if place < len(new) and new[place] >= RENAMED * rows / self.n * scan.n:
+                    continue  # another name
+                found.append(gone(name, f"'{text}'", rows, scan.seen[name][text], scan.n, self.n))
+        return [replace(s, p=min(1.0, QUESTIONS * tests * s.p)) for s in found]
 
 
 def _listed(names: Sequence[str], most: int = 6) -> str:

@@ -14,7 +14,8 @@ level by the exact prediction interval of an exponential (F on 2 and 2k degrees 
 :data:`FURTHEST` beyond the draws. The level is Šidák's share of the rate for each snapshot. A tenth of it goes to *new
 support*: rows beyond the least and greatest of all N reference rows, where P(k of n beyond) = (n/(N+n))^k whatever the
 distribution (Wilks 1941, Ann Math Stat 12:91), categories that the reference lacks (Good 1953, Biometrika 40:237), and
-to what is *gone*: a category or a group with hardly a tenth of its share left, counted over all rows (hypergeometric).
+to what is *gone*: a category or a group with hardly a tenth of its share left, counted over all rows (hypergeometric),
+and the values of an edge beyond which none is left, by Wilks' law; where the column has moved they have gone along.
 
 **The verdict** is that of :mod:`collapse.verdict`, by what each cell that left its band is a sign of; what a cell is
 held against as kept is the center of its band. Rows with new categories are set aside, and the rest is judged again:
@@ -38,7 +39,7 @@ from collapse.metrics import atoms, facts
 from collapse.metrics._partition import Partition, check_grouping
 from collapse.metrics.regions import ALIVE, EXPECTED
 from collapse.rng import Rng
-from collapse.verdict import LATE, Sign, percent, role, standing, verdict
+from collapse.verdict import LATE, Sign, Verdict, percent, role, standing, verdict
 
 #: The verdicts (:data:`collapse.verdict.STAGES`) and the exit code of each.
 VERDICTS = {"late": 4, "distorted": 5, "early": 3, "drifted": 6, "healthy": 0}
@@ -58,8 +59,8 @@ FRAME, COUNT = 5_000, 10_000
 ALIKE = 1.25
 #: Share of the rate for new support.
 SUPPORT = 0.1
-#: What is asked of whole columns, each at an equal part of that: what is new, what is gone, which groups are.
-QUESTIONS = 3
+#: What is asked of whole columns, each at an equal part of that: what is new, what is gone, which groups and edges are.
+QUESTIONS = 4
 #: The name of every category that the reference lacks.
 NEW = "(new)"
 #: What is measured. Copies are left out: a snapshot may hold rows of the reference; so is what only one model can tell.
@@ -238,7 +239,7 @@ class Support:
     """What a whole snapshot has that the reference lacks, or the reverse, of one column.
 
     ``rows`` of new values, or of the reference's that are gone, which chance gives with probability ``p``. ``lost`` is
-    the share of the reference that lived in what is gone; 0.0: nothing is.
+    the share of the reference that lived in what is gone; 0.0: nothing is. ``edge``: it is the low or the high one.
     """
 
     column: str
@@ -246,6 +247,7 @@ class Support:
     rows: int
     p: float
     lost: float = 0.0
+    edge: str = ""
 
     @property
     def text(self) -> str:
@@ -394,13 +396,17 @@ class Watch:
         limit = bands.limit(self.level * (1 - SUPPORT))
         values = self.measure(sample)
         scores = bands.scores(values)
-        signs = _left(bands, values, scores, limit)
-        support = tuple(sorted((s for s in (*support, *self._deserted(rows)) if s.p < self.level * SUPPORT),
-                               key=lambda s: s.p))
+        signs = self._borne(_left(bands, values, scores, limit), sample, bands, limit, support)
+        support = (*support, *self._deserted(rows), *self._edges(rows, sample))
+        support = tuple(sorted((s for s in support if s.p < self.level * SUPPORT), key=lambda s: s.p))
         fresh = [s for s in support if not s.lost]
         shape = self._known(rows, m) if fresh else None
         told = _with_lost(signs if shape is None else shape, support, rows.schema)
-        signs = told if shape is None else signs
+        if shape is None:
+            signs = told
+        else:  # new categories are as rare as can be: of what they bring with them only the move is meant
+            kept = {(sign.metric, sign.feature) for sign in shape}
+            signs = tuple(sign for sign in signs if sign.role == "moved" or (sign.metric, sign.feature) in kept)
         told = _without_exchange(told) if self.frame.schema.texts else told
         centers = {metric: float(center) for (metric, feature), center in zip(bands.keys, bands.center, strict=True)
                    if not feature}
@@ -415,12 +421,33 @@ class Watch:
         signs = tuple(sorted(signs, key=lambda sign: sign not in carries))
         named = dict(zip(bands.keys, map(float, scores), strict=True))
         own = {key: bands.band(place, limit) for place, key in enumerate(bands.keys)}
-        found = replace(found, whose="the reference's")
+        found = replace(found, whose="the reference's", it=self._only(found))
         gone = [s for s in support if s.lost]
         amount = found.amount
         if gone and stage == "early":  # nothing says it more plainly
             amount = gone[0].text + (f", and {len(gone) - 1} more" if gone[1:] else "")
         return Judged(stage, amount, beside, sample.n, signs, support, shape, values, named, own, limit)
+
+    def _borne(self, signs: tuple[Sign, ...], sample: Rows, bands: Limits, limit: float,
+               support: Sequence[Support]) -> tuple[Sign, ...]:
+        """Return the signs less what a few rows say that lie beyond all of the bank, where chance gives so many.
+
+        Of heavy tails no draw from the bank shows what the next sample's greatest value makes of a variance.
+        """
+        odd = [sign for sign in signs if sign.role in ("gained", "changed", "moved")]
+        known = {s.column for s in support if s.p < self.level * SUPPORT}
+        if not odd or not isinstance(self.bank, RowBank):
+            return signs
+        held = dict(sample.values)
+        for _, name in self.frame.number_columns:
+            if name not in known:  # a missing value stays one
+                held[name] = np.clip(sample[name], np.nanmin(self.bank.rows[name]), np.nanmax(self.bank.rows[name]))
+        if all(held[name] is values or np.array_equal(held[name], values, equal_nan=True)
+               for name, values in sample.values.items() if name in self.frame.names):
+            return signs
+        values = self.measure(replace(sample, values=held))
+        left = {(sign.metric, sign.feature) for sign in _left(bands, values, bands.scores(values), limit)}
+        return tuple(sign for sign in signs if sign not in odd or (sign.metric, sign.feature) in left)
 
     def _deserted(self, rows: Rows) -> list[Support]:
         """Return the groups of several columns of which hardly a row is left; of one column they are its categories."""
@@ -431,6 +458,33 @@ class Watch:
                           for name, before, left in zip(partition.names, held, _members(partition, rows), strict=False)
                           if before and left <= ALIVE * before / held.sum() * rows.n]
         return [replace(s, p=min(1.0, QUESTIONS * tests * s.p)) for s in found]
+
+    def _only(self, found: Verdict) -> str:
+        """Return the one column that what carries a verdict can be of."""
+        schema, metric = self.frame.schema, found.signs[0].metric if found.signs else ""
+        of = {"missing_shift": [c.name for c in schema.columns if c.missing],
+              "category_tv": [c.name for c in schema.columns if c.kind == "category"]}.get(metric, self.frame.names)
+        return of[0] if len(of) == 1 else "it"
+
+    def _edges(self, rows: Rows, sample: Rows) -> list[Support]:
+        """Return the edges of number columns that no row reaches any more, or that all rows have moved away from."""
+        if not isinstance(self.bank, RowBank):
+            return []
+        found, columns = [], self.frame.number_columns
+        own, now, shift = self.bank.rows.matrix()[0], rows.matrix()[0], self.frame.view(sample).shift
+        for at, name in columns:
+            x, real = (values[~np.isnan(values)] for values in (now[:, at], own[:, at]))
+            if not len(x):
+                continue
+            by = 0.0 if shift is None else float(shift[0, at])
+            for side, beyond in (("low", int((real < x.min()).sum())), ("high", int((real > x.max()).sum()))):
+                p = support("", "", beyond, len(real), len(x)).p
+                if not by:
+                    what = f"its {'least' if side == 'low' else 'greatest'} values"
+                    found.append(Support(name, what, beyond, p, beyond / len(real), side))
+                elif (side == "low") == (by > 0):
+                    found.append(Support(name, f"moved {'up' if by > 0 else 'down'}", beyond, p))
+        return [replace(s, p=min(1.0, 2 * QUESTIONS * len(columns) * s.p)) for s in found if s.rows]
 
     def _known(self, rows: Rows, m: int) -> tuple[Sign, ...] | None:
         """Return the signs of a snapshot without its rows of new categories; None where there are none of them."""
@@ -471,13 +525,19 @@ def _left(bands: Limits, values: dict[Key, float], scores: np.ndarray, limit: fl
 
 
 def _with_lost(signs: Sequence[Sign], support: Sequence[Support], schema: Schema) -> tuple[Sign, ...]:
-    """Return signs with what whole columns have lost, if anything, as modes: counted over all rows it is exact."""
+    """Return signs with what whole columns have lost, edges as tails, the rest as modes: counted over all rows."""
     lost: dict[str, float] = {}
+    seen = {(sign.metric, sign.feature) for sign in signs}
+    edges = []
     for item in support:
-        if item.lost:
+        if item.edge and ("tail_kept", f"{item.column}:{item.edge}") not in seen:
+            edges.append(Sign("tail_kept", f"{item.column}:{item.edge}", max(0.0, 1 - item.lost / LEVEL), 1.0, np.inf,
+                              1.0, "tails lost", -BEYOND))
+        elif item.lost and not item.edge:
             lost[item.column] = lost.get(item.column, 0.0) + item.lost
+    signs = (*signs, *edges)
     if not lost:
-        return tuple(signs)
+        return signs
     columns = [column.name for column in schema.categorical]
     kept = 1 - sum(lost.values()) / len({*columns, *lost})
     rest = [sign for sign in signs if sign.metric != "categories_alive"]
