@@ -26,7 +26,7 @@ dvc: $(STAMP)  ## The same through DVC alone: one process per stage
 	@PATH="$(CURDIR)/$(BIN):$$PATH" DVC_NO_ANALYTICS=1 $(BIN)/dvc repro
 
 ui: $(STAMP)  ## Watch runs in the Prefect UI
-	@$(BIN)/collapse ui
+	@$(BIN)/collapse ui || [ $$? -eq 130 ]  # Ctrl-C is how it ends
 
 paper: $(STAMP)  ## Rebuild the laws of the literature, in a project of their own: paper/
 	@cd paper && export PATH="$(CURDIR)/$(BIN):$$PATH" && collapse plan && collapse repro && collapse ranking

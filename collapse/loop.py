@@ -51,6 +51,14 @@ class Split:
     files: dict[str, str] = field(default_factory=dict)
 
 
+def _drawn(source: Source, n: int, replicates: int, rng: Rng) -> Rows:
+    rows = source.draw(n, replicates, rng)
+    if (rows.replicates, rows.n) != (replicates, n):
+        raise InputError(f"source {source.kind} drew {rows.replicates} replicates of {rows.n} rows where {replicates} "
+                         f"of {n} were asked")
+    return rows
+
+
 def split(source: Source, rows: int, replicates: int, rng: Rng) -> Split:
     """Split a source into reference, bank and first pool: as it divides itself, or stratified where it is labelled.
 
@@ -60,8 +68,8 @@ def split(source: Source, rows: int, replicates: int, rng: Rng) -> Split:
         If the source has fewer rows than the split needs.
     """
     if not source.finite:
-        reference = source.draw(EXACT_ROWS, 1, rng.at("reference"))
-        return Split(reference, None, source.draw(rows, replicates, rng.at("first")))
+        return Split(_drawn(source, EXACT_ROWS, 1, rng.at("reference")), None,
+                     _drawn(source, rows, replicates, rng.at("first")))
     own = source.divide(HELD_OUT, rng.at("split"))
     if own is not None:
         check_size(source, own.bank.n + own.reference.n, own.bank.n, own.reference.n, rows)

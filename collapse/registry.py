@@ -10,12 +10,20 @@ import importlib
 import pkgutil
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
-from typing import Any
+from types import ModuleType
+from typing import Any, get_args, get_type_hints
 
 from collapse.errors import InputError, nearest
 
 #: Folders of this package whose files are kinds.
 GROUPS = ("sources", "models", "regimes", "metrics")
+#: By group, the class that its kinds extend, and what each must define itself: one of every tuple.
+CONTRACTS: dict[str, tuple[str, tuple[tuple[str, ...], ...]]] = {
+    "sources": ("Source", (("load", "divide", "draw"),)),
+    "models": ("Model", (("sample", "answer", "make"), ("fit", "solve", "learn"))),
+    "regimes": ("Regime", (("next_pool",),)),
+    "metrics": ("Metric", (("measure", "against", "step"),)),
+}
 #: The file of a folder that says what its kinds must be able to do. Names that begin with `_` are helpers.
 CONTRACT = "base"
 
@@ -44,14 +52,43 @@ def find(group: str, name: str) -> type[Any]:
     """
     points = _entry_points(group)
     if name in points:
-        return points[name].load()
+        return _sound(group, name, points[name].load())
     if name not in names(group):
         raise InputError(f"'{name}' is not one of the {group}{nearest(name, names(group))}")
-    module = importlib.import_module(f"collapse.{group}.{name}")
+    module = _imported(group, name)
     for value in vars(module).values():
         if isinstance(value, type) and value.__module__ == module.__name__ and getattr(value, "kind", None) == name:
-            return value
+            return _sound(group, name, value)
     raise InputError(f"collapse/{group}/{name}.py defines no class of kind '{name}'")
+
+
+def _imported(group: str, name: str) -> ModuleType:
+    """Return the module of a kind of this package, or say which file cannot be read and why."""
+    try:
+        return importlib.import_module(f"collapse.{group}.{name}")
+    except SyntaxError as error:
+        raise InputError(f"{error.filename}, line {error.lineno}: {error.msg}") from error
+    except ImportError as error:
+        raise InputError(f"collapse/{group}/{name}.py cannot be imported: {error}") from error
+
+
+def _sound(group: str, name: str, found: type[Any]) -> type[Any]:
+    """Return a class that does what its contract asks, or say what it lacks, before anything is made of it."""
+    base, asked = CONTRACTS[group]
+    contract = getattr(importlib.import_module(f"collapse.{group}.{CONTRACT}"), base)
+    where = module(group, name).replace(".", "/") + f".py: {found.__name__}"
+    if not issubclass(found, contract):
+        raise InputError(f"{where} is no {base}; it must extend collapse.{group}.{CONTRACT}.{base}")
+    for one_of in asked:
+        if all(getattr(found, method) is getattr(contract, method) for method in one_of):
+            raise InputError(f"{where} must define {' or '.join(one_of)}")
+    for metric, fact in getattr(found, "facts", {}).items():
+        hints = get_type_hints(type(fact))
+        for key in ("family", "collapse", "below", "above"):
+            if getattr(fact, key) not in get_args(hints[key]):
+                raise InputError(f"{where}: {metric} has {key} '{getattr(fact, key)}'"
+                                 f"{nearest(getattr(fact, key), filter(None, get_args(hints[key])))}")
+    return found
 
 
 def module(group: str, name: str) -> str:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collapse.pool import Part, write_pool
+from collapse.errors import NodeError
+from collapse.pool import Part, Pool, write_pool
 from collapse_lab.tasks._work import work
 from collapse_lab.tasks.node_run import NodeRun
 
@@ -12,4 +13,6 @@ def pool(turn: NodeRun, sample: Part) -> None:
     """Apply the regime and stage the pool: inherited parts are linked, not copied."""
     branch = turn.branch
     following = branch.regime.next_pool(turn.pool, sample.head(branch.rows), turn.real, turn.rng.at("regime"))
+    if not isinstance(following, Pool):
+        raise NodeError(f"regime {branch.regime.kind}: next_pool returned a {type(following).__name__}; return a Pool")
     write_pool(following, turn.stage / "pool", turn.manifest, (turn.stage / "sample", turn.parent.pool), branch.model)

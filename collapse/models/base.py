@@ -8,7 +8,7 @@ from typing import ClassVar
 import numpy as np
 
 from collapse.data import Rows, Schema
-from collapse.errors import InputError
+from collapse.errors import InputError, NodeError
 from collapse.metrics.base import Fact, Measurement
 from collapse.pool import Pool, Summary
 from collapse.rng import Rng
@@ -126,8 +126,17 @@ class Model(Spec):
         raise NotImplementedError(type(self).__name__)
 
     def make(self, parameters: Parameters, schema: Schema, n: int, rng: Rng, real: Callable[[], Rows]) -> Rows:
-        """Draw ``n`` rows from each of the R fitted models; ``real`` returns real rows for prompts."""
-        return self.answer(parameters, real(), n, rng) if self.prompted else self.sample(parameters, schema, n, rng)
+        """Draw ``n`` rows from each of the R fitted models; ``real`` returns real rows for prompts.
+
+        Raises
+        ------
+        NodeError
+            If the model made another number of rows.
+        """
+        rows = self.answer(parameters, real(), n, rng) if self.prompted else self.sample(parameters, schema, n, rng)
+        if rows.n != n:
+            raise NodeError(f"model {self.kind} made {rows.n} rows a replicate where {n} were asked")
+        return rows
 
     # ------------------------------------------------------------------------- sufficient statistics
 

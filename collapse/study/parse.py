@@ -14,7 +14,7 @@ from collapse.claims.grammar import parse_claims
 from collapse.claims.grid import Grid
 from collapse.claims.judge import DESIGNS, Claim, Design
 from collapse.claims.published import Published
-from collapse.errors import InputError
+from collapse.errors import InputError, nearest
 from collapse.metrics import facts
 from collapse.study.experiment import Experiment, Params, parse_experiment, study_data
 from collapse.verdict import LATE
@@ -50,7 +50,18 @@ def read_study(root: Path, name: str) -> Study:
 
 
 def read_studies(root: Path, params: Params) -> dict[str, Study]:
-    """Return every study that params.yaml lists."""
+    """Return every study that params.yaml lists.
+
+    Raises
+    ------
+    InputError
+        Naming the file, the key and the remedy.
+    """
+    known = {path.stem for path in (root / "studies").glob("*.yaml")}
+    for name in params.studies:
+        if name not in known:
+            raise InputError(f"params.yaml: studies lists '{name}', and there is no studies/{name}.yaml"
+                             f"{nearest(name, known)}")
     return {name: read_study(root, name) for name in params.studies}
 
 
