@@ -57,7 +57,7 @@ def controls(study: Study, parts: loop.Split) -> None:
             sample = study.model.make(fitted, schema, n, own.at("sample"), lambda: parts.first)
             values = {m.metric: np.asarray(m.values) for m in measure_all(sample, None, frame) if m.feature == ""}
             node, alone = stage(values, bands, study.generations)
-            nodes[node] += 1
+            nodes[node.stage] += 1
             cells.update(alone)
     healthy, total = cells["healthy"], sum(cells.values())
     print(f"  {study.name:8} {runs} control runs × {study.generations} generations × {replicates} replicates, "

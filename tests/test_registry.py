@@ -19,7 +19,8 @@ from collapse.sources.base import Source
 HEAD = "from collapse.{group}.base import {base}\n"
 MODEL = "class Own(Model):\n    kind = 'own'\n    def sample(self, *_): ...\n"
 FACT = "from collapse.metrics.base import Fact\nclass Own(Metric):\n    kind = 'own'\n" \
-       "    def measure(self, *_): ...\n    facts = {{'own': Fact('{family}', 1.0, 'below', 'm', 's', below='{below}')}}\n"
+       "    def measure(self, *_): ...\n" \
+       "    facts = {{'own': Fact('{family}', 1.0, 'below', 'm', 's', below='{below}')}}\n"
 WRONG = {
     "no fit": ("models", MODEL, "collapse/models/own.py: Own must define fit or solve or learn"),
     "no sample": ("models", "class Own(Model):\n    kind = 'own'\n    def fti(self, *_): ...\n",
