@@ -1,3 +1,21 @@
-"""Collapse: the science of recursive training. Imports no orchestrator."""
+"""Collapse: the science of recursive training. Imports no orchestrator.
+
+``run`` a loop in memory, ``survey`` data sets against real data, ``recommend`` how much real data to keep, ``profile``
+loops by the definitions of collapse; see :mod:`collapse.face`. They are imported when they are asked for.
+"""
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collapse.face import profile, recommend, run, survey
 
 __version__ = "0.1.0"
+__all__ = ["profile", "recommend", "run", "survey"]
+
+
+def __getattr__(name: str) -> Any:
+    if name in __all__:
+        from collapse import face
+
+        return getattr(face, name)
+    raise AttributeError(f"module 'collapse' has no attribute '{name}'")

@@ -150,6 +150,9 @@ class Run:
     paths: dict[tuple[str, str], np.ndarray]
     parameters: Parameters
     pool: Pool
+    model: Model
+    regime: Regime
+    rows: int
 
     def __getitem__(self, metric: str) -> np.ndarray:
         """Return the path (R, T) of a metric of the whole; column 0 is the fit to real data, t = 1."""
@@ -219,7 +222,7 @@ def run(source: Source, model: Model, regime: Regime, rows: int, generations: in
             sample = _free(model, parameters, schema, rows, replicates, at, made, t) if rows_free else \
                 Part.of(model.make(parameters, schema, rows, at, first.rows), made, t, synthetic=True)
             pool = regime.next_pool(pool, sample, real, here.at("regime"))
-    return Run({key: path.T for key, path in paths.items()}, parameters, pool)
+    return Run({key: path.T for key, path in paths.items()}, parameters, pool, model, regime, rows)
 
 
 @dataclass(frozen=True, eq=False)

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cache, cached_property
 from typing import Any
 
 import numpy as np
 from pydantic import ValidationError
 
 from collapse import laws, loop, registry
-from collapse.advice.search import Keep, Knob, Of
+from collapse.advice import search
+from collapse.advice.search import Found, Keep, Knob, Of, Point
 from collapse.data import Schema
 from collapse.errors import InputError, nearest
 from collapse.laws import categorical, effective, passage, real
@@ -31,6 +32,8 @@ NONE, ALL = "replace", "accumulate"
 MOST_ROWS = 16
 #: Weights are hundredths.
 HUNDRED = 100
+#: Rounds of a search on lineages drawn from a law: down to the last whole number.
+DRAWN_ROUNDS = 24
 #: Lineages of a law that is drawn, at most and at least, and numbers that may be drawn for one setting.
 LINEAGES, LEAST_LINEAGES, NUMBERS = 10_000, 2_000, 4 * 10**7
 #: The same of a median, of which each draw of the bootstrap is sorted.
@@ -143,6 +146,58 @@ def law(study: Study, branch: Branch, keep: Keep, horizon: int, of: Of) -> Cover
     if of.share is not None:
         return _passage(study, branch, keep, horizon)
     return _means(study, branch, keep, horizon) if of.name == "mean" else None
+
+
+def ends(study: Study, keep: Keep, horizon: int, of: Of) -> dict[str, bool]:
+    """Return whether the branches that knobs have in common, no real data and all, keep the condition, as laws know."""
+    found = {name: law(study, plain(study, name, {"regime": name}), keep, horizon, of) for name in (NONE, ALL)}
+    return {name: bool(of.asked(keep).met(known.values).all()) for name, known in found.items() if known is not None}
+
+
+def by_law(study: Study, option: Option, keep: Keep, horizon: int, of: Of,
+           ends: Mapping[str, bool]) -> tuple[Found, Covered] | None:
+    """Return the least setting of an option by an exact law, and that law; None where none covers it.
+
+    ``ends`` is what :func:`ends` found: where no real data keeps the condition, that is the least of every option.
+    """
+    def known(x: int) -> Covered | None:
+        return law(study, option.branch(study, x), keep, horizon, of)
+
+    def values(x: int) -> np.ndarray:
+        found = known(x)
+        assert found is not None  # what covers the first settings covers all
+        return found.values
+
+    if not all(known(x) for x in ((option.knob.low,) if ends.get(NONE) else option.knob.first)):
+        return None
+    found = search.by_law(option.knob, values, of.asked(keep))
+    own = known(found.best if found.least is None else found.least)
+    assert own is not None
+    return found, own
+
+
+def certain(options: Iterable[Option], ends: Mapping[str, bool]) -> dict[Point, bool]:
+    """Return what laws know of the ends of knobs, by point; ``ends`` is what :func:`ends` found."""
+    return {(option.name, x): ends[branch] for option in options for x in (option.knob.low, option.knob.high)
+            if (branch := option.branch_name(x)) in ends}
+
+
+def drawable_option(study: Study, option: Option, keep: Keep, of: Of) -> bool:
+    """Return whether lineages can be drawn from their law at every setting of an option."""
+    return all(drawable(study, option.branch(study, x), keep, of) for x in option.knob.first)
+
+
+def by_lineages(study: Study, option: Option, keep: Keep, horizon: int, of: Of,
+                ends: Mapping[str, bool]) -> tuple[Found, np.ndarray]:
+    """Return the least setting of an option by lineages drawn from their law, and those of the lowest, (R, T)."""
+    @cache
+    def values(x: int) -> np.ndarray:
+        most = max(held(study, option.branch(study, at)) for at in option.knob.first)
+        return drawn(study, option.branch(study, x), keep, horizon, of, most)
+
+    found = search.search([option.knob], lambda points: {(key, x): values(x) for key, x in points}, keep, of,
+                          rounds=DRAWN_ROUNDS, precision=0.0, certain=certain([option], ends))
+    return found[option.name], values(option.knob.low)
 
 
 def _means(study: Study, branch: Branch, keep: Keep, horizon: int) -> Covered | None:

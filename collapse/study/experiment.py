@@ -305,8 +305,8 @@ def parse_experiment(data: Mapping[str, Any], name: str, path: Path) -> Experime
     _whole(path, "rows", data["rows"], 1)
     _whole(path, "generations", data["generations"], 1, 9999)
     _whole(path, "replicates", data["replicates"], 1, 32767)
-    source = _part(path, "source", "sources", data["source"])
-    model = _part(path, "model", "models", data["model"])
+    source = part(path, "source", "sources", data["source"])
+    model = part(path, "model", "models", data["model"])
     gates = _gates(path, "gates", data["gates"])
     branches, sweeps = _branches(path, data, model, gates)
     tails = _tails(path, data.get("tails", []))
@@ -336,7 +336,7 @@ def _budgets(path: Path, data: Mapping[str, Any]) -> Mapping[str, Any]:
         return data
     from collapse.sources._corpus import Corpus
 
-    source = _part(path, "source", "sources", data["source"])
+    source = part(path, "source", "sources", data["source"])
 
     def with_rows(where: str, body: Mapping[str, Any]) -> dict[str, Any]:
         if "tokens" not in body:
@@ -472,7 +472,7 @@ def _model(path: Path, where: str, override: Any, base: Mapping[str, Any]) -> Mo
         raise InputError(f"{path}: {where} must be a mapping of model keys")
     if override.get("kind", base["kind"]) == base["kind"]:
         override = {**base, **override}
-    return _part(path, where, "models", override)
+    return part(path, where, "models", override)
 
 
 def _check_fork(path: Path, name: str, branch: Branch, branches: dict[str, Branch]) -> None:
@@ -560,7 +560,14 @@ def _groups(path: Path, raw: Any) -> tuple[tuple[str, ...], ...]:
     return tuple(found)
 
 
-def _part(path: Path, where: str, group: str, raw: Any) -> Any:
+def part(path: Path, where: str, group: str, raw: Any) -> Any:
+    """Return what a mapping with ``kind`` describes, of a group ('models', say).
+
+    Raises
+    ------
+    InputError
+        Naming ``path``, the key in it (below ``where``) and the remedy.
+    """
     if not isinstance(raw, dict) or not isinstance(raw.get("kind"), str):
         raise InputError(f"{path}: {where} must name its kind, such as {{kind: {registry.names(group)[0]}}}")
     cls = _find(path, f"{where}.kind", group, raw["kind"])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 
@@ -11,7 +11,7 @@ import numpy as np
 from collapse.advice import options as advice
 from collapse.advice import search
 from collapse.advice.options import ALL, NONE, Cost, Covered, Ground, Option
-from collapse.advice.search import Found, Keep, Left, Of, Point
+from collapse.advice.search import Found, Keep, Left, Of
 from collapse.errors import InputError, nearest
 from collapse.lineage.layout import Files
 from collapse.metrics import facts
@@ -22,8 +22,6 @@ from collapse_lab.engine.recommend.book import FEWEST, LARGEST, MOST, Book, bran
 
 #: The exit code where nothing that was tried keeps the condition.
 UNREACHABLE = 3
-#: Rounds of a search on lineages drawn from a law: down to the last whole number.
-DRAWN_ROUNDS = 24
 
 
 def recommend(name: str, condition: str, horizon: int, *, of: str = "0.9", simulate: bool = False,
@@ -71,7 +69,7 @@ def recommend(name: str, condition: str, horizon: int, *, of: str = "0.9", simul
     if not only or ALL in only:
         loops[""] = advice.plain(study, ALL, {"regime": ALL})
     whole = cache(lambda: _whole(name))
-    ends = _ends(study, keep, horizon, whose)
+    ends = advice.ends(study, keep, horizon, whose)
     lines, today = ({}, {}) if simulate else _by_law(book, loops, ground, ends)
     if len(lines) < len(chosen) or len(today) < len(loops):
         ground.check(keep)
@@ -105,19 +103,6 @@ def _loops(study: Study, horizon: int) -> dict[str, Branch]:
     return found or {NONE: advice.plain(study, NONE, {"regime": NONE})}
 
 
-def _ends(study: Study, keep: Keep, horizon: int, of: Of) -> dict[str, bool]:
-    """Return whether the branches that knobs have in common, no real data and all, keep the condition, as laws know."""
-    found = {name: advice.law(study, advice.plain(study, name, {"regime": name}), keep, horizon, of)
-             for name in (NONE, ALL)}
-    return {name: bool(of.asked(keep).met(law.values).all()) for name, law in found.items() if law is not None}
-
-
-def _certain(options: Iterable[Option], ends: Mapping[str, bool]) -> dict[Point, bool]:
-    """Return what laws know of the ends of knobs, by point."""
-    return {(option.name, x): ends[branch] for option in options for x in (option.knob.low, option.knob.high)
-            if (branch := option.branch_name(x)) in ends}
-
-
 def _by_law(book: Book, loops: Mapping[str, Branch], ground: Ground,
             ends: Mapping[str, bool]) -> tuple[dict[str, Line], dict[str, Today]]:
     """Return what exact laws say of options and branches: those that they cover.
@@ -129,23 +114,12 @@ def _by_law(book: Book, loops: Mapping[str, Branch], ground: Ground,
     def of_branch(branch: Branch) -> Covered | None:
         return advice.law(study, branch, keep, horizon, of)
 
-    def form(option: Option) -> Callable[[int], np.ndarray]:
-        def at(x: int) -> np.ndarray:
-            law = of_branch(option.branch(study, x))
-            assert law is not None  # what covers the first settings covers all
-            return law.values
-
-        return at
-
     lines = {}
     for key, option in book.options.items():
-        looked = (option.knob.low,) if ends.get(NONE) else option.knob.first
-        if not all(of_branch(option.branch(study, x)) for x in looked):
-            continue
-        found = search.by_law(option.knob, form(option), of.asked(keep))
-        law = of_branch(option.branch(study, found.best if found.least is None else found.least))
-        assert law is not None
-        lines[key] = Line(option, found, law.law, law.source, _cost(book, option, found, ground))
+        known = advice.by_law(study, option, keep, horizon, of, ends)
+        if known is not None:
+            found, law = known
+            lines[key] = Line(option, found, law.law, law.source, _cost(book, option, found, ground))
     today = {key: Today(key, _exactly(law, of.asked(keep)), law.law,
                         advice.cost(study, branch, horizon, ground.schema), law.source)
              for key, branch in loops.items() if (law := of_branch(branch)) is not None}
@@ -158,21 +132,12 @@ def _drawn(book: Book, options: Mapping[str, Option], loops: Mapping[str, Branch
     study, keep, horizon, of = book.study, book.keep, book.horizon, book.of
     source = "exact but for their number: the statistics of samples have a law of their own (collapse.loop.run)"
 
-    @cache
-    def values(key: str, x: int) -> np.ndarray:
-        option = options[key]
-        most = max(advice.held(study, option.branch(study, at)) for at in option.knob.first)
-        return advice.drawn(study, option.branch(study, x), keep, horizon, of, most)
-
-    open_ = [option for option in options.values()
-             if all(advice.drawable(study, option.branch(study, x), keep, of) for x in option.knob.first)]
     lines = {}
-    for option in open_:
-        say(f"{option.name}: drawing lineages from their law")
-        found = search.search([option.knob], lambda points: {(key, x): values(key, x) for key, x in points}, keep, of,
-                               rounds=DRAWN_ROUNDS, precision=0.0, certain=_certain([option], ends))[option.name]
-        how = _lineages(values(option.name, option.knob.low))
-        lines[option.name] = Line(option, found, how, source, _cost(book, option, found, ground))
+    for option in options.values():
+        if advice.drawable_option(study, option, keep, of):
+            say(f"{option.name}: drawing lineages from their law")
+            found, values = advice.by_lineages(study, option, keep, horizon, of, ends)
+            lines[option.name] = Line(option, found, _lineages(values), source, _cost(book, option, found, ground))
     today = {}
     for key, branch in loops.items():
         if advice.drawable(study, branch, keep, of):
@@ -205,7 +170,7 @@ def _simulated(book: Book, options: Sequence[Option], loops: Mapping[str, Branch
     found = {}
     if options:
         found = search.search([option.knob for option in options], book.simulate, book.keep, book.of,
-                               certain=_certain(options, ends), told=teller(book))
+                               certain=advice.certain(options, ends), told=teller(book))
     else:
         book.run(first=True)
     lines = {option.name: Line(option, found[option.name], "simulated", "",
