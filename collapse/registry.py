@@ -52,13 +52,13 @@ def find(group: str, name: str) -> type[Any]:
     """
     points = _entry_points(group)
     if name in points:
-        return _sound(group, name, points[name].load())
+        return _sound(group, points[name].load())
     if name not in names(group):
         raise InputError(f"'{name}' is not one of the {group}{nearest(name, names(group))}")
     module = _imported(group, name)
     for value in vars(module).values():
         if isinstance(value, type) and value.__module__ == module.__name__ and getattr(value, "kind", None) == name:
-            return _sound(group, name, value)
+            return _sound(group, value)
     raise InputError(f"collapse/{group}/{name}.py defines no class of kind '{name}'")
 
 
@@ -72,11 +72,11 @@ def _imported(group: str, name: str) -> ModuleType:
         raise InputError(f"collapse/{group}/{name}.py cannot be imported: {error}") from error
 
 
-def _sound(group: str, name: str, found: type[Any]) -> type[Any]:
+def _sound(group: str, found: type[Any]) -> type[Any]:
     """Return a class that does what its contract asks, or say what it lacks, before anything is made of it."""
     base, asked = CONTRACTS[group]
     contract = getattr(importlib.import_module(f"collapse.{group}.{CONTRACT}"), base)
-    where = module(group, name).replace(".", "/") + f".py: {found.__name__}"
+    where = f"{found.__module__.replace('.', '/')}.py: {found.__name__}"
     if not issubclass(found, contract):
         raise InputError(f"{where} is no {base}; it must extend collapse.{group}.{CONTRACT}.{base}")
     for one_of in asked:
