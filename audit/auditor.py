@@ -41,6 +41,7 @@ from collapse.pool import (
     write_part,
 )
 from collapse.study.parse import Study
+from collapse_lab.audit import gates
 from collapse_lab.tasks.expectations.verdict import outcome
 from collapse_lab.tasks.judging import inherited, judge
 from collapse_lab.tasks.node_run import CLASSIFIER, WEIGHTS, NodeRun
@@ -563,7 +564,8 @@ class Auditor:
                 same = [{key: told["validation.json"][key] for key in true[0]}]
             else:
                 true = [json.loads(_text(body)) for body in
-                        (inherited(files.node, halted) if halted else judge(turn.study, turn.node.branch, files))]
+                        (inherited(files.node, halted) if halted else
+                         judge(turn.study, turn.node.branch, files, gates.judge))]
                 same = [told.get("validation.json"), told.get("verdict.json")]
             for ending, one, other in zip(("validation.json", "verdict.json"), same, true, strict=False):
                 if one is not None and one != other:

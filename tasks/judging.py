@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -35,8 +36,12 @@ def inherited(node: str, halted: dict[str, Any]) -> tuple[dict[str, Any], dict[s
     return validation, {"outcome": "halt", "gates": [halted["gate"]], "node": halted["node"]}
 
 
-def judge(study: Experiment, branch: str | None, files: Files) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Return validation and verdict of a node, from its records, its sample and the noise floor."""
+def judge(study: Experiment, branch: str | None, files: Files,
+          by: Callable[..., dict[str, Any]] | None = None) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return validation and verdict of a node, from its records, its sample and the noise floor.
+
+    ``by`` judges the gates as :func:`collapse_lab.tasks.expectations.judge` does, which is asked if it is None.
+    """
     import pandas as pd
 
     from collapse_lab.tasks import expectations
@@ -54,8 +59,8 @@ def judge(study: Experiment, branch: str | None, files: Files) -> tuple[dict[str
     limits = {gate.metric: _limits(gate, bands, kind, study, generations, len(gates)) for gate in gates}
     schema = Schema.parse(part_note(Files(study.real, study.name).reference / "reference.parquet")["schema"])
     rows = study.rows if branch is None else loop.sample_rows(study.branches[branch], study)
-    validation = expectations.judge(gates, measured, files.sample_part, limits, schema=schema, rows=rows,
-                       replicates=study.replicates)
+    validation = (by or expectations.judge)(gates, measured, files.sample_part, limits, schema=schema, rows=rows,
+                                            replicates=study.replicates)
     values = {name: measured[name].to_numpy() for name in measured}
     found, replicates = stage(values, bands, generations, kind, study.late or LATE)
     verdict = expectations.outcome(validation["gates"])

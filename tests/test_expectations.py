@@ -15,6 +15,7 @@ import pytest
 
 from collapse.data import Column, Rows, Schema
 from collapse.pool import Part, write_part
+from collapse_lab.audit import gates as audit_gates
 from collapse_lab.tasks.expectations import build_docs, judge, outcome
 
 R, N = 4, 30
@@ -55,8 +56,11 @@ def sample(tmp_path_factory):
 
 
 def judged(sample, *gates, measured=MEASURED, thresholds=None, **keys):
+    """Judge by Great Expectations, and see that the auditor's arithmetic says the same, to the letter."""
     limits = {gate.metric: (gate.min, gate.max) for gate in gates} if thresholds is None else thresholds
     validation = judge(gates, measured, sample, limits, **keys)
+    again = audit_gates.judge(gates, measured, sample, limits, **keys)
+    assert json.dumps(again) == json.dumps(validation)
     return validation, {gate["gate"]: gate for gate in validation["gates"]}
 
 

@@ -34,7 +34,7 @@ from collapse.rng import Rng
 from collapse.sources.pydoc import _documents
 from collapse.sources.text import Text
 from collapse.sources.wikitext import Wikitext, articles
-from collapse_lab.tasks.expectations.sample import profile
+from collapse_lab.tasks.expectations.counts import profile
 
 LETTERS = "abcdefghij"
 

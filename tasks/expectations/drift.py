@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import great_expectations.expectations as gxe
 
+from collapse_lab.tasks.expectations.sentences import SAID
+
 
 class ExpectDriftToStaySmall(gxe.ExpectColumnMedianToBeBetween):
     """The median over replicates of a distance stays within its bounds.
@@ -12,7 +14,7 @@ class ExpectDriftToStaySmall(gxe.ExpectColumnMedianToBeBetween):
     """
 
     column: str = "sliced_w2"
-    description: str = "The drift stays small: the sample is close to the real data"
+    description: str = SAID["ExpectDriftToStaySmall"]
 
 
 class ExpectStepToStaySmall(gxe.ExpectColumnMedianToBeBetween):
@@ -22,16 +24,16 @@ class ExpectStepToStaySmall(gxe.ExpectColumnMedianToBeBetween):
     """
 
     column: str = "sliced_w2_step"
-    description: str = "The step stays small: the sample is close to the previous generation's"
+    description: str = SAID["ExpectStepToStaySmall"]
 
 
 class ExpectMeasureToStayInBand(gxe.ExpectColumnMedianToBeBetween):
     """The median over replicates of any other metric stays within its bounds."""
 
-    description: str = "The measure stays in its band"
+    description: str = SAID["ExpectMeasureToStayInBand"]
 
 
 class ExpectEveryReplicateToBeMeasured(gxe.ExpectColumnValuesToNotBeNull):
     """Every replicate has a value: a median that skips NaN would hide a lineage that broke down."""
 
-    description: str = "Every replicate has been measured"
+    description: str = SAID["ExpectEveryReplicateToBeMeasured"]

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import great_expectations.expectations as gxe
 
+from collapse_lab.tasks.expectations.sentences import SAID
+
 
 class ExpectTailsToSurvive(gxe.ExpectColumnMedianToBeBetween):
     """The median over replicates of a tail metric stays within its bounds.
@@ -13,7 +15,7 @@ class ExpectTailsToSurvive(gxe.ExpectColumnMedianToBeBetween):
     """
 
     column: str = "tail_ratio"
-    description: str = "The tails survive: what is rare in the real data is still made, and as varied"
+    description: str = SAID["ExpectTailsToSurvive"]
 
 
 class ExpectSpreadToSurvive(gxe.ExpectColumnMedianToBeBetween):
@@ -24,7 +26,7 @@ class ExpectSpreadToSurvive(gxe.ExpectColumnMedianToBeBetween):
     """
 
     column: str = "variance_ratio"
-    description: str = "The spread survives: the sample varies as much as the real data"
+    description: str = SAID["ExpectSpreadToSurvive"]
 
 
 class ExpectModesToSurvive(gxe.ExpectColumnMedianToBeBetween):
@@ -34,4 +36,4 @@ class ExpectModesToSurvive(gxe.ExpectColumnMedianToBeBetween):
     """
 
     column: str = "modes_alive"
-    description: str = "The modes survive: every kind of real row is still made"
+    description: str = SAID["ExpectModesToSurvive"]
