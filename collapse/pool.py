@@ -524,15 +524,15 @@ def _check_types(path: Path, schema: Schema) -> None:
     for column in schema.columns:
         name = stored_name(column)
         if name not in found.names:
-            raise InputError(f"{path}: lacks the column '{name}', which was frozen at generation 0; put it back "
-                             f"from 'dvc checkout', or make the node again")
+            raise InputError(f"{path}: lacks the column '{name}', which was frozen at generation 0; put the "
+                             f"file back, or make the node again")
         kind = found.field(name).type
         if column.kind in ("image", "text"):
             continue
         dictionary = column.kind == "category" and column.type != "boolean"
         if not (pa.types.is_dictionary(kind) if dictionary else kind == arrow_type(column)):
             raise InputError(f"{path}: column '{column.name}' is {kind}, but was frozen as {column.says} at generation "
-                             f"0; put the file back from 'dvc checkout', or make the node again")
+                             f"0; put the file back, or make the node again")
 
 
 def _numpy(column: Column, array: Any) -> np.ndarray:
@@ -603,7 +603,7 @@ def part_path(folder: Path, origin: str) -> Path:
     """
     if not NAME.fullmatch(origin):
         raise InputError(f"{folder / MANIFEST}: {origin[:80]!r} is no node's name; put the file "
-                         f"back from 'dvc checkout'")
+                         f"back")
     return folder / f"{origin}.parquet"
 
 

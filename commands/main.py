@@ -65,6 +65,15 @@ def main() -> None:
     sys.exit(command(_call))
 
 
+def _as_typed(message: str) -> str:
+    """Return a message that begins with a parameter's name with the option's, as it was typed."""
+    name, colon, _ = message.partition(": ")
+    known = typer.main.get_command(app).commands.get(next(iter(sys.argv[1:]), ""))  # type: ignore[attr-defined]
+    option = f"--{name.replace('_', '-')}"
+    typed = known is not None and colon and any(option in parameter.opts for parameter in known.params)
+    return f"--{message.replace('_', '-', name.count('_'))}" if typed else message
+
+
 def _call() -> None:
     try:
         code = app(standalone_mode=False)
@@ -74,6 +83,8 @@ def _call() -> None:
             sys.exit(2)
         path = error.ctx.command_path if error.ctx else "collapse"
         raise InputError(f"{' '.join(error.format_message().split())} ('{path} --help' lists what there is)") from None
+    except InputError as error:
+        raise InputError(_as_typed(str(error))) from error
     except typer.Abort:
         raise KeyboardInterrupt from None
     if code == INTERRUPTED:  # the library has taken it, and says nothing

@@ -88,7 +88,7 @@ def test_parquet_and_rare_regions(here):
     ({"name": "Two Words"}, "Two Words"),
     ({"label": "id"}, "cannot be the label"),
     ({"label": "height"}, "height"),
-    ({"rows": 5000}, "--rows: 5000 is not possible"),
+    ({"rows": 5000}, "rows: 5000 is not possible"),
     ({"data": "few.csv"}, "are needed to hold some out"),
     ({"data": "ids.csv"}, "no column is left to learn"),
 ])

@@ -405,10 +405,10 @@ class Ground:
             found = measure_all(parts.first, parts.first, frame, lambda: parts.first)
         features = {item.feature for item in found if item.metric == keep.metric}
         if not features:
-            raise InputError(f"--keep: this study's data and model have no measurement {keep.metric}")
+            raise InputError(f"keep: this study's data and model have no measurement {keep.metric}")
         if keep.feature not in features:
             whole = "" if keep.feature else ", and none of the whole"
-            raise InputError(f"--keep: {keep.metric} has no '{keep.feature}'{whole}"
+            raise InputError(f"keep: {keep.metric} has no '{keep.feature}'{whole}"
                              f"{nearest(keep.feature, features - {''})}")
 
 

@@ -94,10 +94,10 @@ class Keep:
         except ValueError:
             bound = np.nan
         if match is None or match["op"] not in _OPS or not np.isfinite(bound):
-            raise InputError(f"--keep: cannot read '{text}'; write METRIC op NUMBER, such as 'tail_ratio >= 0.8'; "
+            raise InputError(f"keep: cannot read '{text}'; write METRIC op NUMBER, such as 'tail_ratio >= 0.8'; "
                              f"op is one of {', '.join(_OPS)}")
         if match["metric"] not in metrics:
-            raise InputError(f"--keep: '{match['metric']}' is not a metric{nearest(match['metric'], metrics)}")
+            raise InputError(f"keep: '{match['metric']}' is not a metric{nearest(match['metric'], metrics)}")
         return Keep(match["metric"], match["feature"] or "", match["op"], bound)
 
     @property
@@ -152,7 +152,7 @@ class Of:
         except ValueError:
             share = math.nan
         if not 0 < share < 1:
-            raise InputError(f"--of: '{text}' is no share of lineages; write a number between 0 and 1, such as 0.9 for "
+            raise InputError(f"of: '{text}' is no share of lineages; write a number between 0 and 1, such as 0.9 for "
                              f"nine of ten, or median, or mean")
         return Of(f"{share:g}", share)
 

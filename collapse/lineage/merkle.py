@@ -79,10 +79,10 @@ def read_public(text: str) -> str:
         data = Path(text).read_bytes()
         key = form.load_pem_public_key(data)
     except (OSError, ValueError) as error:
-        raise InputError(f"--signed-by: '{text[:80]}' is neither 64 hexadecimal digits nor a public key in PEM form "
+        raise InputError(f"signed_by: '{text[:80]}' is neither 64 hexadecimal digits nor a public key in PEM form "
                          f"({str(error).splitlines()[0][:80]})") from None
     if not isinstance(key, Ed25519PublicKey):
-        raise InputError(f"--signed-by: {text} is not an Ed25519 key")
+        raise InputError(f"signed_by: {text} is not an Ed25519 key")
     return key.public_bytes_raw().hex()
 
 

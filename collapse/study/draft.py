@@ -177,7 +177,7 @@ def study(found: FileSurvey, name: str, size: int | None = None, generations: in
     bank = rows.n - held
     most = bank // 3
     if size is not None and not 2 <= size <= most:
-        raise InputError(f"--rows: {size} is not possible with {rows.n} usable rows; choose 2 to {most}")
+        raise InputError(f"rows: {size} is not possible with {rows.n} usable rows; choose 2 to {most}")
     size = size or _round(min(MOST_ROWS, most))
     if held < loop.LEAST_REFERENCE or most < 30:
         need = max(round(loop.LEAST_REFERENCE / loop.HELD_OUT) + 1, 135)

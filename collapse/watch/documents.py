@@ -83,7 +83,7 @@ class Text:
             If a file is not UTF-8 or there is no text.
         """
         if groups or drop:
-            raise InputError(f"{'--groups' if groups else '--drop'}: {reference.name} is text, and has no columns; "
+            raise InputError(f"{'groups' if groups else 'drop'}: {reference.name} is text, and has no columns; "
                              f"leave it out")
         return Text.of(documents(reference), reference.name)
 

@@ -142,7 +142,7 @@ class TableReference:
             If a file is not readable or holds no rows, or a column is absent.
         """
         frame, _ = _sampled(_pieces(reference, None), Rng("watch", "reference"), REFERENCE, reference.name)
-        for option, names in (("--groups", groups), ("--drop", drop)):
+        for option, names in (("groups", groups), ("drop", drop)):
             for name in names:
                 if name not in frame.columns:
                     raise InputError(f"{option}: {reference.name} has no column '{name}'"
@@ -183,7 +183,7 @@ class TableReference:
             parts = ([f"lacks {_listed(lost)}"] if lost else []) + ([f"has {_listed(more)} beside"] if more else [])
             if parts:
                 raise InputError(f"{path}: {' and '.join(parts)}, unlike the reference; give the same columns, or "
-                                 f"--drop {' --drop '.join(lost + more)}")
+                                 f"drop {' and '.join(lost + more)}")
 
     def read_as(self, snapshot: Snapshot, m: int = SAMPLE) -> tuple[Rows, int, list[Support]]:
         """Return rows of a snapshot at random, how many it has, and what it shows that the reference lacks.
@@ -200,7 +200,7 @@ class TableReference:
         if not rows.n:
             empty = [name for name in self.schema.names if scan.sample[name].isna().all()]
             raise InputError(f"{snapshot.name}: {_listed(empty)} is missing in all rows, and never in the reference; "
-                             f"mend it, or --drop {' --drop '.join(empty)}")
+                             f"mend it, or drop {' and '.join(empty)}")
         return rows, scan.n, self._support(scan)
 
     def _support(self, scan: Scan) -> list[Support]:
@@ -391,11 +391,11 @@ def _numbers(series: pd.Series, column: Column, where: str) -> np.ndarray:
         series.dtype == object else series.to_numpy().astype(np.float64, copy=False)
     if types.is_float_dtype(series):
         if np.isinf(values).any():
-            raise InputError(f"{where}: column '{column.name}' has infinite values; mend them, or --drop {column.name}")
+            raise InputError(f"{where}: column '{column.name}' has infinite values; mend them, or drop {column.name}")
         if column.type in WHOLE and (np.nan_to_num(values) % 1 != 0).any():
             odd = values[np.nan_to_num(values) % 1 != 0][0]
             raise InputError(f"{where}: column '{column.name}' holds {odd:g}, but whole numbers in the reference; "
-                             f"round it, or --drop {column.name}")
+                             f"round it, or drop {column.name}")
     return values
 
 
@@ -403,7 +403,7 @@ def _other(series: pd.Series, converted: pd.Series | None, column: Column, where
     wrong = series[series.notna()] if converted is None else series[converted.isna() & series.notna()]
     shown = str((wrong if len(wrong) else series).iloc[0])[:40]
     return InputError(f"{where}: column '{column.name}' holds '{shown}', but is {column.type or column.kind} in the "
-                      f"reference; convert it, or --drop {column.name}")
+                      f"reference; convert it, or drop {column.name}")
 
 
 def _sampled(pieces: Iterator[pd.DataFrame], rng: Rng, keep: int, where: str) -> tuple[pd.DataFrame, int]:

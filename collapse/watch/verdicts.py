@@ -331,7 +331,7 @@ class Watch:
             try:
                 check_grouping(names, parts[0])
             except InputError as error:
-                raise InputError(f"--groups: {error}") from None
+                raise InputError(f"groups: {error}") from None
         made = Watch.held(parts[0], parts[1], RowBank(parts[2]), level, groups, late)
         return replace(made, members=tuple(_members(partition, rows) for partition in made.frame.partitions))
 
@@ -343,8 +343,8 @@ class Watch:
         frame = Frame.freeze(reference, real, (), 0, chosen, groups)
         draws = max(DRAWS, int(np.ceil(1 / (FURTHEST * level))))
         if draws > MOST:
-            raise InputError(f"--snapshots: so many at this rate take {draws:,} draws from the reference, and {MOST:,} "
-                             f"are the most; plan for fewer, or raise --rate")
+            raise InputError(f"snapshots: so many at this rate take {draws:,} draws from the reference, and {MOST:,} "
+                             f"are the most; plan for fewer, or raise the rate")
         return Watch(frame, bank, level, draws, late)
 
     @property
@@ -586,9 +586,9 @@ def enough(n: int, level: float, regions: int, rate: float, snapshots: int, unit
     need = needed(level, regions)
     if n < need:
         many = f" over {snapshots} snapshots" if snapshots > 1 else ""
-        raise InputError(f"--reference: has {n:,} {unit}, and a false-alarm rate of {rate:g}{many} takes {need:,}: "
+        raise InputError(f"the reference has {n:,} {unit}, and a false-alarm rate of {rate:g}{many} takes {need:,}: "
                          f"with fewer not even the loss of a whole tail is beyond chance; give more {unit}, or raise "
-                         f"--rate")
+                         f"the rate")
 
 
 # ----------------------------------------------------------------------------------------- the series
