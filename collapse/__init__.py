@@ -4,6 +4,7 @@
 loops by the definitions of collapse; see :mod:`collapse.face`. They are imported when they are asked for.
 """
 
+import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -14,8 +15,6 @@ __all__ = ["profile", "recommend", "run", "survey"]
 
 
 def __getattr__(name: str) -> Any:
-    if name in __all__:
-        from collapse import face
-
-        return getattr(face, name)
+    if name in __all__:  # by name: whatever rests on this package does not rest on all that its face calls
+        return getattr(importlib.import_module("collapse.face"), name)
     raise AttributeError(f"module 'collapse' has no attribute '{name}'")

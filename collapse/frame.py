@@ -539,7 +539,7 @@ class Frame:
         Candidates are the mean, the median over quantiles, both edges, and what most quantiles moved by, whole numbers
         in whole steps; the best brings the values nearest to the reference. A move that brings them no nearer than
         chance would, and one that empties an edge, is doubtful: it must be neither where it is not ``sure`` that they
-        have moved, and not both where it is.
+        have moved, and not both where it is. Where the reference without an edge is nearer still, that has fallen off.
         """
         own, columns = self.present_values[place], self.number_columns
         gaps = np.quantile(x, MIDS, method="inverted_cdf") - np.quantile(own, MIDS, method="inverted_cdf")
@@ -554,9 +554,25 @@ class Frame:
         apart = [self._apart(place, x - step) for step in (0.0, *found)]
         best = int(np.argmin(apart))
         step = (0.0, *found)[best]
+        if self._cut_off(place, x) <= apart[best]:
+            return 0.0
         doubts = (apart[0] - apart[best] < CHANCE / np.sqrt(len(x)),
                   bool((self._edges(place, x - step)[0] & ~self._edges(place, x)[0]).any()))
         return 0.0 if (all if sure else any)(doubts) else step
+
+    def _cut_off(self, place: int, x: np.ndarray) -> float:
+        """Return how far sorted values are from the reference's within their range; infinity where no edge alone lacks.
+
+        Total variation on the frozen bins. What lacks both edges, or half of the reference, is narrow; what has values
+        beyond the other edge has moved.
+        """
+        own, ((low, high), new) = self.present_values[place], self._edges(place, x)
+        within = own[(own >= x[0]) & (own <= x[-1])]
+        if low == high or new.any() or len(within) < len(own) / 2:
+            return np.inf
+        shares = [np.bincount(np.searchsorted(self.edges[place], values, side="right"), minlength=BINS) / len(values)
+                  for values in (x, within)]
+        return float(np.abs(shares[0] - shares[1]).sum() / 2)
 
     def _apart(self, place: int, x: np.ndarray) -> float:
         """Return how far values of a coordinate, sorted, are from the reference's.

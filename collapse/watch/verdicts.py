@@ -63,6 +63,9 @@ SUPPORT = 0.1
 QUESTIONS = 4
 #: The name of every category that the reference lacks.
 NEW = "(new)"
+#: What does not depend on how categories are called: new ones are counted as what they are.
+NAMELESS = ("variance_ratio", "total_variance_ratio", "central_ratio", "entropy_power", "effective_categories",
+            "simpson_ratio", "mean_shift", "rank_shift", "missing_shift")
 #: What is measured. Copies are left out: a snapshot may hold rows of the reference; so is what only one model can tell.
 TABLES = ("association", "atoms", "drift", "groups", "regions", "spread", "tails")
 TEXTS = ("diversity", "perplexity", "repetition", "vocabulary")
@@ -400,7 +403,7 @@ class Watch:
         support = (*support, *self._deserted(rows), *self._edges(rows, sample))
         support = tuple(sorted((s for s in support if s.p < self.level * SUPPORT), key=lambda s: s.p))
         fresh = [s for s in support if not s.lost]
-        shape = self._known(rows, m) if fresh else None
+        shape = self._known(rows, m, signs) if fresh else None
         told = _with_lost(signs if shape is None else shape, support, rows.schema)
         if shape is None:
             signs = told
@@ -486,16 +489,21 @@ class Watch:
                     found.append(Support(name, f"moved {'up' if by > 0 else 'down'}", beyond, p))
         return [replace(s, p=min(1.0, 2 * QUESTIONS * len(columns) * s.p)) for s in found if s.rows]
 
-    def _known(self, rows: Rows, m: int) -> tuple[Sign, ...] | None:
-        """Return the signs of a snapshot without its rows of new categories; None where there are none of them."""
+    def _known(self, rows: Rows, m: int, signs: tuple[Sign, ...]) -> tuple[Sign, ...] | None:
+        """Return the signs of a snapshot without its rows of new categories; None where there are none of them.
+
+        Where these are most of the rows, those of all its ``signs`` that need no names.
+        """
         kept = np.ones(rows.n, dtype=bool)
         for column in rows.schema.columns:
             if column.kind == "category" and column.categories[-1] == NEW:
                 kept &= rows[column.name][0] != len(column.categories) - 1
         if kept.all():
             return None
-        if kept.sum() < m // 2:  # what is left says nothing of the rest
-            return ()
+        if kept.sum() < m // 2:
+            numbers = {column.name for column in rows.schema.numeric}
+            return tuple(sign for sign in signs if (sign.feature.partition(":")[0] in numbers if sign.feature else
+                                                    sign.metric in NAMELESS))
         rest = rows.take(np.flatnonzero(kept)[None])
         size = min(m, rest.n)
         bands = self.bands(size)
