@@ -452,20 +452,28 @@ class Frame:
         Of two samples of one law, m values of n + m, the k least are all of the first by chance (n/(n + m))^k.
         """
         ways = np.zeros((view.replicates, len(self.names)), dtype=int)
-        for r, place in np.ndindex(*ways.shape):
-            x = view.ranked[r, : view.present[r, place], place]
-            if len(x):
-                empty, new = self._edges(place, x)
-                ways[r, place] = (*empty, *new) @ np.array([1, -1, -1, 1])
+        for place in range(len(self.names)):
+            empty, new = self._edges(place, view.ranked[:, :, place], view.present[:, place])
+            ways[:, place] = empty[0].astype(int) - empty[1] + new[1] - new[0]
         return ways
 
-    def _edges(self, place: int, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return whether the reference has more beyond sorted ``x`` than chance gives, and the reverse: (low, high)."""
+    def _edges(self, place: int, x: np.ndarray, present: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return whether the reference has more beyond sorted ``x`` (R, n) than chance gives, and the reverse.
+
+        Both (2, R), the low and the high edge; of x the first ``present`` (R,) values are there.
+        """
         own = self.present_values[place]
-        n, m = len(own), len(x)
-        empty = np.array([np.searchsorted(own, x[0]), n - np.searchsorted(own, x[-1], "right")])
-        new = np.array([np.searchsorted(x, own[0]), m - np.searchsorted(x, own[-1], "right")])
-        return empty * np.log(n / (n + m)) < np.log(EDGE), new * np.log(m / (n + m)) < np.log(EDGE)
+        n, m = len(own), np.maximum(present, 1)
+        least, most = x[:, 0], np.take_along_axis(x, m[:, None] - 1, axis=1)[:, 0]
+        empty = np.array([np.searchsorted(own, least), n - np.searchsorted(own, most, "right")])
+        new = np.array([(x < own[0]).sum(axis=1), (x > own[-1]).sum(axis=1)])  # NaN: neither
+        there = present > 0
+        return (empty * np.log(n / (n + m)) < np.log(EDGE)) & there, (new * np.log(m / (n + m)) < np.log(EDGE)) & there
+
+    def _edge(self, place: int, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return the same of sorted values (n,), none of them missing: (low, high) each."""
+        empty, new = self._edges(place, x[None], np.array([len(x)]))
+        return empty[:, 0], new[:, 0]
 
     @cached_property
     def present_values(self) -> list[np.ndarray]:
@@ -557,7 +565,7 @@ class Frame:
         if self._cut_off(place, x) <= apart[best]:
             return 0.0
         doubts = (apart[0] - apart[best] < CHANCE / np.sqrt(len(x)),
-                  bool((self._edges(place, x - step)[0] & ~self._edges(place, x)[0]).any()))
+                  bool((self._edge(place, x - step)[0] & ~self._edge(place, x)[0]).any()))
         return 0.0 if (all if sure else any)(doubts) else step
 
     def _cut_off(self, place: int, x: np.ndarray) -> float:
@@ -566,7 +574,7 @@ class Frame:
         Total variation on the frozen bins. What lacks both edges, or half of the reference, is narrow; what has values
         beyond the other edge has moved.
         """
-        own, ((low, high), new) = self.present_values[place], self._edges(place, x)
+        own, ((low, high), new) = self.present_values[place], self._edge(place, x)
         within = own[(own >= x[0]) & (own <= x[-1])]
         if low == high or new.any() or len(within) < len(own) / 2:
             return np.inf

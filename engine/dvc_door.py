@@ -120,20 +120,21 @@ def stale(stages: Iterable[Any]) -> Iterator[Any]:
             yield stage
 
 
-def looked_at(repo: Any, stages: Iterable[Any]) -> list[str] | None:
-    """Return every file and folder that decides which of ``stages`` are stale, beside those that name stages.
+def looked_at(repo: Any, stages: Iterable[Any]) -> tuple[list[str], list[str]] | None:
+    """Return what decides which of ``stages`` are stale, beside the files that name stages: settings and data.
 
-    None where that cannot be said: something lies on another machine, or a stage reads variables of its own.
+    Settings and variables are read when the repository is opened, data when it is asked. None where that cannot be
+    said: something lies on another machine, or a stage reads variables of its own.
     """
     stages = list(stages)
-    paths = {os.path.abspath(path) for path in repo.config.files.values()}
+    defining, paths = {os.path.abspath(path) for path in repo.config.files.values()}, set()
     for file in {stage.dvcfile for stage in stages}:
         contents = getattr(file, "contents", {})
         definitions = contents.get("stages", {}).values()
         if any(isinstance(word, str) for one in definitions for word in (one.get("do") or one).get("vars", ())):
             return None
         words = [word for word in contents.get("vars", ()) if isinstance(word, str)]
-        paths |= {os.path.join(os.path.dirname(file.path), word.partition(":")[0]) for word in words}
+        defining |= {os.path.join(os.path.dirname(file.path), word.partition(":")[0]) for word in words}
     seen: set[Any] = set()
     for item in (item for stage in stages for item in (*stage.deps, *stage.outs)):
         if item.protocol != "local":
@@ -142,7 +143,7 @@ def looked_at(repo: Any, stages: Iterable[Any]) -> list[str] | None:
         if item.use_cache and item.hash_info and item.hash_info not in seen:
             seen.add(item.hash_info)
             paths |= set(_objects(item.cache, item.hash_info.value))
-    return sorted(paths)
+    return sorted(defining), sorted(paths)
 
 
 def _objects(cache: Any, name: str) -> Iterator[str]:

@@ -10,6 +10,7 @@ import json
 import os
 import re
 import threading
+import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from functools import cached_property
@@ -19,7 +20,7 @@ from typing import Any
 from collapse_lab.engine import dvc_door
 from collapse_lab.engine.checkout import HOME, LOCK, replace
 from collapse_lab.engine.journal import Journal
-from collapse_lab.engine.scan import Pipeline, Scan, settled
+from collapse_lab.engine.scan import Pipeline, Scan, changed_since, settled
 
 #: The first line of an entry of a lock, and a line that lies in none.
 _ENTRY, _OUTSIDE = re.compile(r"^  ([\w@.-]+):\n", re.MULTILINE), re.compile(r"^(?!    )(?=.)", re.MULTILINE)
@@ -39,6 +40,7 @@ class Ledger(Pipeline):
     """
 
     def __init__(self) -> None:
+        self.begun = time.time_ns()
         self.repo, self.graph, order = dvc_door.opened()
         super().__init__([stage.addressing for stage in order],
                          {s.addressing: {u.addressing for u in self.graph.successors(s)} for s in self.graph})
@@ -72,14 +74,23 @@ class Ledger(Pipeline):
             return {stage.addressing for stage in dvc_door.stale(self.stages[name] for name in names)}
 
     def scan(self, names: Iterable[str]) -> Scan:
-        """Return which of ``names`` are stale, and note it for :meth:`Scan.read`, if it can be seen to stay so."""
+        """Return which of ``names`` are stale, and note it for :meth:`Scan.read`, if it can be seen to stay so.
+
+        Nothing is noted where a file that says what stages there are has changed since this ledger was read from them.
+        """
         names = list(names)
-        paths = dvc_door.looked_at(self.repo, (self.stages[name] for name in names))
-        before = None if paths is None else settled(paths)
+        looked = dvc_door.looked_at(self.repo, (self.stages[name] for name in names))
+        before = None if looked is None else settled([*looked[0], *looked[1]])
         found = Scan(self.order, self.upstream, set(names), self.stale(names))
-        if paths is not None and before is not None:
-            found.write(paths, before)
+        if looked is not None and before is not None and not self._read_again(looked[0]):
+            found.write([*looked[0], *looked[1]], before)
         return found
+
+    def _read_again(self, defining: Iterable[str]) -> bool:
+        """Return whether DVC would now read other stages than this ledger has; its own dvc.lock is what it has."""
+        own = bool(self.written[0]) and LOCK.read_text(encoding="utf-8") == self.written[0]
+        lock = os.path.abspath(LOCK)
+        return any(path != lock or not own for path in changed_since(defining, self.begun))
 
     def fingerprint(self, name: str) -> str:
         """Return the hash of all that a stage depends on, as it is now: DVC's key of a run in its cache."""

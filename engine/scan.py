@@ -1,7 +1,8 @@
 """What was stale when DVC last looked, good for as long as nothing that it looked at has changed.
 
 To ask DVC takes an object for every output of every stage, 13 ms a node; to see that no file has another time or size
-takes a hundredth of that. Files are looked at before DVC is: a change in between makes the note useless, never wrong.
+takes a hundredth of that. Files are looked at before DVC is, and what DVC had read before that must not have changed
+since: a change in between makes the note useless, never wrong.
 """
 
 from __future__ import annotations
@@ -87,6 +88,13 @@ def settled(paths: Iterable[str]) -> str | None:
             return found
         time.sleep(TICK / 1e9)
     return None
+
+
+def changed_since(paths: Iterable[str], moment: int) -> Iterator[str]:
+    """Yield those of ``paths``, and of whatever names stages, that changed after ``moment`` or just before it."""
+    for path, found in _stats([*paths, *_named()]):
+        if found is not None and found.st_ctime_ns >= moment - TICK:
+            yield os.path.abspath(path)
 
 
 def _state(paths: Iterable[str]) -> tuple[str, int, int]:

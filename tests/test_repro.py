@@ -92,13 +92,26 @@ CHANGES = {
 def test_no_change_is_missed_by_what_was_noted(copy, monkeypatch):
     monkeypatch.chdir(copy.root)
     for what, change in CHANGES.items():
+        time.sleep(0.1)  # of what was written a moment ago nothing is noted
         ledger = Ledger()
         ledger.scan(ledger.order)
         assert Scan.read() is not None, what
         change()
         assert Scan.read() is None, what
+    time.sleep(0.1)
+    ledger = Ledger()
+    ledger.scan(ledger.order)
     monkeypatch.setenv("DVC_GLOBAL_CONFIG_DIR", str(copy.root))
     assert Scan.read() is None
+
+
+@pytest.mark.parametrize("path", ["dvc.lock", "lineage.yaml", "dvc.yaml", ".dvc/config"])
+def test_nothing_is_noted_of_stages_that_were_read_before_a_change(copy, monkeypatch, path):
+    monkeypatch.chdir(copy.root)
+    Path(".dvc/tmp/collapse/scan.json").unlink()
+    ledger = Ledger()
+    rewritten(path)
+    assert not ledger.scan(ledger.order).stale and Scan.read() is None
 
 
 def test_dvc_repro_writes_the_same_lock_and_runs_experiments(tmp_path, prefect_api):

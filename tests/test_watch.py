@@ -253,6 +253,35 @@ def test_edges_that_move_along_have_drifted_and_edges_that_fall_off_are_lost(tmp
         assert judged.verdict == verdict and any(words in text for text in told), (what, judged.verdict, told)
 
 
+def test_rounded_numbers_have_drifted_and_say_nothing_of_spread(tmp_path):
+    rng = np.random.default_rng(3)
+    edged(6000, rng).assign(height=rng.normal(170, 9, 6000)).to_csv(tmp_path / "r.csv", index=False)
+    changes = [("price", 1, "drifted"), ("height", 1, "drifted"), ("height", 10, "drifted"), ("height", 0, "late")]
+    for i, (column, step, _) in enumerate(changes):
+        made = edged(1200, rng).assign(height=rng.normal(170, 9, 1200))
+        made[column] = (made[column] / step).round() * step if step else (170 + (made[column] - 170) * 0.2).round()
+        if not step:  # what has collapsed and was rounded besides has collapsed
+            made["bell"] *= 0.2
+        made.to_csv(tmp_path / f"{i}.csv", index=False)
+    snapshots = tables.find([str(tmp_path / f"{i}.csv") for i in range(len(changes))])
+    found = survey.survey(tables.whole(tmp_path / "r.csv"), snapshots).seen
+    for (column, step, verdict), one in zip(changes, found, strict=True):
+        assert one.judged.verdict == verdict, (column, step, one.judged.verdict, one.judged.amount)
+        assert any(f"{column} has only multiples of {step or 1}" in item.text for item in one.judged.support)
+        assert not step or not one.judged.signs
+
+
+@pytest.mark.parametrize(("x", "real", "expected"), [
+    ([10, 20, 30, 40, 50], np.arange(60), (10, 1)),
+    ([0.5, 1, 1.5, 2, 2.5], np.linspace(0, np.pi, 97), (0.5, 0)),
+    ([1.25, 3.1, 4.77, 5.01, 9.4], np.linspace(0, 3 * np.pi, 97), (0.01, 0)),
+    ([10, 20, 30, 40], np.arange(60), (0, 0)),
+    (np.arange(20), np.arange(60), (0, 0)),
+])
+def test_the_step_of_rounded_values_is_found(x, real, expected):
+    assert verdicts._grid(np.array(x, dtype=float), real.astype(float)) == pytest.approx(expected)
+
+
 def crossed(n: int, seed: int, cells: tuple[float, ...]) -> pd.DataFrame:
     """Rows of a region and a sex, which say nothing of a number beside them."""
     rng = np.random.default_rng(seed)

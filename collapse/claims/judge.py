@@ -638,8 +638,8 @@ class Share(Statement):
                 f"are {within(self.stage)}; the claim asks for {self.percent:g} %.")
         last, cell = max(records.cells_of(self.branch).items())
         if len(cell["replicates"]) > 1 and share >= self.percent and cell["node"] != self.stage:
-            text += (f" Taken together, which shows less of a loss, the replicates are {within(cell['node'])} at "
-                     f"generation {last}.")
+            text += (f" All together, by which smaller losses show, they are {within(cell['node'])} at generation "
+                     f"{last}.")
         asked = tuple(SIGNS) if self.stage == "healthy" else (self.stage,)
         none = len(hits) if self.stage == "healthy" else 0  # what is counted where nothing can be seen
         if sum(hits) == none and (unseen := records.unseen(self.branch, *asked)):

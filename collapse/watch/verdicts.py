@@ -75,6 +75,8 @@ SELDOM = 0.05
 DESERTED = 1 / 3
 #: Part of the least atom that chance may show though no draw did: any atom at all then leaves its band.
 FINE = 6
+#: Values that say that a column was rounded, and powers of ten, from its standard deviation down, that are tried.
+FEWEST_STEPS, DIGITS = 5, 6
 #: A score beyond all normal ones.
 BEYOND = 37.0
 #: Snapshots that a trend takes, the confidence of its interval, and the metrics that get one.
@@ -257,6 +259,8 @@ class Support:
         """Return it in words."""
         if self.lost:
             return f"{self.column} has lost {self.what} ({percent(self.lost)} of the reference)"
+        if self.what.startswith("moved"):
+            return f"{self.column} has {self.what}, beyond {self.rows:,} of the reference's rows"
         return f"{self.column} has {self.what} ({self.rows:,} rows)"
 
 
@@ -394,13 +398,14 @@ class Watch:
         support
             What whole columns show that the reference lacks; only what chance gives too seldom counts.
         """
+        rows, rounded = self._unrounded(rows)
         sample = rows.head(min(m, rows.n))
         bands = self.bands(m)
         limit = bands.limit(self.level * (1 - SUPPORT))
         values = self.measure(sample)
         scores = bands.scores(values)
         signs = self._borne(_left(bands, values, scores, limit), sample, bands, limit, support)
-        support = (*support, *self._deserted(rows), *self._edges(rows, sample))
+        support = (*support, *rounded, *self._deserted(rows), *self._edges(rows, sample))
         support = tuple(sorted((s for s in support if s.p < self.level * SUPPORT), key=lambda s: s.p))
         fresh = [s for s in support if not s.lost]
         shape = self._known(rows, m, signs) if fresh else None
@@ -425,11 +430,29 @@ class Watch:
         named = dict(zip(bands.keys, map(float, scores), strict=True))
         own = {key: bands.band(place, limit) for place, key in enumerate(bands.keys)}
         found = replace(found, whose="the reference's", it=self._only(found))
-        gone = [s for s in support if s.lost]
+        gone = sorted((s for s in support if s.lost), key=lambda s: bool(s.edge))  # a category says more than an edge
         amount = found.amount
         if gone and stage == "early":  # nothing says it more plainly
             amount = gone[0].text + (f", and {len(gone) - 1} more" if gone[1:] else "")
         return Judged(stage, amount, beside, sample.n, signs, support, shape, values, named, own, limit)
+
+    def _unrounded(self, rows: Rows) -> tuple[Rows, list[Support]]:
+        """Return rows whose rounded numbers are spread evenly over what was rounded to each, and which those are.
+
+        What repeats only because it was rounded has as much spread as before, and the distances between neighbours,
+        which measures of spread and modes go by, say nothing of it.
+        """
+        if not isinstance(self.bank, RowBank):
+            return rows, []
+        values, found = dict(rows.values), []
+        for place, (_, name) in enumerate(self.frame.number_columns):
+            x, real = rows[name], self.bank.rows[name]
+            step, own = (0.0, 0.0) if self.frame.atoms[place] else _grid(x[~np.isnan(x)], real[~np.isnan(real)])
+            if step:
+                spread = x + step * (Rng("watch", "rounded", name).generator().random(x.shape) - 0.5)
+                values[name] = np.rint(spread / own) * own if own else spread
+                found.append(Support(name, f"only multiples of {step:g}", rows.n, 0.0))
+        return (replace(rows, values=values), found) if found else (rows, [])
 
     def _borne(self, signs: tuple[Sign, ...], sample: Rows, bands: Limits, limit: float,
                support: Sequence[Support]) -> tuple[Sign, ...]:
@@ -509,6 +532,26 @@ class Watch:
         bands = self.bands(size)
         values = self.measure(rest.head(size))
         return _left(bands, values, bands.scores(values), bands.limit(self.level * (1 - SUPPORT)))
+
+
+def _grid(x: np.ndarray, real: np.ndarray) -> tuple[float, float]:
+    """Return the step to whose multiples all of ``x`` are rounded and most real values are not, and the real ones' own.
+
+    Steps are 1, 2, 2.5 and 5 times powers of ten, at most 1.5 standard deviations of real values; 0.0: there is none.
+    """
+    spread = float(real.std()) if len(real) else 0.0
+    if len(np.unique(x)) < FEWEST_STEPS or not spread > 0:
+        return 0.0, 0.0
+    power = int(np.floor(np.log10(spread))) + 1
+    steps = [digit * 10.0**p for p in range(power, power - DIGITS, -1) for digit in (5, 2.5, 2, 1)]
+    steps = [step for step in steps if step <= 1.5 * spread]
+    step, own = (next((step for step in steps if _multiples(values, step).all()), 0.0) for values in (x, real))
+    return (step, own) if step and _multiples(real, step).mean() < 1 / 2 else (0.0, 0.0)
+
+
+def _multiples(x: np.ndarray, step: float) -> np.ndarray:
+    """Return which values are whole multiples of ``step``, but for rounding."""
+    return np.abs(x / step - np.rint(x / step)) < 1e-6
 
 
 def _members(partition: Partition, rows: Rows) -> np.ndarray:
