@@ -19,6 +19,8 @@ TYPES: tuple[str, ...] = get_args(Type)
 WHOLE = frozenset({"integer", "date", "datetime"})
 #: The name of the missing value among the categories of a column that may lack one; at rest it is a null.
 NOTHING = "(missing)"
+#: The name of all values that a schema does not list, where it admits any.
+NEW = "(new)"
 
 
 @dataclass(frozen=True)
@@ -55,6 +57,11 @@ class Column:
         """Return the texts of ``tokens`` (n, L). What is not UTF-8 shows as U+FFFD."""
         pieces = self.pieces
         return [b"".join([pieces[t] for t in row]).decode("utf-8", "replace") for row in tokens.tolist()]
+
+    @property
+    def new(self) -> int | None:
+        """Return the code of what the schema does not list, None where it lists all."""
+        return self.categories.index(NEW) if NEW in self.categories[-2:] else None
 
     def plain(self) -> dict[str, Any]:
         """Return plain data for JSON."""

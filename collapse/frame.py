@@ -49,8 +49,9 @@ CLEAR = 4.0
 LIKELY, EDGE = 2.0, 1e-4
 #: By how much, times the root of its rows, chance may bring a sample nearer to the reference that is moved.
 CHANCE = 0.7
-#: Times the mean distance to the nearest reference row beyond which rows that are moved back have strayed.
-STRAYED = 1.02
+#: Times the mean distance to the nearest reference row, and standard errors, beyond which rows that are moved back have
+#: strayed.
+STRAYED, SURELY = 1.02, 3.0
 #: Levels at which quantiles are compared.
 MIDS = (np.arange(100) + 0.5) / 100
 COMPONENTS = 16
@@ -231,7 +232,7 @@ class View:
         points, before = self._frame.balls.points, self.space[:, self.pairs]
         after = self._moved(shift).space[:, self.pairs]
         for r in range(self.replicates):
-            if shift[r].any() and nearest(after[r], points) > STRAYED * nearest(before[r], points):
+            if shift[r].any() and _strayed(nearest(before[r], points), nearest(after[r], points)):
                 shift[r] = 0.0
         return shift if shift.any() else None
 
@@ -278,9 +279,12 @@ class View:
         """Return which reference rows of each group the rows reach."""
         return reach(self.space[:, self.pairs], self.near.reach, self.near.tied, self._frame.members)
 
-    def shares(self, name: str, categories: int) -> np.ndarray:
-        """Return the share of every category of a column, (R, categories)."""
-        return counts(self.codes[name], categories) / self.n
+    def shares(self, column: Column) -> np.ndarray:
+        """Return the share of every category of a column among the rows that have one, (R, categories)."""
+        found = counts(self.codes[column.name], len(column.categories))
+        if column.missing:
+            found[:, -1] *= ~found[:, :-1].any(axis=1)
+        return found / found.sum(axis=1, keepdims=True)
 
 
 def counts(codes: np.ndarray, categories: int) -> np.ndarray:
@@ -620,9 +624,9 @@ class Frame:
 
     @cached_property
     def shares(self) -> dict[str, np.ndarray]:
-        """Return the reference share of each category, by column, the label included."""
+        """Return the reference share of each category among present ones, by column, the label included."""
         columns = [column for column in self.schema.columns if column.kind == "category"]
-        return {c.name: self.own.shares(c.name, len(c.categories))[0] for c in columns}
+        return {c.name: self.own.shares(c)[0] for c in columns}
 
     @cached_property
     def directions(self) -> np.ndarray:
@@ -656,11 +660,15 @@ class Frame:
         """
         sets = {}
         for name, share in self.shares.items():
-            if (share[self.real[name]] == 0).mean() > LEVEL:
+            codes = self.real[name]
+            if self.schema[name].missing:
+                codes = codes[codes < len(share) - 1]  # to lack a value is no rare one
+            if codes.size and (share[codes] == 0).mean() > LEVEL:
                 continue
             order = np.argsort(share, kind="stable")
             members = np.zeros(len(share), dtype=bool)
             members[order] = np.cumsum(share[order]) <= LEVEL
+            members[len(share) - 1] &= not self.schema[name].missing
             if share[members].sum() >= LEAST:
                 sets[name] = members
         return sets
@@ -697,7 +705,7 @@ class Frame:
                 np.array([self._as_often_missing(gaps, one) for gaps, one in
                           zip(view.gaps if far.shape[1] == view.n else view.gaps[:, view.pairs], far, strict=True)])
         for name, members in self.rare.items():
-            out["rare", f"rare:{name}"] = view.shares(name, len(members))[:, members].sum(axis=1)
+            out["rare", f"rare:{name}"] = view.shares(self.schema[name])[:, members].sum(axis=1)
         return out
 
     def _as_often_missing(self, gaps: np.ndarray, far: np.ndarray) -> float:
@@ -755,6 +763,13 @@ class Frame:
         members = self.rare[name] & (self.shares[name] > 0)
         found = np.bincount(self.real[name][0], minlength=len(members))[members]
         return float(presence(found, self.real.n, n).sum())
+
+
+def _strayed(before: np.ndarray, after: np.ndarray) -> bool:
+    """Return whether rows have gone away from the reference, by the distance of each to its nearest row of it, (n,)."""
+    further = after - before
+    mean = float(further.mean())
+    return mean > (STRAYED - 1) * before.mean() and mean > SURELY * float(further.std()) / np.sqrt(len(further))
 
 
 def _snapped(x: np.ndarray, ranked: np.ndarray) -> np.ndarray:

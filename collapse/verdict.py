@@ -4,10 +4,11 @@ Each metric says in its :class:`~collapse.metrics.base.Fact` what a value below 
 all signs of the whole the stage is the first of these that holds:
 
 1. ``late``, material loss: a measure of spread, or of modes, lies below its band and below ``late`` (a half) of what
-   control keeps. A variance counts only where the central range (of eight tenths) has lost as much, and that range not
-   by itself: of heavy-tailed data the tails carry the variance, and the bulk may stand. So does the Simpson diversity
-   only where the effective number of categories has. Modes count only where no measure of spread is above: what is
-   spread wider thins out everywhere. Nor do deserted neighbourhoods where associations have turned about.
+   control keeps. A variance counts only where the central range (of eight tenths) has lost as much, and that range only
+   where the variance has: of heavy-tailed data the tails carry the variance, and the bulk may stand. So does the
+   Simpson diversity only where the effective number of categories has. Modes count only where no measure of spread is
+   above: what is spread wider thins out everywhere. Nor do deserted neighbourhoods where associations have turned
+   about.
 2. ``distorted``, gain: more tails or more spread than control, by a greater factor than the bulk has lost (modes count
    as above). Where modes are gone, what is left counts for more: a gain that twice the lost share explains
    (value · (1 − 2 lost) inside the band, the factor at least a half) is none.
@@ -27,7 +28,7 @@ are asked in the same order; a part is never late. What is no number is below it
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cache
 from typing import TYPE_CHECKING
 
@@ -61,9 +62,10 @@ STAGED = ("variance_ratio", "total_variance_ratio", "central_ratio", "entropy_po
 TAILS = ("tail_kept", "token_alive", "rare_alive")
 BULK = ("variance_ratio", "entropy_power", "effective_categories", "simpson_ratio", "effective_tokens", "modes_alive")
 #: What few rows can carry away (a variance by the tails; the Simpson diversity of a column that is nearly one value),
-#: and what tells whether they did: it counts as lost no more than that.
+#: and what tells whether they did: it counts as lost no more than that. Nor does the range of the bulk than a variance.
 CENTRAL = "central_ratio"
-STANDS = {"variance_ratio": CENTRAL, "total_variance_ratio": CENTRAL, "simpson_ratio": "effective_categories"}
+STANDS = {"variance_ratio": CENTRAL, "total_variance_ratio": CENTRAL, "simpson_ratio": "effective_categories",
+          CENTRAL: "total_variance_ratio"}
 #: Where this is negative associations have turned about: rows then stand elsewhere, and what they left is no lost mode.
 TURNED = "association_ratio"
 #: What is measured of the sample moved back.
@@ -136,6 +138,8 @@ class Verdict:
     whose: str = "control's"
     #: What has moved where no column is named.
     it: str = "it"
+    #: The share of values that a column lacks, and that it lacked in the reference, where one is known.
+    gaps: Mapping[str, tuple[float, float]] = field(default_factory=dict)
 
     @property
     def sentence(self) -> str:
@@ -150,7 +154,7 @@ class Verdict:
         sign = self.signs[0]
         if sign.role == "moved":
             told = sorted((part for part in self.parts if part.metric in _PLACES), key=lambda s: _ORDER.index(s.metric))
-            return _moved(told[0] if told else sign, self.it)
+            return _moved(told[0] if told else sign, self.it, self.gaps)
         named = sign.feature or (self.parts[0].feature if self.parts else "")
         where = f"{' in' if sign.feature else ', most in'} {_PARTS.get(named, named)}" if named else ""
         if sign.role in _NOUNS and sign.kept is not None:
@@ -164,7 +168,7 @@ class Verdict:
         if sign.metric == "shape_distance":
             return "another shape"
         if sign.metric == "atom_share":
-            return f"{percent(sign.value)} of rows are one and the same"
+            return f"{percent(sign.value)} of {'values' if sign.feature else 'rows'} are one and the same{where}"
         return words.get(sign.role, f"{RARE.get(sign.metric, 'something')} lost") + where
 
 
@@ -177,8 +181,11 @@ _PLACES = {"mean_shift": "{} moved by {:.2g} sd", "category_tv": "{} moved in {:
 _ORDER = tuple(_PLACES)
 
 
-def _moved(sign: Sign, it: str) -> str:
+def _moved(sign: Sign, it: str, gaps: Mapping[str, tuple[float, float]]) -> str:
     """Return which column moved, ``it`` where none is named, and how far."""
+    if sign.metric == "missing_shift" and (sign.feature or it) in gaps:
+        now, before = gaps[sign.feature or it]
+        return f"{sign.feature or it} is missing in {percent(now)} of rows, {percent(before)} in the reference"
     value = (1 + sign.value) / 2 if sign.metric == "rank_shift" else sign.value  # the chance of being on that side
     return _PLACES.get(sign.metric, "{} moved").format(sign.feature or it, value).replace("%", " %")
 
@@ -303,7 +310,7 @@ def _holds(names: Sequence[str], values: np.ndarray, low: np.ndarray, high: np.n
         """The least share of what control keeps, among what is lost."""
         found = np.ones(shape)
         for place, (under, _) in enumerate(sides):
-            if under == wanted and names[place] != CENTRAL and _facts()[names[place]].ideal == 1:
+            if under == wanted and _facts()[names[place]].ideal == 1:
                 kept = np.where(below[place], left_of(values[place], center[place]), 1.0)
                 found = np.minimum(found, np.maximum(kept, standing(STANDS.get(names[place], ""))))
         return found
@@ -373,7 +380,7 @@ def _verdict(signs: Sequence[Sign], late: float, stands: Mapping[str, float]) ->
              "changed": ("changed",), "moved": ("moved",)}[key]
     carried = [sign for sign in signs if sign.role in roles]
     if key in ("late", "lost"):  # of an early collapse what few rows have carried away, or the middle, says the least
-        carried.sort(key=lambda sign: (stage == "early" and (sign.metric in STANDS or sign.metric == CENTRAL),
+        carried.sort(key=lambda sign: (stage == "early" and sign.metric in STANDS,
                                        np.inf if sign.kept is None else sign.kept))
     elif key == "gained":
         carried.sort(key=lambda sign: -(sign.kept or 0.0))

@@ -17,6 +17,7 @@ import pandas as pd
 import pytest
 from scipy import stats
 
+from collapse.data import Column
 from collapse.errors import InputError
 from collapse.rng import Rng
 from collapse.verdict import role
@@ -280,6 +281,60 @@ def test_rounded_numbers_have_drifted_and_say_nothing_of_spread(tmp_path):
 ])
 def test_the_step_of_rounded_values_is_found(x, real, expected):
     assert verdicts._grid(np.array(x, dtype=float), real.astype(float)) == pytest.approx(expected)
+
+
+NAMES, SHARES = np.array(list("abcdefgh")), (0.3, 0.2, 0.15, 0.12, 0.1, 0.07, 0.04, 0.02)
+
+
+def told(n: int, rng: np.random.Generator, gap: float = 0.02, names: np.ndarray = NAMES) -> pd.DataFrame:
+    """Return rows of a category with gaps, a number that depends on it, and one that does not."""
+    code = rng.choice(8, n, p=SHARES)
+    named = names[code].astype(object)
+    named[rng.random(n) < gap] = None
+    return pd.DataFrame({"c": named, "x": (0.7 * code + rng.normal(size=n)).round(4), "y": rng.normal(size=n)})
+
+
+SAID = {
+    "fresh": (lambda n, rng: told(n, rng), "healthy", ""),
+    "gaps rose": (lambda n, rng: told(n, rng, 0.3), "drifted", "of rows, 2 % in the reference"),
+    "renamed": (lambda n, rng: told(n, rng, names=np.char.add("new ", NAMES)), "drifted", ""),
+    "split": (lambda n, rng: told(n, rng).assign(c=lambda d: np.where(
+        d.c == "a", rng.choice(["a1", "a2"], n), d.c)), "drifted", ""),
+    "another meaning": (lambda n, rng: told(n, rng, names=np.roll(NAMES, 3)), "distorted", ""),
+    "one renamed, of another meaning": (lambda n, rng: told(n, rng).assign(
+        c=lambda d: rng.permutation(d.c.replace("a", "new"))), "distorted", ""),
+    "gaps filled with one value": (lambda n, rng: told(n, rng).assign(
+        y=lambda d: d.y.where(rng.random(n) > 0.1, 0.0)), "distorted", "values are one and the same in y"),
+}
+
+
+def test_what_befell_a_category_or_a_column_is_called_by_its_name(tmp_path):
+    rng = np.random.default_rng(4)
+    told(7000, rng).to_csv(tmp_path / "r.csv", index=False)
+    for i, (change, _, _) in enumerate(SAID.values()):
+        change(1200, rng).to_csv(tmp_path / f"{i}.csv", index=False)
+    snapshots = tables.find([str(tmp_path / f"{i}.csv") for i in range(len(SAID))])
+    found = survey.survey(tables.whole(tmp_path / "r.csv"), snapshots).seen
+    for (what, (_, verdict, words)), one in zip(SAID.items(), found, strict=True):
+        assert one.judged.verdict == verdict and words in one.judged.amount, (what, one.judged.verdict,
+                                                                              one.judged.amount)
+
+
+def test_gaps_of_a_category_that_vanish_are_no_loss_of_diversity(tmp_path):
+    rng = np.random.default_rng(5)
+    told(7000, rng, 0.3).to_csv(tmp_path / "r.csv", index=False)
+    for i, gap in enumerate((0.0, 0.6)):
+        told(1200, rng, gap).to_csv(tmp_path / f"{i}.csv", index=False)
+    snapshots = tables.find([str(tmp_path / "0.csv"), str(tmp_path / "1.csv")])
+    found = [one.judged for one in survey.survey(tables.whole(tmp_path / "r.csv"), snapshots).seen]
+    assert [one.verdict for one in found] == ["drifted", "drifted"]
+    assert re.fullmatch("c is missing in 0 % of rows, (29|3[0-3]) % in the reference", found[0].amount)
+
+
+def test_a_day_is_written_as_a_day():
+    assert tables.shown(Column("d", "number", type="date"), 19722.0) == "2023-12-31"
+    assert tables.shown(Column("t", "number", type="datetime"), 1.7e15) == "2023-11-14 22:13:20"
+    assert tables.shown(Column("x", "number"), 2.5) == "2.5"
 
 
 def crossed(n: int, seed: int, cells: tuple[float, ...]) -> pd.DataFrame:

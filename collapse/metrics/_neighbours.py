@@ -291,9 +291,9 @@ def radii(points: np.ndarray) -> np.ndarray:
     return out
 
 
-def nearest(a: np.ndarray, b: np.ndarray) -> float:
-    """Return the mean distance of the rows of ``a`` (n, k) to the nearest of ``b`` (m, k)."""
-    return float(_depth(a, b, None, 1).mean())
+def nearest(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """Return the distance of each row of ``a`` (n, k) to the nearest of ``b`` (m, k): (n,)."""
+    return _depth(a, b, None, 1)
 
 
 def own_balls(points: np.ndarray, distance: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

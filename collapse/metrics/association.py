@@ -37,9 +37,9 @@ class Pairs:
 class Association(Metric):
     """Dependence between pairs of columns, the label among them; images and columns of over 100 categories left out.
 
-    Numbers with numbers by Spearman's ρ, where both are present. Categories with categories by Cramér's V, corrected
-    for the bias of finite samples (Bergsma 2013), so that independence is 0 for many categories too; a missing category
-    is a category. Numbers with categories by the correlation ratio η of the ranks, corrected like ω² (Kelley 1935).
+    Of rows that have both. Numbers with numbers by Spearman's ρ. Categories with categories by Cramér's V, corrected
+    for the bias of finite samples (Bergsma 2013), so that independence is 0 for many categories too. Numbers with
+    categories by the correlation ratio η of the ranks, corrected like ω² (Kelley 1935).
     """
 
     kind = "association"
@@ -151,8 +151,18 @@ def _correlations(ranks: np.ndarray, here: np.ndarray | None) -> np.ndarray:
 
 
 def _cramers(codes: dict[str, np.ndarray], columns: list[Column]) -> np.ndarray:
-    return np.array([cramer(codes[a.name], codes[b.name], len(a.categories), len(b.categories))
-                     for a, b in combinations(columns, 2)])
+    found = []
+    for a, b in combinations(columns, 2):
+        x, y = codes[a.name], codes[b.name]
+        if a.missing or b.missing:
+            both = _present(x, a) & _present(y, b)
+            x, y = x[both], y[both]
+        found.append(cramer(x, y, len(a.categories), len(b.categories)) if len(x) else 0.0)
+    return np.array(found)
+
+
+def _present(codes: np.ndarray, column: Column) -> np.ndarray:
+    return codes < len(column.categories) - column.missing
 
 
 def cramer(a: np.ndarray, b: np.ndarray, rows: int, columns: int) -> float:
@@ -178,8 +188,10 @@ def _ratios(ranks: np.ndarray, codes: dict[str, np.ndarray], columns: list[Colum
         size = len(column.categories)
         own = codes[column.name]
         for place, rank in enumerate(ranks):
-            chosen = slice(None) if here is None else here[place]
-            code, x = own[chosen], rank[chosen]
+            code, x = (own, rank) if here is None else (own[here[place]], rank[here[place]])
+            if column.missing:
+                present = _present(code, column)
+                code, x = code[present], centred_ranks(x[present])
             count, total = np.bincount(code, minlength=size), np.bincount(code, weights=x, minlength=size)
             groups, spread = int((count > 0).sum()), x @ x
             if groups < 2 or spread == 0 or len(x) <= groups:

@@ -1,27 +1,22 @@
-"""One row, again and again: what no continuous reality does."""
+"""One row, or one value, again and again: what no continuous reality does."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from typing import ClassVar
 
-import numpy as np
-
 from collapse.data import Rows, Schema
 from collapse.frame import Frame
+from collapse.metrics._atoms import beyond, marks
 from collapse.metrics.base import Fact, Measurement, Metric
-from collapse.metrics.spread import marks
-
-#: The fewest rows of one value, and the least share of all, that are an atom: a few copies are chance, or a draw with
-#: replacement.
-ROWS, SHARE = 20, 0.01
 
 
 class Atoms(Metric):
-    """Rows whose numbers are all the same as another's, more than in reality.
+    """Rows whose numbers are all the same as another's, more than in reality; and values, column by column.
 
     Where reality is continuous no two rows are equal, so a row that fills a hundredth of a sample was put there: a
-    default, a stuck sensor, a generator that has one answer. Where values of reality repeat by themselves nothing is
+    default, a stuck sensor, a generator that has one answer; a value that does, in a column where none repeats, is what
+    gaps were filled with, or the one value of a group. Where values of reality repeat by themselves nothing is
     measured.
     """
 
@@ -30,7 +25,7 @@ class Atoms(Metric):
         "atom_share": Fact(
             "drift", 0.0, "above",
             "share of rows that are one and the same, beyond what the reference has, of numbers that do not repeat in "
-            "it; below 1 % or 20 rows it counts as none; 0.0: none, 1.0: all rows are one",
+            "it, and column by column; below 1 % or 20 rows it counts as none; 0.0: none, 1.0: all rows are one",
             "mass of the greatest atom of the empirical distribution",
             above="changed", high=1.0,
         ),
@@ -40,20 +35,10 @@ class Atoms(Metric):
         return bool(schema.numeric)
 
     def measure(self, sample: Rows, frame: Frame) -> Iterator[Measurement]:
+        view, own = frame.view(sample), frame.own
         if frame.numeric.axes.shape[1] and not frame.atoms.any():
-            own, real = (_greatest(points) for points in (frame.view(sample).components, frame.own.components))
-            more = own - real[0]
-            yield Measurement("atom_share", "", np.where(more >= least(sample.n), more, 0.0))
-
-
-def least(n: int) -> float:
-    """Return the least share of ``n`` rows that is an atom."""
-    return max(SHARE, ROWS / n)
-
-
-def _greatest(points: np.ndarray) -> np.ndarray:
-    """Return the share of the most frequent of ``points`` (R, n, k), (R,)."""
-    n = points.shape[1]
-    along = marks(points)
-    starts = np.concatenate([np.ones((len(along), 1), bool), np.diff(along, axis=1) > 0], axis=1)
-    return np.array([np.diff(np.append(np.flatnonzero(row), n)).max() / n for row in starts])
+            yield Measurement("atom_share", "", beyond(marks(view.components), marks(own.components)))
+        columns = frame.number_columns
+        for place, (_, name) in enumerate(columns if len(columns) > 1 else ()):
+            if not frame.atoms[place]:
+                yield Measurement("atom_share", name, beyond(view.ranked[:, :, place], own.ranked[:, :, place]))

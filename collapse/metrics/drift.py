@@ -218,7 +218,7 @@ def _kl(view: View, other: View, frame: Frame) -> np.ndarray:
         parts += list((p * np.log(np.where(real, p / np.where(real, q, 1), 1))).sum(axis=2).T)
     for column in frame.schema.categorical:
         size = len(column.categories)
-        q, p = (_smooth(v.shares(column.name, size) * v.n, np.ones(size, bool)) for v in (view, other))
+        q, p = (_smooth(v.shares(column) * v.n, np.ones(size, bool)) for v in (view, other))
         parts.append((p * np.log(p / q)).sum(axis=1))
     return across(np.broadcast_arrays(*parts))
 
@@ -230,6 +230,5 @@ def _smooth(found: np.ndarray, real: np.ndarray) -> np.ndarray:
 
 def _category_tv(view: View, other: View, frame: Frame) -> Iterator[tuple]:
     for column in frame.schema.categorical:
-        size = len(column.categories)
-        gap = view.shares(column.name, size) - other.shares(column.name, size)
+        gap = view.shares(column) - other.shares(column)
         yield column, np.abs(gap).sum(axis=1) / 2

@@ -76,7 +76,7 @@ class Labels(Metric):
         assert column is not None
         share = frame.shares[column.name]
         present = np.flatnonzero(share)
-        own = frame.view(sample).shares(column.name, len(share))  # (R, C)
+        own = frame.view(sample).shares(column)  # (R, C)
         yield from _worst_and_parts("class_share", own[:, present] / share[present], column.categories, present)
         if share.max() < 1:
             yield Measurement("effective_classes", "", np.exp(entropy(own) - entropy(share)))

@@ -94,7 +94,7 @@ def _categories(sample: Rows, frame: Frame) -> Iterator[Measurement]:
         share = frame.shares[column.name]
         common = share * sample.n >= EXPECTED
         if common.sum() > 1:
-            own = frame.view(sample).shares(column.name, len(share))[:, common]  # (R, C)
+            own = frame.view(sample).shares(column)[:, common]  # (R, C)
             found[column.name] = np.where(own >= ALIVE * share[common], share[common], 0.0).sum(axis=1) / \
                 share[common].sum()
     if found:

@@ -8,15 +8,17 @@ from weakref import WeakKeyDictionary
 
 import numpy as np
 
-from collapse.data import Rows, Schema, unlisted
+from collapse.data import Column, Rows, Schema, unlisted
 from collapse.frame import Frame, View, across, counts
+from collapse.metrics._atoms import beyond, marks
 from collapse.metrics._neighbours import radii, thin
 from collapse.metrics.base import Fact, Measurement, Metric
 
 #: Reference standard deviations that two rows are taken to be apart at least, equal ones too: values that repeat have
 #: no density.
 GRAIN = 1e-3
-#: The same for values of a column with atoms: how many rows share one value is hardly a matter of spread.
+#: The same for values of a column with atoms, in reality or in the sample: how many rows share one value is hardly a
+#: matter of spread.
 COARSE = 0.1
 #: Quantiles between which the bulk lies, the greater first.
 CENTRAL = (0.9, 0.1)
@@ -104,22 +106,23 @@ class Spread(Metric):
         for column in frame.schema.categorical:
             share = frame.shares[column.name]
             if share.max() < 1:
-                own = _told_apart(view.shares(column.name, len(share)), sample, column.name)
+                own = _told_apart(view.shares(column), sample, column)
                 effective[column.name] = np.exp(entropy(own) - entropy(share))
                 simpsons[column.name] = simpson(own) / simpson(share)
         yield from _mean_and_parts("effective_categories", effective)
         yield from _mean_and_parts("simpson_ratio", simpsons)
 
 
-def _told_apart(shares: np.ndarray, sample: Rows, name: str) -> np.ndarray:
+def _told_apart(shares: np.ndarray, sample: Rows, column: Column) -> np.ndarray:
     """Return shares (R, C) in which each value that the schema does not list is one of its own, not all of them one."""
-    codes = sample.values.get(unlisted(name))
+    codes = sample.values.get(unlisted(column.name))
     if codes is None or not codes.any():
         return shares
-    own = counts(codes, int(codes.max()) + 1)[:, 1:] / sample.n
+    own = counts(codes, int(codes.max()) + 1)[:, 1:].astype(float)
     rest = shares.copy()
-    rest[:, -1] -= own.sum(axis=1)
-    return np.concatenate([np.maximum(rest, 0.0), own], axis=1)
+    own *= (rest[:, column.new] / np.maximum(own.sum(axis=1), 1))[:, None]
+    rest[:, column.new] = 0.0
+    return np.concatenate([rest, own], axis=1)
 
 
 def _mean_and_parts(metric: str, parts: dict[str, np.ndarray]) -> Iterator[Measurement]:
@@ -141,13 +144,8 @@ def _central(view: View, frame: Frame) -> Iterator[Measurement]:
 
 # ------------------------------------------------------------------------------ differential entropy
 
-#: What real rows show, by frame and number of rows.
-_REAL: WeakKeyDictionary[Frame, dict[int, tuple[float, np.ndarray]]] = WeakKeyDictionary()
-
-
-def _grain(frame: Frame) -> np.ndarray:
-    """Return the least gap of each coordinate, (p,)."""
-    return np.where(frame.atoms, COARSE, GRAIN)
+#: What real rows show, by frame, number of rows and coordinates with atoms.
+_REAL: WeakKeyDictionary[Frame, dict[tuple[int, bytes], tuple[float, np.ndarray]]] = WeakKeyDictionary()
 
 
 def _entropy_powers(view: View, frame: Frame) -> Iterator[Measurement]:
@@ -155,19 +153,30 @@ def _entropy_powers(view: View, frame: Frame) -> Iterator[Measurement]:
     size = min(view.n, frame.real.n)
     points, coordinates = view.components[:, :size], view.coordinates[:, :size]
     own, alone = np.empty(len(points)), np.empty((len(points), len(frame.names)))
-    whole = _different(points, frame)
-    for count in np.unique(whole):
-        joint, marginal = _real(frame, int(count))
-        at = np.flatnonzero(whole == count)
+    alike, which = np.unique(np.column_stack([_different(points, frame), _atoms(view, frame)]), axis=0,
+                             return_inverse=True)
+    for kind, (count, *atoms) in enumerate(alike):
+        grain = np.where(np.array(atoms, dtype=bool), COARSE, GRAIN)
+        joint, marginal = _real(frame, int(count), grain)
+        at = np.flatnonzero(which == kind)
         some, parts = (points[at], coordinates[at]) if count == size else _first(points, coordinates, at, int(count))
-        own[at] = _joint(some, frame) - joint
+        own[at] = _joint(some, grain) - joint
         if len(frame.names) > 1:
             ranked = view.ranked[at] if count == view.n else np.sort(parts, axis=1)
-            alone[at] = single(ranked, _grain(frame)) - marginal
+            alone[at] = single(ranked, grain) - marginal
     yield Measurement("entropy_power", "", np.exp(2 * own / view.numeric.shape[2]))
     if len(frame.names) > 1:
         yield from (Measurement("entropy_power", name, np.exp(2 * alone[:, place]))
                     for place, name in enumerate(frame.names))
+
+
+def _atoms(view: View, frame: Frame) -> np.ndarray:
+    """Return which coordinates have atoms, in reality or, where they are several, in the sample: (R, p)."""
+    found = np.tile(frame.atoms, (view.replicates, 1))
+    for place in range(len(frame.number_columns) if len(frame.names) > 1 else 0):
+        if not frame.atoms[place]:
+            found[:, place] = beyond(view.ranked[:, :, place], frame.own.ranked[:, :, place]) > 0
+    return found
 
 
 def _different(points: np.ndarray, frame: Frame) -> np.ndarray:
@@ -186,14 +195,6 @@ def _different(points: np.ndarray, frame: Frame) -> np.ndarray:
     return np.where((different > ALMOST * n) | (different < FEW), n, fewer).astype(int)
 
 
-def marks(points: np.ndarray) -> np.ndarray:
-    """Return one number a row of ``points`` (R, n, k), sorted: (R, n), equal where rows are.
-
-    Each row is summed by itself: a product of matrices rounds equal rows differently, by their place.
-    """
-    return np.sort((points * np.random.default_rng(0).normal(size=points.shape[2])).sum(axis=2), axis=1)
-
-
 def _first(points: np.ndarray, coordinates: np.ndarray, at: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
     """Return of the replicates ``at`` the first ``count`` rows that differ, of the components and the coordinates."""
     places = []
@@ -204,28 +205,28 @@ def _first(points: np.ndarray, coordinates: np.ndarray, at: np.ndarray, count: i
     return np.take_along_axis(points[at], index, axis=1), np.take_along_axis(coordinates[at], index, axis=1)
 
 
-def _real(frame: Frame, size: int) -> tuple[float, np.ndarray]:
+def _real(frame: Frame, size: int, grain: np.ndarray) -> tuple[float, np.ndarray]:
     """Return the mean entropy of ``size`` real rows, of all components and of each coordinate (p,)."""
     from collapse.rng import Rng
 
     kept = _REAL.setdefault(frame, {})
-    if size not in kept:
+    key = size, grain.tobytes()
+    if key not in kept:
         draws = int(np.clip(ROWS // size, 1, DRAWS)) if size < frame.real.n else 1
         order = [Rng("frame", "entropy", size, k).generator().permutation(frame.real.n)[:size] for k in range(draws)]
         view = frame.view(frame.real.take(np.arange(frame.real.n)[None]))
         numeric, coordinates = (x[0, np.array(order)] for x in (view.components, view.coordinates))  # (draws, size, k)
-        kept[size] = float(_joint(numeric, frame).mean()), \
-            single(np.sort(coordinates, axis=1), _grain(frame)).mean(axis=0)
-    return kept[size]
+        kept[key] = float(_joint(numeric, grain).mean()), single(np.sort(coordinates, axis=1), grain).mean(axis=0)
+    return kept[key]
 
 
-def _joint(points: np.ndarray, frame: Frame) -> np.ndarray:
+def _joint(points: np.ndarray, grain: np.ndarray) -> np.ndarray:
     """Return the differential entropy of ``points`` (R, n, k) but for a constant of n and k, in nats: (R,)."""
     if points.shape[2] == 1:
-        return single(np.sort(points, axis=1), _grain(frame)[:1] if len(frame.names) else GRAIN)[:, 0]
+        return single(np.sort(points, axis=1), grain[:1] if len(grain) else GRAIN)[:, 0]
     rows = thin(points.shape[1], points.shape[2])
-    grain = COARSE if frame.atoms.any() else GRAIN
-    return np.array([_by_neighbours(one[rows], grain) for one in points])
+    coarsest = float(grain.max(initial=GRAIN))
+    return np.array([_by_neighbours(one[rows], coarsest) for one in points])
 
 
 def _by_neighbours(points: np.ndarray, grain: float) -> float:

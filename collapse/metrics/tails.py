@@ -120,7 +120,7 @@ class Tails(Metric):
         found: dict[str, np.ndarray] = {}
         for name, members in frame.rare.items():
             share = frame.shares[name]
-            present = frame.view(sample).shares(name, len(share))[:, members & (share > 0)] > 0
+            present = frame.view(sample).shares(frame.schema[name])[:, members & (share > 0)] > 0
             found[name] = present.sum(axis=1) / frame.expected_alive(name, sample.n)
         if found:
             yield Measurement("rare_alive", "", across(found.values()))

@@ -16,12 +16,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from collapse.data import NOTHING, WHOLE, Column, Rows, Schema, unlisted
+from collapse.data import NEW, NOTHING, WHOLE, Column, Rows, Schema, unlisted
 from collapse.errors import InputError, nearest
 from collapse.metrics.regions import ALIVE
 from collapse.rng import Rng
 from collapse.verdict import LATE
-from collapse.watch.verdicts import NEW, QUESTIONS, Support, Watch, gone, support
+from collapse.watch.verdicts import QUESTIONS, Support, Watch, gone, support
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -211,31 +211,53 @@ class TableReference:
             if column.kind == "number":
                 for side, rows in zip(("below", "above"), scan.beyond[name], strict=True):
                     low, high = self.ranges[name]
-                    what = f"values {side} {low if side == 'below' else high:g}"
+                    what = f"values {side} {shown(column, low if side == 'below' else high)}"
                     found.append(support(name, what, rows, scan.n, self.n))
                 if not column.missing:
                     found.append(support(name, "missing values", scan.missing[name], scan.n, self.n))
             else:
                 new = {text: count for text, count in scan.seen[name].items() if text not in column.categories}
-                shown = _listed(sorted(new, key=lambda text: (-new[text], text)), 3)
-                found.append(support(name, f"the new {shown}", sum(new.values()), scan.n, self.n,
-                                     sum(count == 1 for count in self.counts[name].values())))
+                if new.pop(NOTHING, 0):
+                    found.append(support(name, "missing values", scan.seen[name][NOTHING], scan.n, self.n))
+                texts = _listed(sorted(new, key=lambda text: (-new[text], text)), 3)
+                one = support(name, f"the new {texts}", sum(new.values()), scan.n, self.n,
+                              sum(count == 1 for count in self.counts[name].values()))
+                found.append(replace(one, instead=self._instead(name, one.rows, scan)))
         return [replace(s, p=min(1.0, QUESTIONS * s.p * tests)) for s in found if s.rows] + self._lost(scan)
 
+    def _hardly(self, name: str, scan: Scan) -> list[str]:
+        """Return the categories of which hardly a row is left, the most frequent first."""
+        counts = self.counts[name]
+        return sorted((text for text, rows in counts.items() if text != NOTHING
+                       and scan.seen[name][text] <= ALIVE * rows / self.n * scan.n), key=lambda text: -counts[text])
+
+    def _instead(self, name: str, rows: int, scan: Scan) -> str:
+        """Return the one category in whose place so many ``rows`` of new ones stand; '' where it is not one."""
+        hardly = self._hardly(name, scan)
+        expected = self.counts[name][hardly[0]] / self.n * scan.n if len(hardly) == 1 else 0.0
+        return hardly[0] if RENAMED * expected <= rows <= expected / RENAMED and expected else ""
+
     def _lost(self, scan: Scan) -> list[Support]:
-        """Return the categories of which hardly a row is left, and in whose place no other has come."""
+        """Return the categories of which hardly a row is left, and in whose place no others have come."""
         tests = sum(map(len, self.counts.values()))
         found = []
         for name, counts in self.counts.items():
-            new = sorted((count for text, count in scan.seen[name].items() if text not in counts), reverse=True)
-            hardly = sorted((text for text, rows in counts.items() if text != NOTHING
-                             and scan.seen[name][text] <= ALIVE * rows / self.n * scan.n), key=lambda t: -counts[t])
-            for place, text in enumerate(hardly):
-                rows = counts[text]
-                if place < len(new) and new[place] >= RENAMED * rows / self.n * scan.n:
-                    continue  # another name
-                found.append(gone(name, f"'{text}'", rows, scan.seen[name][text], scan.n, self.n))
+            new = sorted(count for text, count in scan.seen[name].items() if text not in counts and text != NOTHING)
+            for text in self._hardly(name, scan):
+                rows, stand = counts[text], 0
+                while new and stand < RENAMED * rows / self.n * scan.n:  # one by another name, or several
+                    stand += new.pop()
+                if stand < RENAMED * rows / self.n * scan.n:
+                    found.append(gone(name, f"'{text}'", rows, scan.seen[name][text], scan.n, self.n))
         return [replace(s, p=min(1.0, QUESTIONS * tests * s.p)) for s in found]
+
+
+def shown(column: Column, value: float) -> str:
+    """Return a value of a number column as people write it: a day, a time, a number."""
+    if column.type in ("date", "datetime"):
+        stamp = np.datetime64(int(value), "D" if column.type == "date" else "us")
+        return str(stamp.astype("datetime64[D]" if column.type == "date" else "datetime64[s]")).replace("T", " ")
+    return f"{value:g}"
 
 
 def _listed(names: Sequence[str], most: int = 6) -> str:
@@ -331,8 +353,8 @@ def _known(column: Column, scan: Scan, frame: pd.DataFrame) -> Column:
         missing = bool(scan.missing[column.name])
         return Column(column.name, "number", type=column.type, missing=missing)
     names = sorted(set(scan.seen[column.name]) - {NOTHING})
-    names += [NOTHING] if NOTHING in scan.seen[column.name] else []
-    return Column(column.name, "category", (*names, NEW))
+    gaps = NOTHING in scan.seen[column.name]
+    return Column(column.name, "category", (*names, NEW, *[NOTHING] * gaps), missing=gaps)
 
 
 def _rows(frame: pd.DataFrame, schema: Schema) -> tuple[Rows, np.ndarray]:
@@ -346,9 +368,9 @@ def _rows(frame: pd.DataFrame, schema: Schema) -> tuple[Rows, np.ndarray]:
         else:
             texts, code = _texts(frame[column.name])
             place = {text: i for i, text in enumerate(column.categories)}
-            table = np.array([place.get(text, len(place) - 1) for text in texts], dtype=np.int32)
+            table = np.array([place.get(text, place[NEW]) for text in texts], dtype=np.int32)
             values[column.name] = table[code][None]
-            if column.categories[-1] == NEW:
+            if column.new is not None:
                 unknown = np.array([text not in place for text in texts], dtype=bool)
                 values[unlisted(column.name)] = np.where(unknown, np.cumsum(unknown), 0).astype(np.int32)[code][None]
     return Rows(schema, values), whole

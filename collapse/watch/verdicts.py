@@ -35,7 +35,8 @@ from collapse.calibration import bent
 from collapse.data import Rows, Schema
 from collapse.errors import InputError
 from collapse.frame import LEVEL, Frame, counts
-from collapse.metrics import atoms, facts
+from collapse.metrics import facts
+from collapse.metrics._atoms import least
 from collapse.metrics._partition import Partition, check_grouping
 from collapse.metrics.regions import ALIVE, EXPECTED
 from collapse.rng import Rng
@@ -61,8 +62,6 @@ ALIKE = 1.25
 SUPPORT = 0.1
 #: What is asked of whole columns, each at an equal part of that: what is new, what is gone, which groups and edges are.
 QUESTIONS = 4
-#: The name of every category that the reference lacks.
-NEW = "(new)"
 #: What does not depend on how categories are called: new ones are counted as what they are.
 NAMELESS = ("variance_ratio", "total_variance_ratio", "central_ratio", "entropy_power", "effective_categories",
             "simpson_ratio", "mean_shift", "rank_shift", "missing_shift")
@@ -245,6 +244,7 @@ class Support:
 
     ``rows`` of new values, or of the reference's that are gone, which chance gives with probability ``p``. ``lost`` is
     the share of the reference that lived in what is gone; 0.0: nothing is. ``edge``: it is the low or the high one.
+    ``instead``: the one category in whose place new ones stand.
     """
 
     column: str
@@ -253,6 +253,7 @@ class Support:
     p: float
     lost: float = 0.0
     edge: str = ""
+    instead: str = ""
 
     @property
     def text(self) -> str:
@@ -375,7 +376,8 @@ class Watch:
         if m not in self._kept:
             found = [self.measure(self.bank.draw(m, Rng("watch", "draw", m, k))) for k in range(self.draws)]
             widen = float(np.sqrt((self.bank.n + TWICE * m) / (self.bank.n - m)))
-            grain = {("regions_alive", ""): DESERTED * EXPECTED / m, ("atom_share", ""): atoms.least(m) / FINE}
+            grain = {("regions_alive", ""): DESERTED * EXPECTED / m,
+                     **{("atom_share", name): least(m) / FINE for name in ("", *self.frame.names)}}
             self._kept[m] = Limits.of(found, widen, grain)
         return self._kept[m]
 
@@ -408,7 +410,7 @@ class Watch:
         support = (*support, *rounded, *self._deserted(rows), *self._edges(rows, sample))
         support = tuple(sorted((s for s in support if s.p < self.level * SUPPORT), key=lambda s: s.p))
         fresh = [s for s in support if not s.lost]
-        shape = self._known(rows, m, signs) if fresh else None
+        shape = self._known(rows, m, signs, fresh) if fresh else None
         told = _with_lost(signs if shape is None else shape, support, rows.schema)
         if shape is None:
             signs = told
@@ -429,7 +431,9 @@ class Watch:
         signs = tuple(sorted(signs, key=lambda sign: sign not in carries))
         named = dict(zip(bands.keys, map(float, scores), strict=True))
         own = {key: bands.band(place, limit) for place, key in enumerate(bands.keys)}
-        found = replace(found, whose="the reference's", it=self._only(found))
+        missing, real = self.frame.view(sample).missing, self.frame.view(self.frame.real).missing
+        gaps = {name: (float(share[0]), float(real[name][0])) for name, share in missing.items()}
+        found = replace(found, whose="the reference's", it=self._only(found), gaps=gaps)
         gone = sorted((s for s in support if s.lost), key=lambda s: bool(s.edge))  # a category says more than an edge
         amount = found.amount
         if gone and stage == "early":  # nothing says it more plainly
@@ -512,16 +516,23 @@ class Watch:
                     found.append(Support(name, f"moved {'up' if by > 0 else 'down'}", beyond, p))
         return [replace(s, p=min(1.0, 2 * QUESTIONS * len(columns) * s.p)) for s in found if s.rows]
 
-    def _known(self, rows: Rows, m: int, signs: tuple[Sign, ...]) -> tuple[Sign, ...] | None:
+    def _known(self, rows: Rows, m: int, signs: tuple[Sign, ...],
+               fresh: Sequence[Support]) -> tuple[Sign, ...] | None:
         """Return the signs of a snapshot without its rows of new categories; None where there are none of them.
 
-        Where these are most of the rows, those of all its ``signs`` that need no names.
+        New ones in the place of a single category are read as that. Where new ones are most of the rows, those of all
+        its ``signs`` that need no names.
         """
-        kept = np.ones(rows.n, dtype=bool)
+        kept, renamed = np.ones(rows.n, dtype=bool), False
+        for item in fresh:
+            if item.instead:
+                column, codes = rows.schema[item.column], rows[item.column]
+                codes = np.where(codes == column.new, column.categories.index(item.instead), codes)
+                rows, renamed = replace(rows, values={**rows.values, item.column: codes}), True
         for column in rows.schema.columns:
-            if column.kind == "category" and column.categories[-1] == NEW:
-                kept &= rows[column.name][0] != len(column.categories) - 1
-        if kept.all():
+            if column.new is not None:
+                kept &= rows[column.name][0] != column.new
+        if kept.all() and not renamed:
             return None
         if kept.sum() < m // 2:
             numbers = {column.name for column in rows.schema.numeric}

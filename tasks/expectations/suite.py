@@ -10,9 +10,9 @@ import numpy as np
 from scipy.stats import entropy
 
 from collapse.calibration import interval
-from collapse.data import NOTHING, WHOLE
+from collapse.data import NEW, NOTHING, WHOLE
 from collapse.rng import Rng
-from collapse.watch.verdicts import NEW, TWICE, Watch
+from collapse.watch.verdicts import TWICE, Watch
 from collapse_lab.tasks.expectations.door import quiet
 
 #: Quantiles that must stay: the lower tail, the quarters, the upper tail.
