@@ -37,8 +37,9 @@ def exclusive() -> Iterator[None]:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
             file.seek(0)
-            raise InputError(f"another run holds this checkout (process {file.read().strip() or 'unknown'}); wait for "
-                             f"it, or stop it") from None
+            number = file.read().strip()
+            who = f"process {number}" if number and Path(f"/proc/{number}").exists() else "a stage of 'dvc repro'"
+            raise InputError(f"another run holds this checkout ({who}); wait for it, or stop it") from None
         file.truncate(0)
         file.write(str(os.getpid()))
         file.flush()

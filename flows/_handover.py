@@ -12,6 +12,7 @@ the hash of `lineage.yaml`, which names the digest of all code: a process with o
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import hashlib
 import json
 import os
@@ -26,6 +27,8 @@ from pathlib import Path
 #: Seconds to wait for the process to come up, and for a stage to end that was told to.
 START, GRACE = 90.0, 10.0
 LOG = Path(".dvc/tmp/collapse/shared.log")
+#: What a run of `collapse repro` holds, and whose process it names.
+HELD = Path(".dvc/tmp/collapse/lock")
 BEGUN, STOP = b"go", b"stop"
 #: The module that is the process; nothing of it is imported here.
 SERVER = "collapse_lab.engine.shared"
@@ -36,6 +39,10 @@ def hand_over(kind: str) -> None:
     """Under DVC, have the shared process run this stage, and exit as it did; otherwise return, to run it here."""
     if "DVC_STAGE" not in os.environ or "--debug" in sys.argv or sys.platform != "linux":
         return
+    if not _held():
+        number = HELD.read_text(encoding="utf-8").strip() or "unknown"
+        print(f"error: another run holds this checkout (process {number}); wait for it, or stop it", file=sys.stderr)
+        sys.exit(2)
     try:
         place = _place()
         # one that is there may be about to end, and take up nothing any more
@@ -47,6 +54,18 @@ def hand_over(kind: str) -> None:
         sys.exit(130)
     if begun is not None:
         sys.exit(_ended(begun))
+
+
+def _held() -> bool:
+    """Hold this checkout beside other stages of DVC until this process ends; False: `collapse repro` holds it."""
+    HELD.parent.mkdir(parents=True, exist_ok=True)
+    file = os.open(HELD, os.O_RDWR | os.O_CREAT)  # never closed: the lock is the process's
+    try:
+        fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except OSError:
+        os.close(file)
+        return False
+    return True
 
 
 def _place() -> Path:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import signal
 import subprocess
@@ -94,6 +95,22 @@ def test_a_stage_that_fails_is_one_line_and_an_exit_code(made):
     failed = made.run("python", "-m", "collapse_lab.flows.check", "tiny-nowhere-01", "0", ok=False, DVC_STAGE="check@x")
     assert failed.returncode == 2
     assert failed.stderr.strip().startswith("error: 'tiny-nowhere-01' is not a node of the studies in params.yaml")
+
+
+def test_a_stage_of_dvc_and_a_run_of_collapse_refuse_each_other(made):
+    with open(made.root / _handover.HELD, "a+") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        file.truncate(0)
+        file.write(str(os.getpid()))
+        file.flush()
+        stage = made.run("python", "-m", "collapse_lab.flows.check", "tiny-replace-01", "0", ok=False, DVC_STAGE="x")
+        assert stage.returncode == 2
+        assert stage.stderr == (f"error: another run holds this checkout (process {os.getpid()}); wait for it, or stop "
+                                "it\n")
+        file.truncate(0)
+        fcntl.flock(file, fcntl.LOCK_SH)  # as a stage does
+        run = made.run("collapse", "repro", ok=False)
+    assert run.returncode == 2 and "another run holds this checkout (a stage of 'dvc repro')" in run.stderr
 
 
 def test_without_a_folder_of_ones_own_a_stage_does_its_own_work(made, monkeypatch, tmp_path, prefect_api):
