@@ -134,7 +134,7 @@ def survey(reference: Data, snapshots: Sequence[Data] | Mapping[str, Data], *, g
                              tuple(tuple(names) for names in groups), drop, late=late)
 
 
-def recommend(source: Kind, model: Kind, rows: int, condition: str, horizon: int, *,
+def recommend(source: Kind, model: Kind, rows: int, keep: str, horizon: int, *,
               of: str = "0.9") -> dict[str, Found]:
     """Return the least real data that keeps a condition to a horizon, way by way, by laws or lineages drawn from them.
 
@@ -142,8 +142,8 @@ def recommend(source: Kind, model: Kind, rows: int, condition: str, horizon: int
 
     Parameters
     ----------
-    condition
-        A metric, ``>=`` or ``<=``, and a number: 'fit_variance >= 0.8'.
+    keep
+        The condition: a metric, ``>=`` or ``<=``, and a number: 'fit_variance >= 0.8'.
     of
         The share of lineages that must keep it, 'median' or 'mean'.
 
@@ -156,7 +156,7 @@ def recommend(source: Kind, model: Kind, rows: int, condition: str, horizon: int
     Raises
     ------
     InputError
-        If a kind, the condition or the share is wrong, or no law knows anything of it.
+        If a kind, ``keep`` or ``of`` is wrong, or no law knows anything of it.
 
     Examples
     --------
@@ -179,18 +179,18 @@ def recommend(source: Kind, model: Kind, rows: int, condition: str, horizon: int
             "model": _made("models", model).spec(), "rows": rows, "generations": horizon, "replicates": 1, "gates": {},
             "branches": {"replace": {"regime": "replace"}}}
     study = parse_study(text, "asked", Path("asked"))
-    keep, whose = Keep.parse(condition, facts()), Of.parse(of)
+    wanted, whose = Keep.parse(keep, facts()), Of.parse(of)
     ways, _ = advice.options(study, horizon, None)
-    ends = advice.ends(study, keep, horizon, whose)
+    ends = advice.ends(study, wanted, horizon, whose)
     found = {}
     for name, way in ways.items():
-        known = advice.by_law(study, way, keep, horizon, whose, ends)
+        known = advice.by_law(study, way, wanted, horizon, whose, ends)
         if known is not None:
             found[name] = known[0]
-        elif advice.drawable_option(study, way, keep, whose):
-            found[name] = advice.by_lineages(study, way, keep, horizon, whose, ends)[0]
+        elif advice.drawable_option(study, way, wanted, whose):
+            found[name] = advice.by_lineages(study, way, wanted, horizon, whose, ends)[0]
     if not found:
-        raise InputError(f"no law knows how {keep.metric} goes under model {study.model.kind}; simulate it by a study")
+        raise InputError(f"no law knows how {wanted.metric} goes under model {study.model.kind}; simulate a study")
     return found
 
 

@@ -58,11 +58,13 @@ for _command in (
 MISUSED = typer.BadParameter.__bases__[0]
 #: The code by which it hands on a Ctrl-C.
 INTERRUPTED = 130
+#: The commands that leave something behind when they are stopped.
+MAKERS = frozenset({"repro", "recommend", "watch"})
 
 
 def main() -> None:
     """Run the command; bad input is one line and exit code 2."""
-    sys.exit(command(_call))
+    sys.exit(command(_call, makes=bool(MAKERS & {*sys.argv[1:2]})))
 
 
 def _as_typed(message: str) -> str:

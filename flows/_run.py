@@ -33,8 +33,12 @@ def no_heartbeat() -> Iterator[None]:
         yield
 
 
-def command(function: Callable[..., Any], *arguments: Any) -> int:
-    """Call ``function`` and return the exit code: 2 for bad input, 1 for a node that failed, both in one line."""
+def command(function: Callable[..., Any], *arguments: Any, makes: bool = True) -> int:
+    """Call ``function`` and return the exit code: 2 for bad input, 1 for a node that failed, both in one line.
+
+    ``makes``: it makes what is worth keeping when it is stopped.
+    """
+    stopped = "stopped; what is finished is kept" if makes else "stopped"
     debug = "--debug" in sys.argv
     try:
         function(*arguments)
@@ -50,12 +54,12 @@ def command(function: Callable[..., Any], *arguments: Any) -> int:
         print(f"error: {text}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        print("stopped; what is finished is kept", file=sys.stderr)
+        print(stopped, file=sys.stderr)
         return 130
     except BaseException as error:
         if not prefect_door.told_to_end(error):
             raise
-        print("stopped; what is finished is kept", file=sys.stderr)
+        print(stopped, file=sys.stderr)
         return 143
     return 0
 
