@@ -52,7 +52,7 @@ def test_tables_and_files_are_judged_alike(tmp_path):
 
 
 def test_what_no_law_knows_is_said():
-    with pytest.raises(InputError, match="no law knows how tail_kept goes under model gmm; simulate it by a study"):
+    with pytest.raises(InputError, match="no law knows how tail_kept goes under model gmm; simulate a study"):
         collapse.recommend("digits", "gmm", 400, "tail_kept >= 0.5", 10)
     with pytest.raises(InputError, match="horizon must be at least 1"):
         collapse.recommend("gaussian", "gaussian", 20, "fit_variance >= 0.5", 0)
