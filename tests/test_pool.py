@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from collapse import storage
 from collapse.data import Column, Rows, Schema
 from collapse.errors import InputError
 from collapse.pool import (
@@ -24,7 +25,7 @@ from collapse.pool import (
     write_part,
     write_pool,
 )
-from collapse.storage import file_hash, put, staging
+from collapse.storage import file_hash, link, put, staging, write_text
 
 SCHEMA = Schema((
     Column("x", "number"),
@@ -149,3 +150,60 @@ def test_what_was_made_on_another_disk_is_copied_whole(tmp_path):
                 assert not list(stage.iterdir())
             assert (tmp_path / "out/f").read_text() == (tmp_path / "g").read_text() == text
     assert sorted(path.name for path in tmp_path.iterdir()) == ["g", "out"]
+
+
+def test_nothing_gets_its_name_before_all_of_it_is_on_disk(tmp_path, monkeypatch):
+    for name in ("made/a", "made/deep/b"):
+        write_text(tmp_path / name, name)
+    happened = []
+    monkeypatch.setattr(storage, "sync", lambda path: happened.append(path.relative_to(tmp_path).as_posix()))
+    monkeypatch.setattr(os, "replace", lambda source, target: happened.append("named"))
+    put(tmp_path / "made", tmp_path / "new/out")
+    before, after = happened[: happened.index("named")], happened[happened.index("named") + 1 :]
+    assert set(before) == {"made", "made/a", "made/deep", "made/deep/b", "."} and after == ["new"]
+    assert before.index("made/deep/b") < before.index("made/deep") < before.index("made")
+
+
+def test_where_there_are_no_hard_links_a_file_is_copied(tmp_path, monkeypatch):
+    def refuse(source, target):
+        raise OSError("no links here")
+
+    monkeypatch.setattr(os, "link", refuse)
+    (tmp_path / "a").write_text("rows")
+    link(tmp_path / "a", tmp_path / "b")
+    assert (tmp_path / "b").read_text() == "rows" and not os.path.samefile(tmp_path / "a", tmp_path / "b")
+
+
+def test_a_staging_folder_may_be_gone_at_the_end(tmp_path):
+    with staging(tmp_path, "n") as stage:
+        stage.rmdir()
+    assert not stage.exists()
+
+
+@pytest.mark.parametrize("kind", ["file", "folder"])
+def test_a_copy_that_fails_leaves_nothing_beside(tmp_path, monkeypatch, kind):
+    source = tmp_path / "made/out"
+    write_text(source if kind == "file" else source / "f", "new")
+    target = tmp_path / "there/out"
+    target.parent.mkdir()
+    real = os.stat
+
+    class Elsewhere:
+        """What is known of the source, but that it lies on another file system."""
+
+        st_dev = -1
+
+        def __getattr__(self, name):
+            return getattr(real(source), name)
+
+    def stat(path, **keys):
+        return Elsewhere() if path == source else real(path, **keys)
+
+    def full(source, target):
+        raise OSError("disk full")
+
+    monkeypatch.setattr(storage.os, "stat", stat)
+    monkeypatch.setattr(storage, "_name", full)
+    with pytest.raises(OSError, match="disk full"):
+        put(source, target)
+    assert not list(target.parent.iterdir()) and source.exists()
