@@ -12,7 +12,7 @@ from collapse import laws, loop
 from collapse.errors import InputError
 from collapse.laws import budget, effective, gaussian, real, verification
 from collapse.laws import categorical as drift
-from collapse.laws.base import Judgement
+from collapse.laws.base import Judgement, Law, Mutant, Pivot, chain, direct, known_mean, plain, steps
 from collapse.registry import find
 from collapse.rng import Rng
 from collapse.study.experiment import read_yaml
@@ -569,6 +569,209 @@ def test_of_few_replicates_hardly_any_reject_the_truth(index):
         z = np.abs(pivot.z(law(np.arange(1, t + 1))))
         rejected += z.max() > pivot.critical(len(pivot.estimate), 0.01)
     assert rejected <= binom.ppf(0.999, 1000, 0.01), name
+
+
+# --------------------------------------------------------------------------------------------- pivots
+
+
+def test_one_step_ratios_and_their_chain_by_hand():
+    path = np.array([[2.0, 4.0, 8.0], [4.0, 0.0, 0.0]])  # the second ends at t = 2: it has no third step
+    mean, off = steps(path, 1.0)
+    assert mean.tolist() == [3, 1, 2]
+    assert off.tolist() == [[pytest.approx(-1 / 3), 1, 0], [pytest.approx(1 / 3), -1, 0]]
+    assert steps(path, 2.0)[0].tolist() == [1.5, 1, 2]
+    # of four of which one is left, its deviation counts fourfold, for it stands for all
+    alone = steps(np.array([[1.0, 3.0], [1.0, 1.0], [0.0, 0.0], [0.0, 0.0]]), 1.0)
+    assert alone[0].tolist() == [0.5, 2] and alone[1][:, 1].tolist() == [1.0, -1.0, 0, 0]
+    pivot = chain(path, 1.0)
+    assert pivot.estimate == pytest.approx(np.log([3, 3, 6]))
+    assert pivot.error == pytest.approx(np.sqrt(np.cumsum([1 / 9, 1, 0]) / 2))
+    assert pivot.scale(np.array([1.0, np.e])).tolist() == [0, 1] and pivot.walk and pivot.replicates == 2
+    assert chain(path, 2.0).estimate == pytest.approx(np.log([3, 3, 6]))  # whatever it began with
+
+
+def test_plain_means_and_their_errors_by_hand():
+    path = np.array([[1.0, 2.0], [3.0, 2.0], [5.0, 2.0]])
+    pivot = plain(path, least=np.array([1.0, 9.0]))
+    assert pivot.estimate.tolist() == [3, 2] and pivot.error == pytest.approx([np.sqrt(4 / 3), np.sqrt(9 / 3)])
+    law = np.array([2.0, 4.0])
+    pivot = direct(path, law)
+    share = (path / law).mean(axis=1)  # the last look
+    assert pivot.estimate == pytest.approx(np.log([3, 2, share.mean()]))
+    assert pivot.error == pytest.approx([2 / 3 / np.sqrt(3), 0, share.std(ddof=1) / share.mean() / np.sqrt(3)])
+    assert pivot.scale(law * 2) == pytest.approx(np.log([4, 8, 2]))
+    assert pivot.influence[:, 0] == pytest.approx(path[:, 0] / 3) and pivot.replicates == 3
+
+
+@pytest.mark.parametrize("replicates", [8, 40])
+def test_squares_of_normal_errors_are_judged_by_a_normal_score(replicates):
+    """Wilson and Hilferty's cube root: of 8 replicates already mean 0 and variance 1, to a few percent."""
+    law, runs = np.array([1.0, 2.0, 0.5]), 4000
+    draws = Rng("cube root", replicates).normal((runs, replicates, 3)) ** 2 * law
+    z = np.array([known_mean(path, law).z(law) for path in draws])
+    assert np.abs(z.mean(axis=0)[:3]).max() < 4 / np.sqrt(runs)
+    assert np.abs(z.std(axis=0)[:3] - 1).max() < 4 / np.sqrt(2 * runs) + 0.01
+    assert abs(z[:, 3].mean()) < 0.1 and abs(z[:, 3].std() - 1) < 0.1
+    pivot = known_mean(draws[0], law)
+    assert pivot.scale(law * 8) == pytest.approx([2, 2, 2, 2])
+    # what each replicate adds to the cube root of a mean: a third of its own deviation
+    moved = pivot.influence.std(axis=0) / np.sqrt(replicates)
+    assert moved == pytest.approx(np.append((draws[0] / law).std(axis=0), (draws[0] / law).mean(axis=1).std())
+                                  / 3 / np.sqrt(replicates))
+
+
+def looked(estimate, error, **more):
+    return Pivot(np.array(estimate, dtype=float), np.array(error, dtype=float), np.asarray, 100, **more)
+
+
+def test_a_distance_is_in_standard_errors_and_slack_is_forgiven():
+    pivot = looked([1, 2, 3, 4, np.nan], [0.5, 0.5, 0, 0, 1])
+    values = np.array([2.0, 1.0, 3.0, 3.0, 0.0])
+    assert pivot.z(values).tolist() == [-2, 2, 0, np.inf, 0]
+    assert pivot.z(values, 0.75).tolist() == [-0.5, 0.5, 0, np.inf, 0]
+    assert pivot.z(values, np.array([2, 1, 0, 1, 0])).tolist() == [0, 0, 0, 0, 0]
+
+
+def best(off, gap, covariance):
+    """The most powerful linear score of a gap along ``off``, by its definition."""
+    weight = np.linalg.solve(covariance, off)
+    return weight @ gap / np.sqrt(weight @ covariance @ weight)
+
+
+def test_a_score_along_a_mutant_is_the_most_powerful_one():
+    error, estimate = np.array([0.3, 0.5, 0.8]), np.array([0.1, 0.4, -0.2])
+    law, values = np.zeros(3), np.array([0.2, 0.1, 0.7])
+    walk = looked(estimate, error, walk=True)
+    covariance = np.minimum.outer(error**2, error**2)  # sums of independent steps
+    assert walk.directed(values, law) == pytest.approx(best(values - law, estimate - values, covariance))
+    assert walk.directed(law, law) == 0
+    influence = Rng("score").normal((100, 3)) @ np.array([[1.0, 0.5, 0], [0, 1, 0.3], [0, 0, 2]])
+    known = looked(estimate, influence.std(axis=0, ddof=1) / 10, influence=influence)
+    covariance = np.cov(influence, rowvar=False) / 100
+    assert known.directed(values, law) == pytest.approx(best(values - law, estimate - values, covariance))
+    assert known.directed(law, law) == 0 == looked(estimate, error).directed(values, law)
+    # a look without an error is left out
+    flat = looked(estimate, [*known.error[:2], 0], influence=influence)
+    assert flat.directed(values, law) == pytest.approx(best(values[:2], (estimate - values)[:2], covariance[:2, :2]))
+    # twenty replicates a look are the fewest whose covariance is trusted
+    one = np.ones((100, 6))
+    assert looked(np.zeros(5), np.ones(5), influence=one[:, :5])._scored(100)
+    assert not looked(np.zeros(6), np.ones(6), influence=one)._scored(119)
+    assert looked(np.ones(6), np.ones(6), influence=Rng("few").normal((100, 6))).directed(np.ones(6), np.zeros(6)) == 0
+
+
+@pytest.mark.parametrize("exact", [True, False])
+def test_the_critical_value_is_shared_by_all_looks(exact):
+    from scipy import stats
+
+    pivot = looked([0], [1], exact=exact, skew=0.5)
+    for replicates in (1, 2, 30, None):
+        count = 100 if replicates is None else replicates
+        tail = 0.001 / 2 / 7
+        normal = stats.norm.isf(tail) if exact else stats.t.isf(tail, max(count - 1, 1))
+        assert pivot.critical(7, 0.001, replicates) == pytest.approx(normal * (1 + 0.5 / np.sqrt(count)))
+    assert pivot.critical(0, 0.05) == pivot.critical(1, 0.05)
+
+
+def fewest(enough):
+    """The fewest replicates that are enough, one by one."""
+    return next(n for n in range(2, 10**6) if enough(n))
+
+
+def test_the_replicates_that_are_needed_are_the_fewest_that_reject():
+    """Two errors beyond the critical value, by counting; to 1 % or one replicate."""
+    law, values = np.zeros(2), np.array([0.1, -0.02])
+    alone = looked([0, 0], [0.1, 0.05], skew=0.5)
+    expected = fewest(lambda n: 1.0 * np.sqrt(n / 100) >= alone.critical(3, 0.01, n) + 2)
+    assert alone.needed(values, law, 3, 0.01) == pytest.approx(expected, abs=1 + 0.01 * expected)
+    # along a walk the steps add up, each with its own error
+    walk = looked([0, 0], [0.1, 0.2], walk=True)
+    apart = np.sqrt((0.1 / 0.1) ** 2 + 0.12**2 / (0.2**2 - 0.1**2))
+    expected = fewest(lambda n: apart * np.sqrt(n / 100) >= walk.critical(3, 0.01, n) + 2)
+    assert walk.needed(values, law, 3, 0.01) == pytest.approx(expected, abs=1 + 0.01 * expected)
+    # a look that counts from 5000 replicates on is of no use before
+    late = looked([0, 0], [0.1, 0.05], least=np.array([5000, 0]))
+    assert late.needed(values, law, 3, 0.01) == pytest.approx(
+        fewest(lambda n: (1.0 if n >= 5000 else 0.4) * np.sqrt(n / 100) >= late.critical(3, 0.01, n) + 2), rel=0.01)
+    # with their covariance the score is used, if it is more powerful
+    influence = Rng("needed").normal((100, 2)) @ np.array([[1.0, 0.95], [0, 0.3]])
+    known = looked([0, 0], influence.std(axis=0, ddof=1) / 10, influence=influence)
+    weight = np.linalg.solve(np.cov(influence, rowvar=False) / 100, values)
+    apart = np.sqrt(weight @ values)
+    assert apart > np.abs(values / known.error).max()
+    expected = fewest(lambda n: n >= 40 and apart * np.sqrt(n / 100) >= known.critical(3, 0.01, n) + 2)
+    assert known.needed(values, law, 3, 0.01) == pytest.approx(expected, abs=1 + 0.01 * expected)
+
+
+def test_what_says_the_same_is_never_told_apart():
+    pivot = looked([0, 0], [0.1, 0.1])
+    assert pivot.needed(np.zeros(2), np.zeros(2), 1) is None
+    assert pivot.needed(np.full(2, 1e-13), np.zeros(2), 1) is None
+    assert pivot.needed(np.full(2, 1e-7), np.zeros(2), 1) is None  # more than a thousand million would
+    assert looked([0], [np.inf]).needed(np.ones(1), np.zeros(1), 1) is None
+    assert looked([0, 0], [0, 0], walk=True).directed(np.ones(2), np.zeros(2)) == 0
+
+
+def judgement(*mutants, neighbours=(), t=3):
+    return Judgement("undecided", "exact", -1.23456, t, 4.56789, tuple(Mutant(*m) for m in mutants),
+                     tuple(Mutant(*m) for m in neighbours), 1500)
+
+
+def test_a_judgement_says_what_is_told_apart_and_what_is_not():
+    found = judgement(("a", True, -9.87, 20), ("b", False, 1.0, 3000), ("c", False, 1.0, None), t=None,
+                      neighbours=[("n = 9", False, 0.1, 5000), ("n = 11", True, 7.0, 70)])
+    assert found.needed == 3000
+    assert found.sentence == (
+        "Largest deviation 1.2 standard errors (over all t), allowed 4.6 at 0.1 % over all looks, 1,500 replicates; "
+        "not told apart from: b, c (about 3,000 replicates would); told apart from its neighbours n = 11; not from "
+        "n = 9 (about 5,000 replicates would).")
+    assert found.plain() == {
+        "label": "exact", "z": -1.235, "t": None, "critical": 4.568, "replicates": 1500, "needed": 3000,
+        "mutants": [{"name": "a", "rejected": True, "z": -9.87, "needed": 20},
+                    {"name": "b", "rejected": False, "z": 1.0, "needed": 3000},
+                    {"name": "c", "rejected": False, "z": 1.0, "needed": None}],
+        "neighbours": [{"name": "n = 9", "rejected": False, "z": 0.1, "needed": 5000},
+                       {"name": "n = 11", "rejected": True, "z": 7.0, "needed": 70}]}
+    held = judgement(("a", True, -9.87, 20), ("b", True, np.inf, 3))
+    assert held.needed is None and held.plain()["mutants"][1]["z"] == 1e6
+    assert held.sentence == ("Largest deviation 1.2 standard errors (at t = 3), allowed 4.6 at 0.1 % over all looks, "
+                             "1,500 replicates; all 2 mutants are rejected (the nearest by 9.9).")
+
+
+class Level(Law):
+    """A mean of 1 at all t; 2 is a mutant of it."""
+
+    metric = "m"
+    n: int = 12
+
+    def __call__(self, t):
+        return np.full(np.shape(t), self.n / 12)
+
+    def pivot(self, paths):
+        return plain(paths["m", ""] + 0 * paths["other", ""])
+
+    def mutants(self):
+        return {"two": lambda t: np.full(np.shape(t), 2.0)}
+
+
+def test_a_law_is_judged_on_all_of_its_paths_or_not_at_all():
+    law = Level()
+    assert [*law.neighbours()] == ["n = 11", "n = 13"] and [*Level(n=40).neighbours()] == ["n = 36", "n = 44"]
+    path = 1 + Rng("level").normal((400, 5))
+    path[:, 3] -= path[:, 3].mean() - 1.1
+    paths = {("m", ""): path, ("other", ""): np.zeros((400, 5))}
+    found = law.judge(paths)
+    assert (found.verdict, found.t, found.replicates, len(found.mutants)) == ("holds", 4, 400, 1)
+    assert found.z == pytest.approx(0.1 / path[:, 3].std(ddof=1) * 20)
+    assert found.critical == pytest.approx(plain(path).critical(5, 0.001))
+    assert law.judge(paths, looks=50).critical == pytest.approx(plain(path).critical(50, 0.001))
+    assert law.judge(paths | {("m", ""): path + 1}).verdict == "fails"
+    for broken in (paths | {("m", ""): path[:, :4]}, paths | {("other", ""): np.full((400, 5), np.nan)}, {}):
+        with pytest.raises(KeyError):
+            law.judge(broken)
+    with pytest.raises(KeyError):
+        law.judge(paths, last=6)
+    assert law.lines(np.arange(1, 3))["m"].tolist() == [1, 1] and law.slack(np.arange(3)) == 0
 
 
 # -------------------------------------------------------------------------------------------- budgets
