@@ -216,6 +216,17 @@ def test_precedence(centres: dict[str, float], expected: str) -> None:
     assert staged(**centres)[1] == ["healthy", expected]
 
 
+def test_what_is_not_measured_or_not_calibrated_is_passed_over() -> None:
+    table = {"kind": ["model"] * 200, "metric": ["tail_kept"] * 100 + ["modes_alive"] * 100, "feature": [""] * 200,
+             "value": 1 + 0.01 * Rng("passed over").normal((200,))}
+    low, level = np.array([0.5, 0.5]), np.array([1.0, 1.0])
+    found, alone = stage({"tail_kept": low, "variance_ratio": 0 * low}, Bands(table), 10)
+    assert found.stage == "early" and alone == ["early", "early"] and [s.metric for s in found.signs] == ["tail_kept"]
+    assert stage({"tail_kept": level, "w9": low}, Bands(table), 10)[1] == ["healthy", "healthy"]
+    assert stage({"variance_ratio": low}, Bands(table), 10)[1] == ["healthy", "healthy"]
+    assert stage({}, Bands(table), 10)[1] == []
+
+
 # --------------------------------------------------------------------------------- controls and collapse
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -477,7 +478,45 @@ def test_a_study_judges_its_laws_from_its_records():
     cut = evaluate(one.claims, table[table.generation < 8], {}, {}, 1, laws.judges(one))[0]
     assert cut["verdict"] == "undecided" and "to its last generation" in cut["evidence"]
     lines = laws.curves(one)["replace-ml", "fit_variance", ""]
-    assert lines[8] == pytest.approx(0.9**8)
+    assert lines[8] == pytest.approx(0.9**8) and list(lines) == list(range(1, 9))
+
+
+def test_paths_are_read_from_the_records_of_their_branch_alone():
+    import pandas as pd
+
+    rows = [(branch, t, metric, feature, r, 100 * number + 10 * t + r)
+            for number, (branch, metric, feature) in enumerate([("b", "m", ""), ("b", "m", "x"), ("c", "m", "")])
+            for t in (2, 0, 1) for r in (1, 0)]
+    table = pd.DataFrame(rows, columns=["branch", "generation", "metric", "feature", "replicate", "value"])
+    found = laws.Recorded(table, "b")
+    assert {key: path.tolist() for key, path in found.items()} == {  # (R, T); generation 0 was not fitted
+        ("m", ""): [[10, 20], [11, 21]], ("m", "x"): [[110, 120], [111, 121]]}
+    assert len(found) == 2
+    for key, words in ((("n", ""), "n"), (("m", "y"), r"m\[y\]")):
+        with pytest.raises(KeyError, match=f"'{words}'"):
+            found[key]
+
+
+def test_all_claims_of_a_study_share_one_level():
+    import pandas as pd
+
+    one = study({"law": "gaussian.replace.variance", "branch": "a"}, generations=3, branches={
+        "a": {"regime": "replace"}, "b": {"regime": "accumulate", "generations": 5}}, claims=[
+            {"law": "gaussian.replace.variance", "branch": "a"}, {"law": "gaussian.accumulate.variance", "branch": "b"},
+            {"law": "gaussian.replace.typical", "branch": "a"}])
+    path = run_of(one, "a")["fit_variance"]
+    t, r = np.meshgrid([1, 2, 3], np.arange(len(path)))
+    table = pd.DataFrame({"branch": "a", "generation": t.ravel(), "replicate": r.ravel(), "metric": "fit_variance",
+                          "feature": "", "value": path.ravel()})
+    _, _, told = laws.judges(one)["gaussian.replace.variance"](SimpleNamespace(table=table), "a", "")
+    looks = (3 + 1) + (5 + 1) + (3 + 1)  # a look a generation, and one over all of them
+    assert told["critical"] == pytest.approx(chain(path, 1.0).critical(looks), abs=1e-3)
+
+
+def run_of(study, branch):
+    """The paths of one branch of a study, in memory."""
+    item = study.branches[branch]
+    return loop.run(study.source, item.model, item.regime, item.rows, item.last, 40, seed=1, name="shared")
 
 
 @pytest.mark.parametrize(("document", "least"), [("docs/laws.md", 5), ("README.md", 3)])
