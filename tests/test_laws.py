@@ -622,6 +622,7 @@ def test_one_step_ratios_and_their_chain_by_hand():
     # of four of which one is left, its deviation counts fourfold, for it stands for all
     alone = steps(np.array([[1.0, 3.0], [1.0, 1.0], [0.0, 0.0], [0.0, 0.0]]), 1.0)
     assert alone[0].tolist() == [0.5, 2] and alone[1][:, 1].tolist() == [1.0, -1.0, 0, 0]
+    assert steps(path * [1, 0, 0], 1.0)[0].tolist() == [3, 0, 0]  # none is left to take a third step
     pivot = chain(path, 1.0)
     assert pivot.estimate == pytest.approx(np.log([3, 3, 6]))
     assert pivot.error == pytest.approx(np.sqrt(np.cumsum([1 / 9, 1, 0]) / 2))
@@ -633,13 +634,14 @@ def test_plain_means_and_their_errors_by_hand():
     path = np.array([[1.0, 2.0], [3.0, 2.0], [5.0, 2.0]])
     pivot = plain(path, least=np.array([1.0, 9.0]))
     assert pivot.estimate.tolist() == [3, 2] and pivot.error == pytest.approx([np.sqrt(4 / 3), np.sqrt(9 / 3)])
-    law = np.array([2.0, 4.0])
+    law = np.array([2.0, 8.0])
     pivot = direct(path, law)
     share = (path / law).mean(axis=1)  # the last look
     assert pivot.estimate == pytest.approx(np.log([3, 2, share.mean()]))
     assert pivot.error == pytest.approx([2 / 3 / np.sqrt(3), 0, share.std(ddof=1) / share.mean() / np.sqrt(3)])
-    assert pivot.scale(law * 2) == pytest.approx(np.log([4, 8, 2]))
-    assert pivot.influence[:, 0] == pytest.approx(path[:, 0] / 3) and pivot.replicates == 3
+    assert pivot.scale(law * 2) == pytest.approx(np.log([4, 16, 2]))
+    assert pivot.influence[:, [0, 2]] == pytest.approx(np.column_stack([path[:, 0] / 3, share / share.mean()]))
+    assert pivot.replicates == 3
 
 
 @pytest.mark.parametrize("replicates", [8, 40])
@@ -652,6 +654,11 @@ def test_squares_of_normal_errors_are_judged_by_a_normal_score(replicates):
     assert np.abs(z.std(axis=0)[:3] - 1).max() < 4 / np.sqrt(2 * runs) + 0.01
     assert abs(z[:, 3].mean()) < 0.1 and abs(z[:, 3].std() - 1) < 0.1
     pivot = known_mean(draws[0], law)
+    # E of the cube root of χ²/R, by the gamma function
+    from scipy.special import gammaln
+
+    root = np.exp(np.log(2 / replicates) / 3 + gammaln(replicates / 2 + 1 / 3) - gammaln(replicates / 2))
+    assert np.cbrt(draws[0].mean(axis=0) / law) / pivot.estimate[:3] == pytest.approx([root] * 3, abs=1e-3)
     assert pivot.scale(law * 8) == pytest.approx([2, 2, 2, 2])
     # what each replicate adds to the cube root of a mean: a third of its own deviation
     moved = pivot.influence.std(axis=0) / np.sqrt(replicates)
@@ -710,6 +717,7 @@ def test_the_critical_value_is_shared_by_all_looks(exact):
         normal = stats.norm.isf(tail) if exact else stats.t.isf(tail, max(count - 1, 1))
         assert pivot.critical(7, 0.001, replicates) == pytest.approx(normal * (1 + 0.5 / np.sqrt(count)))
     assert pivot.critical(0, 0.05) == pivot.critical(1, 0.05)
+    assert looked([0], [1]).critical(7, 0.001) == pytest.approx(stats.t.isf(0.001 / 14, 99))
 
 
 def fewest(enough):
@@ -728,6 +736,10 @@ def test_the_replicates_that_are_needed_are_the_fewest_that_reject():
     apart = np.sqrt((0.1 / 0.1) ** 2 + 0.12**2 / (0.2**2 - 0.1**2))
     expected = fewest(lambda n: apart * np.sqrt(n / 100) >= walk.critical(3, 0.01, n) + 2)
     assert walk.needed(values, law, 3, 0.01) == pytest.approx(expected, abs=1 + 0.01 * expected)
+    still = looked([0, 0, 0], [0.1, 0.2, 0.2], walk=True)  # its last look has no step, and tells nothing
+    assert still.needed(np.append(values, 9.0), np.zeros(3), 3, 0.01) == walk.needed(values, law, 3, 0.01)
+    lost = looked([0, 0, 0], [0.1, 0.2, np.inf], walk=True)
+    assert lost.needed(np.append(values, 9.0), np.zeros(3), 3, 0.01) == walk.needed(values, law, 3, 0.01)
     # a look that counts from 5000 replicates on is of no use before
     late = looked([0, 0], [0.1, 0.05], least=np.array([5000, 0]))
     assert late.needed(values, law, 3, 0.01) == pytest.approx(
