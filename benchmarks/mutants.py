@@ -51,7 +51,7 @@ TESTS = {
     "lineage/merkle.py": "tests/test_merkle.py",
     "lineage/makeup.py": "tests/test_makeup.py tests/test_foreign.py -k makeup",
     "lineage/withdrawal.py": "tests/test_withdraw.py -k 'closure or written or rows_that_are_none or by_its_own_check "
-                             "or cannot_be_withdrawn or joins or by_hand or record or rows_are or equal_rows'",
+                             "or cannot_be_withdrawn or joins or by_hand or nobody_wrote or one_number or equal_rows'",
     "regimes": "tests/test_regimes.py",
     "laws": "tests/test_laws.py",
     "laws/budget.py": "tests/test_laws.py tests/test_recommend.py -k 'not rebuilt'",
