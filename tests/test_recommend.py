@@ -99,6 +99,116 @@ def test_conditions_are_read():
     assert not keep.met(np.array([np.nan, 0.5])).any()
 
 
+@pytest.mark.parametrize("text", ["m", "m > ", "m = 1", "m >= nan", "m > inf", "m >== 1", "m[ > 1", "m n > 1", "> 1"])
+def test_what_is_no_condition_is_refused(text):
+    with pytest.raises(InputError, match="keep: cannot read"):
+        Keep.parse(text, ["m"])
+
+
+def test_a_condition_breaks_at_its_bound_if_it_says_so():
+    values = np.array([0.4, 0.5, 0.6, np.nan, np.inf, -np.inf])
+    far = 10 * (0.1 + 0.5 + 1)
+    for op, sign, at in ((">=", 1, 0.0), (">", 1, -np.finfo(float).tiny), ("<=", -1, 0.0),
+                         ("<", -1, -np.finfo(float).tiny)):
+        keep = Keep("m", "", op, 0.5)
+        found = keep.margins(values)
+        assert found == pytest.approx([-0.1 * sign, 0, 0.1 * sign, -far, far * sign, -far * sign])
+        assert found[1] == at and keep.sign == sign
+        assert keep.met(values).tolist() == (found >= 0).tolist()
+    assert Keep("m", "", ">", 0.5).text == "m > 0.5" and Keep("m", "x", "<=", 2).series == "m[x]"
+    assert Keep("m", "", ">", 1.0).margins(np.array([np.nan])).tolist() == [-20.0]
+
+
+def test_of_whom_is_said_in_words():
+    for text in ("0", "1", "1.2", "-0.5", "nan", "most"):
+        with pytest.raises(InputError, match="is no share of lineages"):
+            Of.parse(text)
+    assert (MEAN.text, MEDIAN.text, NINE.text) == (
+        "the mean over lineages", "the median over lineages", "90 % of lineages")
+    assert (MEAN.shown(0.12345), NINE.shown(0.12345)) == ("0.123", "12.3 %")
+    assert NINE.asked(KEEP) == Keep("kept", "", ">=", 0.9) and MEAN.asked(KEEP) is MEDIAN.asked(KEEP) is KEEP
+
+
+def test_a_crossing_is_interpolated_and_lies_above_what_did_not_hold():
+    places = np.array([0.0, 1.0, 3.0])
+    margins = np.array([[-1, 1, 2], [-3, -1, 3], [0, -1, 2], [-3, -2, -1], [-1, np.nan, 1], [-1e-9, 1, 1], [-1, 0, 0]])
+    assert search.crossing(places, margins).tolist() == pytest.approx(
+        [0.5, 1 + 2 * 0.25, 0, np.inf, 3, search.ABOVE, 1])
+
+
+def test_an_interval_leaves_a_twentieth_of_the_draws_on_each_side():
+    draws = np.random.default_rng(0).permutation(np.arange(2001.0))
+    assert search.interval(draws) == pytest.approx((1000, 100, 1900), abs=1)
+    assert search.interval(np.array([7.0])) == (7, 7, 7)
+    assert search.interval(np.append(draws, [np.inf] * 200))[2] == np.inf
+
+
+def test_a_place_is_the_first_whole_number_at_or_above_it():
+    for place, whole in ((40, 40), (40.01, 41), (40 + 1e-9, 40), (0, 0), (0.01, 1)):
+        assert search._whole(np.log1p(place)) == whole
+    assert search._whole(np.inf) is None
+
+
+@pytest.mark.parametrize("least", [3, 4, 57, 58, 200, 399, 400, 401])
+def test_a_law_is_asked_for_the_very_least_setting(least):
+    asked = []
+
+    def form(x):
+        asked.append(x)
+        return np.array([x - least + 0.5, x - least, 5000])
+
+    found = search.by_law(Knob("share", 3, 400, (3, 400)), form, Keep("m", "", ">=", 0.0))
+    answer = least if least <= 400 else None
+    assert (found.least, found.low, found.high, found.exact) == (answer, answer, answer, True)
+    assert found.best == max(asked) and found.tried[found.best] == found.best - least
+    assert len(asked) == len(set(asked)) <= 64 + 9 and min(asked) == 3
+
+
+def test_a_law_that_is_best_at_two_settings_is_best_at_the_lesser():
+    def form(x):
+        return np.array([min(x, 5.0)])
+
+    assert search.by_law(Knob("share", 0, 9, (0, 9)), form, Keep("m", "", ">=", 99.0)).best == 5
+
+
+def test_a_mean_at_its_bound_breaks_what_is_strict():
+    values = np.full((10, 4), 0.5)
+    assert search.left(values, KEEP, MEAN).breaks is None
+    for of in (MEAN, NINE):
+        assert search.left(values, Keep("m", "", ">", 0.5), of).breaks == 1
+    some = np.ones((40, 3))
+    some[:5, 1:] = 0
+    found = search.left(some, KEEP, NINE)
+    assert (found.breaks, found.value) == (2, 35 / 40)
+    assert search.left(some[4:], KEEP, NINE).breaks is None
+
+
+def test_a_search_tells_what_it_knows_before_each_round():
+    heard, calls = [], []
+    answer = search.search([KNOB], simulator(1, 100, calls), KEEP, MEAN, rounds=3,
+                           told=lambda number, known, new: heard.append((number, sorted(known), new)))
+    assert heard == [(k + 1, ["share"] if k else [], len(call)) for k, call in enumerate(calls)]
+    assert len(calls) == 3 and [x for _, x in calls[0]] == list(KNOB.first)
+    assert answer["share"].tried.keys() == {x for call in calls for _, x in call}
+    one = search.search([KNOB], simulator(1, 100), KEEP, MEAN, rounds=1)["share"]
+    assert 20 <= one.low <= one.least <= one.high <= 80 and one.best == 399
+    for x, value in one.tried.items():
+        assert value == pytest.approx(simulator(1, 100)([("share", x)])["share", x].mean(axis=0).min())
+
+
+def test_a_search_halves_the_gaps_that_hold_an_end():
+    calls: list = []
+    search.search([KNOB], simulator(1, 100, calls), KEEP, MEAN)
+    known = list(KNOB.first)
+    for call in calls[1:]:
+        for _, x in call:
+            below, above = max(k for k in known if k < x), min(k for k in known if k > x)
+            middle = np.expm1((np.log1p(below) + np.log1p(above)) / 2)
+            assert abs(x - np.clip(middle, below + 1, above - 1)) <= 0.5
+            assert np.log1p(above) - np.log1p(below) > search.PRECISION
+        known += [x for _, x in call]
+
+
 def test_the_monotone_fit_is_the_least_squares_one():
     from scipy.optimize import isotonic_regression
 

@@ -332,6 +332,9 @@ def test_by_hand_a_whole_part_is_known_by_its_origin_as_long_as_it_is_what_was_w
     cut = hand.parts[1].head(1)
     hand.write("s-keep-02", Pool.of(hand.parts[0], cut, hand.parts[2]))
     assert hand.held(item) == full | {("s-keep-02", "s-keep-01"): {0: 1, 1: 1}}
+    changed = Part.of(rows([1, 1], [1, 1]), "s-keep-01", 1, synthetic=True)  # by a regime that poisons, say
+    hand.write("s-keep-02", Pool.of(hand.parts[0], changed, hand.parts[2]))
+    assert hand.held(item) == full
     # the node was made again, and a later pool has the old rows still
     hand.write("s-keep-02", Pool.of(*hand.parts))
     hand.write("s-keep-01", Pool.of(hand.parts[0], Part.of(rows([10, 30], [31, 32]), "s-keep-01", 1, synthetic=True)))
