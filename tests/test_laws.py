@@ -825,6 +825,115 @@ def test_a_law_is_judged_on_all_of_its_paths_or_not_at_all():
     assert law.lines(np.arange(1, 3))["m"].tolist() == [1, 1] and law.slack(np.arange(3)) == 0
 
 
+#: Of each law one run, by the place of its case.
+ONE_OF_EACH = sorted({case[0]: place for place, case in enumerate(CASES)}.values())
+
+
+@pytest.mark.parametrize("place", ONE_OF_EACH, ids=lambda place: CASES[place][0])
+def test_the_error_of_a_pivot_is_that_of_runs_made_again(place):
+    """Forty runs of fifty replicates: their estimates spread as each says; four standard errors are 45 %."""
+    name, settings, model, regime, n, t, _, source = CASES[place]
+    law = laws.find(name)(**settings)
+    last = min(t, 6)
+    paths = simulate(model, regime, n, last, 2000, source, seed=3)
+    runs = [law.pivot({key: path[k : k + 50] for key, path in paths.items()}) for k in range(0, 2000, 50)]
+    spread = np.std([run.estimate for run in runs], axis=0, ddof=1)
+    said = np.sqrt(np.mean([np.square(run.error) for run in runs], axis=0))
+    seen = np.isfinite(said) & (spread > 1e-12)
+    assert runs[0].replicates == 50
+    if not seen.any():  # so few events that no look counts
+        assert name.startswith("categorical.replace.extinction")
+        return
+    assert np.abs(np.log(said[seen] / spread[seen])).max() < 0.45
+    centre = np.mean([run.estimate for run in runs], axis=0) - runs[0].scale(law(np.arange(1, last + 1)))
+    assert (np.abs(centre[seen]) < 5 * spread[seen] / np.sqrt(40) + 0.3 * spread[seen]).all()
+
+
+@pytest.mark.parametrize("place", [place for place in ONE_OF_EACH if not CASES[place][0].startswith("mean.")],
+                         ids=lambda place: CASES[place][0])
+def test_what_a_replicate_adds_is_what_is_missing_without_it(place):
+    """The influence of each of 60 replicates against the jackknife's."""
+    name, settings, model, regime, n, t, _, source = CASES[place]
+    law = laws.find(name)(**settings)
+    paths = simulate(model, regime, n, min(t, 6), 60, source, seed=4)
+    pivot = law.pivot(paths)
+    if pivot.influence is None:
+        return
+    without = np.array([law.pivot({key: np.delete(path, r, axis=0) for key, path in paths.items()}).estimate
+                        for r in range(60)])
+    jack, said = 59 * (without.mean(axis=0) - without), pivot.influence - pivot.influence.mean(axis=0)
+    size = jack.std(axis=0)
+    assert (np.abs(jack - said)[:, size > 1e-9].std(axis=0) < 0.2 * size[size > 1e-9]).all()
+
+
+def chained(n, first, start, steps, absorbed):
+    """The chance that a count is ``absorbed`` after 0, 1, … fits, by the binomial chain, count by count."""
+    from scipy.stats import binom
+
+    mass, found = binom.pmf(np.arange(first + 1), first, start), []
+    rows = first
+    for _ in range(steps):
+        found.append(mass[absorbed(rows)])
+        mass = sum(mass[k] * binom.pmf(np.arange(n + 1), n, k / rows) for k in range(rows + 1))
+        rows = n
+    return np.array(found)
+
+
+def test_chances_of_categories_are_those_of_the_binomial_chain():
+    from scipy.stats import binom
+
+    p = np.array([0.0, 0.2, 1.0])
+    exact = np.array([binom.pmf(np.arange(8), 7, one) for one in p])
+    assert drift.binomials(7, p, 50) == pytest.approx(exact) and drift.binomials(7, p, 3) == pytest.approx(exact[:, :3])
+    t = np.array([0, 1, 2, 5, 3])
+    found = drift.extinction(t, 7, [0.2, 0.0])
+    assert found[:, 0] == pytest.approx(np.append(0.0, chained(7, 7, 0.2, 5, lambda rows: 0))[t])
+    assert found[:, 1].tolist() == [1] * 5
+    assert drift.fixation(t, 7, 0.3, 4) == pytest.approx(
+        np.append(0.0, chained(7, 4, 0.3, 5, lambda rows: rows))[t])
+    assert drift.fixation([0, 1, 3], 7, 1.0, 4).tolist() == pytest.approx([1, 1, 1])
+
+
+def test_sums_and_products_are_those_of_their_terms():
+    n, last = 7, 9
+    for ddof in (0, 1):
+        mean = [1.0]
+        for j in range(1, last + 1):
+            mean.append(mean[-1] * (1 - (1 / (n * j**2) if ddof == 0 else 1 / (j * (j * n - 1)) if j > 1 else 0.0)))
+        assert gaussian.accumulate_variance(np.arange(last + 1), n, ddof) == pytest.approx(mean)
+        error = [sum(mean[s - 1] / (n * s**2) for s in range(1, t + 1)) for t in range(last + 1)]
+        assert gaussian.accumulate_error(np.arange(last + 1), n, ddof) == pytest.approx(error)
+    assert 1 - gaussian.accumulate_error(5, n, 0) == pytest.approx(gaussian.accumulate_variance(5, n, 0))
+    assert drift.accumulate_simpson(np.arange(last + 1), n) == pytest.approx(
+        gaussian.accumulate_variance(np.arange(last + 1), n, 0))
+    for design in ("same", "fresh"):
+        law = laws.find("regression.accumulate.error")(n=14, d=4, noise=0.5, design=design)
+        terms = [0.25 * 4 / 9 / i**2 if design == "same" else 0.25 * 4 / (i * (14 * i - 5)) for i in range(1, 6)]
+        assert law(np.arange(6)) == pytest.approx(np.append(0.0, np.cumsum(terms)))
+    kernel, value = laws.find("kde.replace.variance")(n=9, width=0.5), 1.0
+    for t in range(1, 6):
+        value = (1 - 1 / 9) * value + 0.25
+        assert kernel(t) == pytest.approx(value)
+    weighted = laws.find("mean.weighted.error")(n=9, n_real=4, n_synth=6, weight=0.3)
+    value = 1 / 9
+    assert weighted(0) == 0 and weighted(1) == pytest.approx(value)
+    for t in range(2, 6):
+        value = 0.3**2 / 4 + 0.7**2 * (value + 1 / 6)
+        assert weighted(t) == pytest.approx(value)
+
+
+def test_a_typical_path_in_d_dimensions_has_the_determinant_of_bartlett():
+    """det of a Wishart matrix: a product of independent χ² (Bartlett 1933)."""
+    from scipy.stats import chi2
+
+    for n, ddof, d in ((9, 1, 1), (9, 0, 3), (12, 1, 4)):
+        draws = [chi2.rvs(n - i, size=200_000, random_state=np.random.default_rng(i)) for i in range(1, d + 1)]
+        log = np.log(draws).mean(axis=0) - np.log(n - ddof)
+        mean, variance = gaussian.log_step(n, ddof, d)
+        assert mean == pytest.approx(log.mean(), abs=5 * log.std() / np.sqrt(200_000))
+        assert variance == pytest.approx(log.var(), rel=0.03)
+
+
 # -------------------------------------------------------------------------------------------- budgets
 
 
