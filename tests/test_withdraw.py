@@ -284,6 +284,13 @@ def test_by_hand_what_cannot_be_read_is_passed_over_and_a_damaged_part_counts_ev
     # it may hold what was withdrawn
     assert hand.held(hand.item("s-keep-01", "0")) == {("s-keep-01", "s-keep-01"): {0: 1},
                                                       ("s-keep-02", "s-keep-01"): {0: 2, 1: 2}}
+    # and what was withdrawn is read from the first copy that can be read
+    hand.write("s-keep-02", Pool.of(*hand.parts))
+    own = Path("data/s-keep-01/pool/s-keep-01.parquet")
+    own.unlink()
+    own.write_text("damaged")
+    assert hand.held(hand.item("s-keep-01", "1")) == {("s-keep-01", "s-keep-01"): {0: 2, 1: 2},
+                                                      ("s-keep-02", "s-keep-01"): {0: 1}}
     for text in ("no JSON", "{}", '{"parts": 7}'):
         Path("data/s-keep-01/pool/_manifest.json").write_text(text)
         assert [link.name for link in hand.links()] == ["s-real", "s-keep-02"]
