@@ -772,6 +772,23 @@ def test_evidence_of_a_band_says_when_and_how_near(values, words):
     assert words in judge("replace.tail_ratio leaves the control band below by generation 3", data)["evidence"]
 
 
+@pytest.mark.parametrize(("text", "where", "allowed"), [
+    ("does not rise by more than 0.1", 2, "0.1"), ("does not fall by more than 0.1", 3, "−0.1"),
+    ("keeps within 0.1", 2, "±0.1"), ("keeps within 10 %", 2, "±10 %")])
+def test_evidence_of_a_denial_names_the_generation_that_went_farthest(text, where, allowed):
+    data = table(replace=np.array([1.0, 1.05, 0.98, 1.0])[:, None] * np.ones(6))
+    found = judge(f"replace.tail_ratio {text} until generation 4", data)
+    assert found["verdict"] == "holds" and found["generation"] == where and found["p"] == 2.0**-6
+    assert f"from generation 1 to {where} is" in found["evidence"]
+    assert f", against {allowed}, the farthest of 3 generations" in found["evidence"]
+    gone = judge(f"replace.tail_ratio {text} until generation 4",
+                 table(replace=np.array([1.0, 1.02, 0.98, 1.3 if "fall" not in text else 0.7])[:, None] * np.ones(6)))
+    assert (gone["verdict"], gone["generation"]) == ("fails", 4)
+    between = np.array([1.0, 1.02, 0.98, 1.0])[:, None] + np.where(np.arange(4)[:, None] == 2, 5 * PATHS, PATHS / 9)
+    worst = judge(f"replace.tail_ratio {text} until generation 4", table(replace=between))
+    assert (worst["verdict"], worst["generation"]) == ("undecided", 3)
+
+
 def test_evidence_counts_in_words():
     above = table(replace=np.array([1.0, 1.15, 0.9])[:, None] * np.ones(6))
     assert "the nearest is 1.15 at generation 2" in judge(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -564,6 +565,107 @@ def test_options_stay_inside_the_bank(n, bank):
             assert branch.regime.real_rows(branch.rows) <= bank // 3
             assert branch.rows <= max(n, bank)
     assert ("rows" in found) == (bank > n)
+
+
+def test_the_first_settings_of_a_knob_are_its_ends_and_what_lies_between():
+    found, without = advice.options(study(rows=40), 21, None)
+    assert not without
+    share = (0, 2, 8, 20, 39)  # 5, 20 and 50 % of 40 rows
+    assert {name: (option.knob.low, option.knob.high, option.knob.first) for name, option in found.items()} == {
+        "anchor": (0, 39, share), "redraw": (0, 39, share), "refresh": (0, 39, share),
+        "weighted": (0, 99, (0, 5, 20, 50, 80, 99)), "rows": (40, 640, (40, 160, 640)),
+        "window": (1, 21, (1, 2, 11, 21))}
+    assert [name for name, option in found.items() if option.knob.peaked] == ["weighted"]
+    few, lacking = advice.options(study(rows=40), 1, 45)
+    assert few["refresh"].knob.high == 15 and few["anchor"].knob.high == 39  # a third of the bank is fresh each time
+    assert few["weighted"].fixed == {"n_real": 15} and found["weighted"].fixed == {}
+    assert few["rows"].knob.first == (40, 45) and few["window"].knob.first == (1,) and not lacking
+    tiny, lacking = advice.options(study(rows=40), 1, 2)
+    assert {"refresh", "weighted", "rows"} == set(lacking) and "anchor" in tiny
+    assert all("too few rows" in lacking[name] for name in ("refresh", "weighted"))
+    assert "all of the 2 real rows" in lacking["rows"]
+
+
+def test_a_setting_is_written_in_as_few_digits_as_say_it():
+    for n in (7, 20, 1000):
+        option = advice.options(study(rows=n), 9, None)[0]["refresh"]
+        for x in range(1, n):
+            value = option.value(x)
+            assert round(value * n) == x
+            digits = len(str(value).partition(".")[2])
+            assert digits <= 2 or abs(round(value, digits - 1) * n - x) >= 0.4
+    options = advice.options(study(rows=20), 9, None)[0]
+    assert (options["window"].value(3), options["rows"].value(60), options["weighted"].value(7)) == (3, 60, 0.07)
+    ends = [("refresh", 0, "replace"), ("window", 1, "replace"), ("window", 9, "accumulate"), ("rows", 20, "replace")]
+    assert all(options[name].branch_name(x) == branch for name, x, branch in ends)
+    between = [options[name].branch_name(x) for name in options for x in (2, 3, 4)]
+    assert len(set(between)) == 3 * len(options) and between[0].startswith("anchor-")
+    assert options["rows"].branch(study(rows=20), 60).rows == 60
+    assert options["refresh"].branch(study(rows=20), 2).regime.real == 0.1
+
+
+def test_what_a_law_knows_of_the_common_ends_it_knows_of_every_knob():
+    options = advice.options(study(rows=20), 9, None)[0].values()
+    known = advice.certain(options, {"replace": False, "accumulate": True})
+    assert known == {(option.name, option.knob.low): False for option in options} | {("window", 9): True}
+    assert advice.certain(options, {}) == {}
+    of, keep = study(rows=20), Keep("fit_variance", "", ">=", 0.8)
+    assert advice.ends(of, keep, 9, MEAN) == {"replace": False, "accumulate": True}  # 0.95⁹ and ∏(1 − 1/(20 j²))
+    assert advice.ends(of, keep, 4, MEAN) == {"replace": True, "accumulate": True}
+    assert advice.ends(of, keep, 9, MEDIAN) == {}
+    assert advice.ends(of, keep, 9, NINE) == {"replace": False}
+
+
+def test_costs_by_hand():
+    from collapse.data import Column, Schema
+
+    schema = Schema((Column("x", "number"), Column("c", "category", categories=("a", "b")),
+                     Column("i", "image", shape=(2, 3))))
+    of, row = study(rows=20), 8 + 4 + 4 * 6
+    options = advice.options(of, 5, None)[0]
+    for name, x, fresh, again in (("refresh", 2, 20 + 2 * 4, 0), ("anchor", 2, 20, 2 * 4), ("redraw", 3, 20, 3 * 4),
+                                 ("window", 3, 20, 0), ("window", 1, 20, 0)):
+        found = advice.cost(of, options[name].branch(of, x), 5, schema)
+        assert found == advice.Cost(fresh, 20 * 5, None, row * (fresh + again + 100), False), name
+    more = advice.cost(of, options["rows"].branch(of, 60), 5, schema, 1.5, 99)
+    assert more == advice.Cost(20, 60 * 5, 1.5, 99, True)
+
+
+def test_numbers_that_a_lineage_holds_and_how_many_lineages_there_are(monkeypatch):
+    of, words = study(rows=20), study(rows=20, source={"kind": "zipf", "categories": 30}, model={"kind": "categorical"})
+    options = advice.options(of, 5, None)[0]
+    assert [advice.held(of, options[name].branch(of, 3)) for name in ("anchor", "redraw", "refresh", "window")] == [
+        20, 20, 1, 1]
+    assert advice.held(words, advice.plain(words, "replace", {"regime": "replace"})) == 1 + 20 * 30
+    keep, branch = Keep("fit_variance", "", ">=", 0.5), options["refresh"].branch(of, 3)
+    monkeypatch.setattr(advice, "LINEAGES", 300)
+    monkeypatch.setattr(advice, "LEAST_LINEAGES", 100)
+    monkeypatch.setattr(advice, "NUMBERS", 4000)
+    for numbers, count in ((1, 300), (4, 200), (40, 100)):  # 4,000 numbers over 5 generations
+        assert advice.drawn(of, branch, keep, 5, NINE, numbers).shape == (count, 5)
+    assert advice.drawn(of, branch, keep, 5, MEDIAN, 1).shape == (advice.MEDIAN_LINEAGES, 5)
+    blocks = advice.drawn(of, branch, keep, 5, NINE, 10)  # fifty at once: of each block others
+    assert len(np.unique(blocks[:, 0])) == len(blocks) == 100
+
+
+def test_lineages_are_drawn_only_where_their_law_is_known():
+    of, keep = study(rows=20), Keep("fit_variance", "", ">=", 0.5)
+    zipf = {"kind": "zipf", "categories": 30}
+    words = study(rows=20, source=zipf, model={"kind": "categorical"})
+
+    def drawable(one, metric="fit_variance", of=NINE, **body):
+        branch = advice.plain(one, "b", body or {"regime": "replace"})
+        return advice.drawable(one, branch, replace(keep, metric=metric), of)
+
+    assert drawable(of) and drawable(of, of=MEDIAN) and drawable(words, "fit_simpson")
+    assert not drawable(of, of=MEAN) and not drawable(of, "tail_ratio") and not drawable(of, regime="control")
+    assert not drawable(study(rows=20, source={"kind": "gaussian", "dim": 2}))
+    assert not drawable(study(rows=20, model={"kind": "kde"})) and not drawable(words)
+    many = study(rows=20, source=zipf | {"categories": 1001}, model={"kind": "categorical"})
+    assert not drawable(many, "fit_simpson")
+    assert drawable(of, regime="anchor", real=0.2) and drawable(of, regime="window", k=2)
+    fork = replace(advice.plain(of, "b", {"regime": "replace"}), from_="a")
+    assert not advice.drawable(of, fork, keep, NINE)
 
 
 def test_a_branch_with_more_rows_than_the_bank_is_refused(tmp_path):
