@@ -556,6 +556,14 @@ def test_a_series_levels_off_if_it_moved_and_then_keeps_within():
     ):
         found = judge(f"replace.tail_ratio {text}", table(replace=values))
         assert found["verdict"] == verdict, found
+    rises = table(replace=1 - np.exp(-time) + noise)
+    assert judge("replace.tail_ratio rises and levels off within 0.1", rises)["p"] == 2.0**-6
+    assert judge("replace.tail_ratio levels off within 0.1", rises)["p"] == 2 * 2.0**-6  # it may go up or down
+    for last, words in ((3, "3 generations, and two halves need 4"), (4, "")):
+        found = judge(f"replace.tail_ratio levels off within 0.1 until generation {last}", rises)
+        assert words in found["evidence"] and ("halves" in found["evidence"]) == (last == 3)
+    found = judge("replace.tail_ratio levels off within 0.1 until generation 9", rises)
+    assert "from generation 1 to 5 is" in found["evidence"] and "from generation 5 to " in found["evidence"]
     assert judge("rescue.tail_ratio levels off within 1", table(rescue=FALL[:3]))["verdict"] == "undecided"
     five = table(replace=(1 - np.exp(-time) + noise)[:, :5])
     assert "it needs R ≥ 6 replicates, has 5" in judge("replace.tail_ratio levels off within 0.1", five)["evidence"]
