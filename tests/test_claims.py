@@ -564,6 +564,7 @@ def test_a_series_levels_off_if_it_moved_and_then_keeps_within():
         assert words in found["evidence"] and ("halves" in found["evidence"]) == (last == 3)
     found = judge("replace.tail_ratio levels off within 0.1 until generation 9", rises)
     assert "from generation 1 to 5 is" in found["evidence"] and "from generation 5 to " in found["evidence"]
+    assert found["generation"] == 9
     assert judge("rescue.tail_ratio levels off within 1", table(rescue=FALL[:3]))["verdict"] == "undecided"
     five = table(replace=(1 - np.exp(-time) + noise)[:, :5])
     assert "it needs R ≥ 6 replicates, has 5" in judge("replace.tail_ratio levels off within 0.1", five)["evidence"]
@@ -878,6 +879,16 @@ def test_a_bias_claim_rests_on_what_is_left_of_it_in_all():
     assert found["low"] < 1.2**4 < found["high"] and found["generation"] == 6
     assert f"{gain.estimate:.4g} per generation" in found["evidence"]
     assert f"goes from {gain.bias[0]:.3g} [" in found["evidence"]
+
+
+@pytest.mark.parametrize(("levels", "verb"), [
+    ((0.5, 5.0, 0.01, 1.0), "amplifies its bias"), ((0.5, 0.01, 5.0, 0.1), "corrects its bias"),
+    ((0.5, 5.0, 0.01, 0.52), "keeps its bias within 10 %"), ((0.5, 0.01, 5.0, 0.48), "keeps its bias within 10 %")])
+def test_a_bias_claim_looks_at_both_ends_alone(levels, verb):
+    values = 0.3 + np.array(levels)[:, None] + NOISE[:4] / 4
+    found = judge(f"replace.fit_share {verb} around 0.3 until generation 4", table(replace__fit_share=values))
+    assert found["verdict"] == "holds" and found["p"] < 1e-6
+    assert found["estimate"] == pytest.approx(levels[-1] / levels[0], rel=0.05)
 
 
 def test_a_bias_is_not_judged_without_its_generations_or_replicates():
