@@ -744,6 +744,7 @@ def test_a_stage_that_nothing_could_have_shown_is_blind(text, bands, verdict):
     found = judge(text, data, healthy, **keys)
     assert found["verdict"] == verdict, found
     assert ("could have" in found["evidence"]) == (verdict == "blind")
+    assert found["estimate"] == {"replace is healthy": 1.0, "replace is late in": 0.0}.get(text[:18])
     assert judge(text, data, healthy, bands=keys["bands"])["verdict"] != "blind"  # nobody said what they can be
     seen = "late" if "late" in text else "distorted" if "distorted" in text else "drifted" if "drifted" in text \
         else "early"
@@ -798,7 +799,20 @@ def test_evidence_of_a_denial_names_the_generation_that_went_farthest(text, wher
     assert (worst["verdict"], worst["generation"]) == ("undecided", 3)
 
 
+def test_a_level_is_from_50_percent_on_and_below_100():
+    for level, right in (("50", True), ("49.9", False), ("99.9", True), ("100", False)):
+        text = f"replace.tail_ratio falls at {level} %"
+        if right:
+            assert parse(text).statement.level == pytest.approx(float(level) / 100)
+        else:
+            with pytest.raises(InputError):
+                parse(text)
+
+
 def test_evidence_counts_in_words():
+    wide = judge("replace.tail_ratio stays inside the control band until generation 3", table(replace=FALL))
+    assert wide["evidence"].endswith(
+        "at all of 3 generations, but its one-sided 95 % bounds are [0.77, 0.83] at generation 3.")
     above = table(replace=np.array([1.0, 1.15, 0.9])[:, None] * np.ones(6))
     assert "the nearest is 1.15 at generation 2" in judge(
         "replace.tail_ratio leaves the control band above by generation 3", above)["evidence"]
@@ -882,7 +896,8 @@ def test_a_bias_claim_rests_on_what_is_left_of_it_in_all():
 
 
 @pytest.mark.parametrize(("levels", "verb"), [
-    ((0.5, 5.0, 0.01, 1.0), "amplifies its bias"), ((0.5, 0.01, 5.0, 0.1), "corrects its bias"),
+    ((0.5, 5.0, 0.01, 1.0), "amplifies its bias"), ((0.5, -5.0, 0.01, 1.0), "amplifies its bias"),
+    ((0.5, 0.01, 5.0, 0.1), "corrects its bias"),
     ((0.5, 5.0, 0.01, 0.52), "keeps its bias within 10 %"), ((0.5, 0.01, 5.0, 0.48), "keeps its bias within 10 %")])
 def test_a_bias_claim_looks_at_both_ends_alone(levels, verb):
     values = 0.3 + np.array(levels)[:, None] + NOISE[:4] / 4

@@ -866,6 +866,120 @@ def test_what_a_replicate_adds_is_what_is_missing_without_it(place):
     assert (np.abs(jack - said)[:, size > 1e-9].std(axis=0) < 0.2 * size[size > 1e-9]).all()
 
 
+@pytest.mark.parametrize("place", ONE_OF_EACH, ids=lambda place: CASES[place][0])
+def test_a_mutant_is_what_its_name_says(place):
+    """Of another regime that regime's law, and of t ± 1 the law itself a generation on or back."""
+    name, settings = CASES[place][:2]
+    law, t = laws.find(name)(**settings), np.arange(1, 9)
+    family, _, quantity = name.split(".")
+    sums = {("mean", "replace"): t / law.n, ("mean", "accumulate"): np.cumsum(1 / t**2.0) / law.n}
+    tried = 0
+    for said, form in law.mutants().items():
+        other = f"{family}.{said}.{quantity}"
+        if said in ("t + 1", "t − 1"):
+            expected = law(t + (1 if "+" in said else -1))
+        elif (family, said) in sums:
+            expected = sums[family, said]
+        elif said == "accumulate" and quantity in ("extinction", "extinction_limit", "survivors"):
+            expected = np.full(8, law([1])[0])  # what is kept for ever is not lost after the first fit
+        elif other in laws.names():
+            kind = laws.find(other)
+            expected = kind(**{key: value for key, value in settings.items() if key in kind.model_fields})(t)
+        else:
+            continue
+        assert form(t) == pytest.approx(expected), said
+        tried += 1
+    assert tried or name == "categorical.replace.share"
+
+
+@pytest.mark.parametrize(("name", "settings"), [
+    ("gaussian.replace.variance", {"ddof": 0}), ("gaussian.replace.typical", {"ddof": 1}),
+    ("gaussian.replace.typical", {"ddof": 0, "d": 3}), ("gaussian.replace.w2", {"ddof": 1}),
+    ("regression.replace.error", {"d": 3, "noise": 0.5})])
+def test_a_first_order_form_is_the_law_of_many_rows(name, settings):
+    law, t = laws.find(name)(n=10**6, **settings), np.arange(1, 5)
+    (form,) = (form for said, form in law.mutants().items() if said.startswith("first order"))
+    start = 1.0 if name.endswith(("variance", "typical")) else 0.0
+    assert 10**6 * (form(t) - start) == pytest.approx(10**6 * (law(t) - start), rel=1e-3)
+
+
+def test_one_dimension_needs_no_name_and_of_two_one_is_named():
+    for law in ("gaussian.replace.error", "gaussian.replace.w2"):
+        assert study({"law": law, "branch": "replace"})
+        two = {"source": {"kind": "gaussian", "dim": 2}}
+        assert study({"law": law, "branch": "replace", "feature": "x1"}, **two)
+        with pytest.raises(InputError, match="name one, such as feature: x1"):
+            study({"law": law, "branch": "replace"}, **two)
+    assert study({"law": "gaussian.replace.variance", "branch": "replace"}, **two)
+
+
+@pytest.mark.parametrize("shares", [(1.0,), (0.5, 0.4), (1.5, -0.5), (np.nan, 0.5), (np.inf, 0.5)])
+def test_what_are_no_shares_are_refused(shares):
+    with pytest.raises(ValueError, match="shares must be two or more, none below 0, and sum to 1"):
+        laws.find("categorical.replace.simpson")(n=9, shares=shares)
+
+
+def test_a_share_is_judged_where_replicates_suffice_for_its_skewness():
+    from collapse.laws.categorical import SKEW
+
+    keys = {"model": {"kind": "categorical"}, "source": {"kind": "zipf", "categories": 4, "exponent": 0},
+            "rows": 10, "generations": 6, "branches": {"b": {"regime": "replace"}}, "measure": {"replicates": 5}}
+    need = SKEW * 6 // (10 * 0.25)  # a share of a quarter over 6 generations of 10 rows
+    claim = {"law": "categorical.replace.share", "branch": "b", "feature": "w001"}
+    assert study(claim, replicates=int(need), **keys)
+    with pytest.raises(InputError, match=f"needs {need:g} replicates"):
+        study(claim, replicates=int(need) - 1, **keys)
+
+
+def test_the_first_pool_may_be_one_row():
+    law = laws.find("categorical.replace.fixation")(n=5, shares=(0.3, 0.7), code=0, first=1)
+    assert law(np.arange(1, 4)) == pytest.approx([0.3] * 3)
+
+
+def test_a_look_counts_from_25_expected_events_on():
+    for replicates, counts in ((49, False), (50, True)):
+        path = np.tile([[1.0, 0.0]], (replicates, 1))
+        pivot = drift._counted(path, np.array([[0.5], [0.01]]), 1.0)
+        assert pivot.least.tolist() == [50, 2500] and np.isfinite(pivot.error).tolist() == [counts, False]
+    assert pivot.error[0] == pytest.approx(np.sqrt(0.25 / 50))
+
+
+@pytest.mark.parametrize("n", [2, 3, 8])
+def test_a_reservoir_follows_the_hypergeometric_moments_of_its_new_rows(n):
+    from scipy.stats import hypergeom
+
+    for keep in (None, 1.0, 1 - 1 / n):
+        pool, error, found = 1.0, 1 / n, [(1.0, 0.0)]
+        for t in range(7):
+            variance = 1.0 if keep is None else keep * pool
+            found.append((variance, error))
+            new = hypergeom(n * (t + 2), n, n)
+            m = np.arange(n + 1)
+            mixed = float(new.pmf(m) @ (m * (n - m)))
+            both = float(new.pmf(m) @ (m * (m - 1)))
+            old = n * (n - 1) - 2 * mixed - both  # ordered pairs of rows
+            error += mixed * pool / n**3 + new.mean() * variance / n**2
+            pool = (old * pool + 2 * mixed * ((1 - 1 / n) * pool + variance) / 2 + both * variance) / (n * (n - 1))
+        assert budget.reservoir(7, n, keep) == pytest.approx(np.array(found).T)
+    kept, share = 1 - 1 / n, [1.0, 1 - 1 / n]
+    for t in range(1, 6):
+        old = (n * t) * (n * t - 1) / ((n * (t + 1)) * (n * (t + 1) - 1))  # a pair both rows of which are old
+        kept *= old + (1 - old) * (1 - 1 / n)
+        share.append(kept)
+    assert budget.reservoir_simpson(6, n) == pytest.approx(share)
+
+
+def test_mode_seeking_raises_the_common_and_lowers_the_rare():
+    for code, sign in ((0, 1), (59, -1)):
+        law = laws.find("categorical.replace.share")(n=50, shares=zipf(60), code=code, feature="w")
+        for tau, way in ((0.95, sign), (1.05, -sign)):
+            found, p = law.mutants()[f"mode-seeking, τ = {tau:g}"](np.arange(1, 5)), law.p
+            for t in range(4):
+                assert found[t] == pytest.approx(p[code])
+                p = p ** (1 / tau) / np.sum(p ** (1 / tau))
+            assert (way * np.diff(found) > 0).all()
+
+
 def chained(n, first, start, steps, absorbed):
     """The chance that a count is ``absorbed`` after 0, 1, … fits, by the binomial chain, count by count."""
     from scipy.stats import binom

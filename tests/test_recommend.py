@@ -482,6 +482,29 @@ def test_the_first_passage_of_a_variance_is_that_of_drawn_ones(horizon, first, n
     assert law[0] == pytest.approx(once if above else 1 - once, abs=1e-9)
 
 
+@pytest.mark.parametrize(("first", "n", "ddof", "bound", "above"), [
+    (6, 3, 1, 0.5, True), (12, 40, 0, 0.9, True), (30, 9, 1, 1.4, False)])
+def test_two_steps_of_a_variance_are_an_integral(first, n, ddof, bound, above):
+    from scipy import integrate, stats
+
+    one, two = (stats.chi2(rows - 1, scale=1 / (rows - ddof)) for rows in (first, n))
+    span = (bound, np.inf) if above else (0, bound)
+    share, _ = integrate.quad(lambda v: one.pdf(v) * (two.sf(bound / v) if above else two.cdf(bound / v)), *span)
+    assert passage.variance(2, first, n, ddof, bound, above)[1] == pytest.approx(share, abs=2e-5)
+
+
+@pytest.mark.parametrize(("horizon", "first", "n", "ddof", "bound", "above"), [
+    (30, 12, 5, 1, 0.3, True), (30, 12, 40, 0, 0.8, True), (20, 30, 6, 1, 1.5, False)])
+def test_a_finer_and_longer_grid_moves_no_share(monkeypatch, horizon, first, n, ddof, bound, above):
+    plain = passage.variance(horizon, first, n, ddof, bound, above)
+    monkeypatch.setattr(passage, "FINE", 2 * passage.FINE)
+    assert plain == pytest.approx(passage.variance(horizon, first, n, ddof, bound, above), abs=1e-5)
+    monkeypatch.setattr(passage, "BEYOND", 4 * passage.BEYOND)
+    assert plain == pytest.approx(passage.variance(horizon, first, n, ddof, bound, above), abs=1e-5)
+    assert passage.variance(3, first, n, ddof, 0.0, True).tolist() == [1, 1, 1]
+    assert passage.variance(3, first, n, ddof, -1.0, False).tolist() == [0, 0, 0]
+
+
 def test_the_first_passage_of_a_share_is_that_of_drawn_ones():
     rng, count, first, n, p = np.random.default_rng(6), 100_000, 30, 20, 0.3
     keep, path = Keep("fit_share", "w", ">=", 0.1), [rng.binomial(first, p, count) / first]
