@@ -484,7 +484,7 @@ def test_the_first_passage_of_a_variance_is_that_of_drawn_ones(horizon, first, n
 
 @pytest.mark.parametrize(("first", "n", "ddof", "bound", "above"), [
     (6, 3, 1, 0.5, True), (12, 40, 0, 0.9, True), (30, 9, 1, 1.4, False)])
-def test_two_steps_of_a_variance_are_an_integral(first, n, ddof, bound, above):
+def test_a_first_passage_in_two_steps_is_an_integral(first, n, ddof, bound, above):
     from scipy import integrate, stats
 
     one, two = (stats.chi2(rows - 1, scale=1 / (rows - ddof)) for rows in (first, n))
@@ -495,7 +495,7 @@ def test_two_steps_of_a_variance_are_an_integral(first, n, ddof, bound, above):
 
 @pytest.mark.parametrize(("horizon", "first", "n", "ddof", "bound", "above"), [
     (30, 12, 5, 1, 0.3, True), (30, 12, 40, 0, 0.8, True), (20, 30, 6, 1, 1.5, False)])
-def test_a_finer_and_longer_grid_moves_no_share(monkeypatch, horizon, first, n, ddof, bound, above):
+def test_a_finer_and_longer_grid_moves_no_first_passage(monkeypatch, horizon, first, n, ddof, bound, above):
     plain = passage.variance(horizon, first, n, ddof, bound, above)
     monkeypatch.setattr(passage, "FINE", 2 * passage.FINE)
     assert plain == pytest.approx(passage.variance(horizon, first, n, ddof, bound, above), abs=1e-5)
