@@ -696,6 +696,7 @@ def test_a_score_along_a_mutant_is_the_most_powerful_one():
     covariance = np.cov(influence, rowvar=False) / 100
     assert known.directed(values, law) == pytest.approx(best(values - law, estimate - values, covariance))
     assert known.directed(law, law) == 0 == looked(estimate, error).directed(values, law)
+    assert looked(estimate, error, influence=np.ones((100, 3))).directed(values, law) == 0  # nothing varies
     # a look without an error is left out
     flat = looked(estimate, [*known.error[:2], 0], influence=influence)
     assert flat.directed(values, law) == pytest.approx(best(values[:2], (estimate - values)[:2], covariance[:2, :2]))
@@ -740,6 +741,9 @@ def test_the_replicates_that_are_needed_are_the_fewest_that_reject():
     assert still.needed(np.append(values, 9.0), np.zeros(3), 3, 0.01) == walk.needed(values, law, 3, 0.01)
     lost = looked([0, 0, 0], [0.1, 0.2, np.inf], walk=True)
     assert lost.needed(np.append(values, 9.0), np.zeros(3), 3, 0.01) == walk.needed(values, law, 3, 0.01)
+    apart = 0.12 / np.sqrt(0.2**2 - 0.1**2)  # of a form that is no number at first, what it has gone since 0
+    expected = fewest(lambda n: apart * np.sqrt(n / 100) >= walk.critical(3, 0.01, n) + 2)
+    assert walk.needed(np.array([np.nan, 0.12]), law, 3, 0.01) == pytest.approx(expected, abs=1 + 0.01 * expected)
     # a look that counts from 5000 replicates on is of no use before
     late = looked([0, 0], [0.1, 0.05], least=np.array([5000, 0]))
     assert late.needed(values, law, 3, 0.01) == pytest.approx(
