@@ -1040,6 +1040,14 @@ def test_sums_and_products_are_those_of_their_terms():
         assert weighted(t) == pytest.approx(value)
 
 
+def test_before_the_first_fit_all_is_as_it_was_and_equal_weights_are_none():
+    for form in real.FORMS.values():
+        assert form(0, 20, 5).T.tolist() == [[1, 0]] and form(1, 20, 5).T.tolist() == [[1, 0], [0.95, 0.05]]
+    assert real.weighted(6, 20, 5, 15, 0.25) == pytest.approx(real.refresh(6, 20, 5))
+    assert real.weighted(6, 9, 9, 9, 1 - 1e-12)[1] == pytest.approx([0] + [1 / 9] * 6)  # real rows alone
+    assert real.weighted(6, 9, 9, 9, 1e-12)[1] == pytest.approx(gaussian.replace_error(np.arange(7), 9, 0))  # none
+
+
 def test_a_typical_path_in_d_dimensions_has_the_determinant_of_bartlett():
     """det of a Wishart matrix: a product of independent χ² (Bartlett 1933)."""
     from scipy.stats import chi2
