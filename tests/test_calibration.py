@@ -92,6 +92,52 @@ def test_a_normal_band_is_the_textbook_prediction_interval() -> None:
     assert (band.low, band.high) == (pytest.approx(-half, rel=0.02), pytest.approx(half, rel=0.02))
 
 
+def shifted(q: float, skew: float) -> float:
+    """The quantile of a standardised log-normal of ``skew``, mirrored where that is negative; its σ by root finding."""
+    from scipy.optimize import brentq
+
+    def skewness(sigma: float) -> float:
+        return (np.exp(sigma**2) + 2) * np.sqrt(np.expm1(sigma**2))
+
+    if skew == 0:
+        return q
+    sigma, sign = brentq(lambda sigma: skewness(sigma) - abs(skew), 1e-6, 3, xtol=1e-14), np.sign(skew)
+    law = stats.lognorm(sigma)
+    return sign * (np.exp(sign * q * sigma) - law.mean()) / law.std()
+
+
+@pytest.mark.parametrize("replicates", [1, 4])
+@pytest.mark.parametrize("fits", [3, 12, 29, 30, 300])
+def test_a_band_is_that_of_its_formula(fits: int, replicates: int) -> None:
+    """Howe's tolerance factor below 30 fits, else Student's; moments by scipy, of fits or of drawn medians."""
+    values, alpha = np.sort(np.exp(0.3 * Rng("formula", fits).normal((fits,)))), 1e-5
+    count = min(replicates, fits)
+    drawn = _medians(values, count)
+    centre = drawn.mean()
+    spread = drawn.std() * np.sqrt(fits / (fits - 1))
+    skew = stats.skew(drawn, bias=False) if count == 1 else stats.skew(drawn) * (drawn.std() / spread) ** 3
+    freedom = (fits - 1) / np.sqrt(count)
+    if fits < 30:
+        q = stats.norm.isf(alpha / 2) * np.sqrt(freedom / stats.chi2.ppf(0.05, freedom))
+    else:
+        q = stats.t.isf(alpha / 2, freedom)
+    # the standard error of a skewness (Joanes & Gill 1998), and the third moment of a median less its centre
+    error = np.sqrt(6 * fits * (fits - 1) / ((fits - 2) * (fits + 1) * (fits + 3)) / count)
+    share = count / fits
+    least, most = sorted((skew + sign * error) * (1 - share**2) / (1 + share) ** 1.5 for sign in (-1, 1))
+    width = spread * np.sqrt(1 + share)
+    band = interval(values[::-1], replicates, alpha)
+    assert (band.center, band.fits) == (pytest.approx(centre, rel=1e-12), fits)
+    assert band.low == pytest.approx(min(centre + width * shifted(-q, least), drawn[0]), rel=1e-6)
+    assert band.high == pytest.approx(max(centre + width * shifted(q, most), drawn[-1]), rel=1e-6)
+    assert ("tolerance" in band.method) == (fits < 30)
+
+
+def test_three_fits_are_the_fewest_that_have_a_band() -> None:
+    values = np.array([1.0, 2.0, 4.0])
+    assert np.isinf(interval(values[:2], 1, 0.01).high) and np.isfinite(interval(values, 1, 0.01).high)
+
+
 def test_few_fits_say_so_and_are_wider() -> None:
     values = Rng("few").normal((200,))
     few, many = interval(values[:12], 1, 0.01), interval(values, 1, 0.01)
@@ -168,6 +214,17 @@ def test_precedence(centres: dict[str, float], expected: str) -> None:
     half = {name: 2 * value - 1 for name, value in centres.items()}
     assert staged(**half)[0] == expected
     assert staged(**centres)[1] == ["healthy", expected]
+
+
+def test_what_is_not_measured_or_not_calibrated_is_passed_over() -> None:
+    table = {"kind": ["model"] * 200, "metric": ["tail_kept"] * 100 + ["modes_alive"] * 100, "feature": [""] * 200,
+             "value": 1 + 0.01 * Rng("passed over").normal((200,))}
+    low, level = np.array([0.5, 0.5]), np.array([1.0, 1.0])
+    found, alone = stage({"tail_kept": low, "variance_ratio": 0 * low}, Bands(table), 10)
+    assert found.stage == "early" and alone == ["early", "early"] and [s.metric for s in found.signs] == ["tail_kept"]
+    assert stage({"tail_kept": level, "w9": low}, Bands(table), 10)[1] == ["healthy", "healthy"]
+    assert stage({"variance_ratio": low}, Bands(table), 10)[1] == ["healthy", "healthy"]
+    assert stage({}, Bands(table), 10)[1] == []
 
 
 # --------------------------------------------------------------------------------- controls and collapse

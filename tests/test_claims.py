@@ -35,6 +35,7 @@ from collapse.claims.judge import (
     median_interval,
 )
 from collapse.errors import InputError
+from collapse.metrics import facts
 from collapse.metrics.base import Fact
 from collapse.rng import Rng
 from collapse.stats import holm
@@ -555,6 +556,15 @@ def test_a_series_levels_off_if_it_moved_and_then_keeps_within():
     ):
         found = judge(f"replace.tail_ratio {text}", table(replace=values))
         assert found["verdict"] == verdict, found
+    rises = table(replace=1 - np.exp(-time) + noise)
+    assert judge("replace.tail_ratio rises and levels off within 0.1", rises)["p"] == 2.0**-6
+    assert judge("replace.tail_ratio levels off within 0.1", rises)["p"] == 2 * 2.0**-6  # it may go up or down
+    for last, words in ((3, "3 generations, and two halves need 4"), (4, "")):
+        found = judge(f"replace.tail_ratio levels off within 0.1 until generation {last}", rises)
+        assert words in found["evidence"] and ("halves" in found["evidence"]) == (last == 3)
+    found = judge("replace.tail_ratio levels off within 0.1 until generation 9", rises)
+    assert "from generation 1 to 5 is" in found["evidence"] and "from generation 5 to " in found["evidence"]
+    assert found["generation"] == 9
     assert judge("rescue.tail_ratio levels off within 1", table(rescue=FALL[:3]))["verdict"] == "undecided"
     five = table(replace=(1 - np.exp(-time) + noise)[:, :5])
     assert "it needs R ≥ 6 replicates, has 5" in judge("replace.tail_ratio levels off within 0.1", five)["evidence"]
@@ -695,6 +705,134 @@ def test_share_counts_replicates_by_generations(percent, verdict):
     assert "6 of 8 cells" in found["evidence"]
 
 
+SPREAD, TAILS, MODES = "variance_ratio", "tail_kept", "modes_alive"
+
+
+@pytest.mark.parametrize(("text", "bands", "verdict"), [
+    # half of what control keeps must lie outside, or late cannot be seen; a smaller loss will do for early
+    ("replace avoids late", {SPREAD: (0.6, 1.4)}, "holds"), ("replace avoids late", {SPREAD: (0.5, 1.4)}, "blind"),
+    ("replace avoids early", {SPREAD: (0.4, 1.4)}, "holds"), ("replace avoids early", {SPREAD: (0.0, 1.4)}, "blind"),
+    ("replace reaches late", {SPREAD: (0.6, 1.4)}, "fails"), ("replace reaches late", {SPREAD: (0.4, 1.4)}, "blind"),
+    # tails that are measured must be able to show a loss, which is early and not late
+    ("replace avoids early", {SPREAD: (0.4, 1.4), TAILS: (0.1, 2)}, "holds"),
+    ("replace avoids early", {SPREAD: (0.4, 1.4), TAILS: (0.0, 2)}, "blind"),
+    ("replace avoids late", {SPREAD: (0.6, 1.4), TAILS: (0.0, 2)}, "holds"),
+    ("replace avoids late", {SPREAD: (0.4, 1.4), MODES: (0.9, 1)}, "blind"),
+    ("replace avoids late", {SPREAD: (0.6, 1.4), MODES: (0.0, 1)}, "holds"),
+    ("replace avoids late", {SPREAD: (0.4, 1.4), "total_variance_ratio": (0.6, 1.4)}, "holds"),  # one of a family
+    ("replace avoids late", {"central_ratio": (0.6, 1.4)}, "blind"),  # it speaks only beside another
+    ("replace avoids distorted", {SPREAD: (0.0, 1.4)}, "holds"),
+    ("replace avoids distorted", {SPREAD: (0.0, np.inf)}, "blind"),
+    ("replace avoids distorted", {"label_agreement": (0.5, 1.0)}, "holds"),
+    ("replace avoids distorted", {"label_agreement": (0.0, 1.0)}, "blind"),
+    ("replace avoids drifted", {"mean_shift": (-1, 0.3)}, "holds"),
+    ("replace avoids drifted", {"mean_shift": (-1, np.inf)}, "blind"),
+    ("replace avoids drifted", {SPREAD: (0.6, 1.4)}, "blind"), ("replace avoids early", {}, "blind"),
+    ("replace is healthy in 95 % of cells", {SPREAD: (0.4, 1.4)}, "holds"),
+    ("replace is healthy in 95 % of cells", {SPREAD: (0.0, np.inf)}, "blind"),
+    ("replace is late in 5 % of cells", {SPREAD: (0.6, 1.4)}, "fails"),
+    ("replace is late in 5 % of cells", {SPREAD: (0.4, 1.4)}, "blind"),
+])
+def test_a_stage_that_nothing_could_have_shown_is_blind(text, bands, verdict):
+    def band(metric, feature="", **_):
+        low, high = bands[metric]  # KeyError: not calibrated
+        return SimpleNamespace(low=low, high=high, center=1.0)
+
+    data = table(**{f"replace__{name}": FLAT for name in (SPREAD, TAILS, MODES, "energy", *bands)})
+    healthy = stages("replace", *["healthy"] * 10)
+    keys = {"bands": {"replace": SimpleNamespace(band=band)}, "facts": facts()}
+    found = judge(text, data, healthy, **keys)
+    assert found["verdict"] == verdict, found
+    assert ("could have" in found["evidence"]) == (verdict == "blind")
+    assert found["estimate"] == {"replace is healthy": 1.0, "replace is late in": 0.0}.get(text[:18])
+    assert judge(text, data, healthy, bands=keys["bands"])["verdict"] != "blind"  # nobody said what they can be
+    seen = "late" if "late" in text else "distorted" if "distorted" in text else "drifted" if "drifted" in text \
+        else "early"
+    assert judge(text, data, stages("replace", *["healthy"] * 9, seen), **keys)["verdict"] != "blind"
+
+
+def test_evidence_of_stages_says_when_and_how_often():
+    cells = stages("replace", "healthy", "early", "late", "late", replicates=["late", "early", "healthy"])
+    late = judge("replace reaches late", stages=cells)["evidence"]
+    assert "first at generation 3, as are 1 of 3 replicates judged alone; it is so at 2 of 4 generations" in late
+    early = judge("replace reaches early", stages=cells)["evidence"]
+    assert "first at generation 2, as are 2 of 3 replicates judged alone; it is so at 3 of 4 generations" in early
+    assert "at generation 2, 1 generation before it is" in judge("replace warns before late", stages=cells)["evidence"]
+    later = stages("replace", "early", "healthy", "healthy", "late")
+    assert "at generation 1, 3 generations before it is" in judge("replace warns before late", stages=later)["evidence"]
+    for nodes, words in ((["healthy"], " nor "), (["healthy", "early"], "from generation 2")):
+        assert words in judge("replace warns before late", stages=stages("replace", *nodes))["evidence"]
+    many = stages("control", *["healthy"] * 3, "early", replicates=["healthy"] * 20)
+    found = judge("control is healthy in 95 % of cells", stages=many)
+    assert "80 of 80 cells of control (100.0 %)" in found["evidence"] and "they are" in found["evidence"]
+    assert found["evidence"].endswith("at generation 4.")
+    alone = stages("control", *["healthy"] * 3, "early", replicates=["healthy"])
+    assert "they are" not in judge("control is healthy in 95 % of cells", stages=alone)["evidence"]
+
+
+@pytest.mark.parametrize(("values", "words"), [
+    ([1, 1, 0.5], "first at generation 3 (0.5) and is the last one judged."),
+    ([1, 0.5, 0.4], "first at generation 2 (0.5) and stays there; at generation 3 it is 0.4."),
+    ([1, 0.5, 1], "first at generation 2 (0.5) and is back at generation 3; at generation 3 it is 1."),
+    ([0.9, 0.85, 1], "is never below the control band [0.8, 1.2] up to generation 3; the nearest is 0.85 at generation "
+                     "2"),
+])
+def test_evidence_of_a_band_says_when_and_how_near(values, words):
+    data = table(replace=np.array(values)[:, None] * np.ones(6))
+    assert words in judge("replace.tail_ratio leaves the control band below by generation 3", data)["evidence"]
+
+
+@pytest.mark.parametrize(("text", "where", "allowed"), [
+    ("does not rise by more than 0.1", 2, "0.1"), ("does not fall by more than 0.1", 3, "−0.1"),
+    ("keeps within 0.1", 2, "±0.1"), ("keeps within 10 %", 2, "±10 %")])
+def test_evidence_of_a_denial_names_the_generation_that_went_farthest(text, where, allowed):
+    data = table(replace=np.array([1.0, 1.05, 0.98, 1.0])[:, None] * np.ones(6))
+    found = judge(f"replace.tail_ratio {text} until generation 4", data)
+    assert found["verdict"] == "holds" and found["generation"] == where and found["p"] == 2.0**-6
+    assert f"from generation 1 to {where} is" in found["evidence"]
+    assert f", against {allowed}, the farthest of 3 generations" in found["evidence"]
+    gone = judge(f"replace.tail_ratio {text} until generation 4",
+                 table(replace=np.array([1.0, 1.02, 0.98, 1.3 if "fall" not in text else 0.7])[:, None] * np.ones(6)))
+    assert (gone["verdict"], gone["generation"]) == ("fails", 4)
+    between = np.array([1.0, 1.02, 0.98, 1.0])[:, None] + np.where(np.arange(4)[:, None] == 2, 5 * PATHS, PATHS / 9)
+    worst = judge(f"replace.tail_ratio {text} until generation 4", table(replace=between))
+    assert (worst["verdict"], worst["generation"]) == ("undecided", 3)
+
+
+def test_a_level_is_from_50_percent_on_and_below_100():
+    for level, right in (("50", True), ("49.9", False), ("99.9", True), ("100", False)):
+        text = f"replace.tail_ratio falls at {level} %"
+        if right:
+            assert parse(text).statement.level == pytest.approx(float(level) / 100)
+        else:
+            with pytest.raises(InputError):
+                parse(text)
+
+
+def test_evidence_counts_in_words():
+    wide = judge("replace.tail_ratio stays inside the control band until generation 3", table(replace=FALL))
+    assert wide["evidence"].endswith(
+        "at all of 3 generations, but its one-sided 95 % bounds are [0.77, 0.83] at generation 3.")
+    above = table(replace=np.array([1.0, 1.15, 0.9])[:, None] * np.ones(6))
+    assert "the nearest is 1.15 at generation 2" in judge(
+        "replace.tail_ratio leaves the control band above by generation 3", above)["evidence"]
+    inside = judge("replace.tail_ratio stays inside the control band until generation 3", above)
+    assert "runs from 0.9 to 1.15 and is inside the control band [0.8, 1.2] at all of 3 generations" in \
+        inside["evidence"] and inside["p"] == 2.0**-6
+    out = judge("replace.tail_ratio stays inside the control band", table(replace=FALL))
+    assert "first at generation 4 (0.7), at 7 of 10 generations in all" in out["evidence"]
+    one = judge("replace.tail_ratio leaves the control band below", table(replace=FALL[:, :1]))
+    assert "The median over one replicate is below" in one["evidence"]
+    gone = judge("replace.tail_ratio stays inside the control band",
+                 table(replace=np.where(PATHS > 0.02, np.nan, FLAT)))
+    assert "over 6 replicates, 1 of which have no number at some generation," in gone["evidence"]
+    sure = judge("replace.tail_ratio < 2", table(replace=np.ones((10, 40))))
+    assert "(p < 0.000001)" in sure["evidence"] and "(p = 0.016)" in judge(
+        "replace.tail_ratio < 2", table(replace=np.ones((10, 6))))["evidence"]
+    assert ", against 2" in sure["evidence"]
+    assert "against" not in judge("replace.tail_ratio > 0", table(replace=np.ones((10, 6))))["evidence"]
+
+
 def test_a_law_is_judged_by_its_judge():
     item = {"law": "drift", "branch": "replace", "source": "Kimura"}
     claims = parse_claims([item], "f", BRANCHES, METRICS, ["drift"])
@@ -755,6 +893,17 @@ def test_a_bias_claim_rests_on_what_is_left_of_it_in_all():
     assert found["low"] < 1.2**4 < found["high"] and found["generation"] == 6
     assert f"{gain.estimate:.4g} per generation" in found["evidence"]
     assert f"goes from {gain.bias[0]:.3g} [" in found["evidence"]
+
+
+@pytest.mark.parametrize(("levels", "verb"), [
+    ((0.5, 5.0, 0.01, 1.0), "amplifies its bias"), ((0.5, -5.0, 0.01, 1.0), "amplifies its bias"),
+    ((0.5, 0.01, 5.0, 0.1), "corrects its bias"),
+    ((0.5, 5.0, 0.01, 0.52), "keeps its bias within 10 %"), ((0.5, 0.01, 5.0, 0.48), "keeps its bias within 10 %")])
+def test_a_bias_claim_looks_at_both_ends_alone(levels, verb):
+    values = 0.3 + np.array(levels)[:, None] + NOISE[:4] / 4
+    found = judge(f"replace.fit_share {verb} around 0.3 until generation 4", table(replace__fit_share=values))
+    assert found["verdict"] == "holds" and found["p"] < 1e-6
+    assert found["estimate"] == pytest.approx(levels[-1] / levels[0], rel=0.05)
 
 
 def test_a_bias_is_not_judged_without_its_generations_or_replicates():

@@ -79,10 +79,19 @@ def test_the_interval_is_of_the_level_that_is_asked_for() -> None:
     assert wide.bias_low[0] < found.bias_low[0]
 
 
+def test_the_bias_of_a_generation_has_students_interval() -> None:
+    x = loops("bias", 0.8, 30, 4, start=2.0)
+    found = loop_gain(x, truth=0.5, level=0.9)
+    for t in range(4):
+        expected = stats.t.interval(0.9, 29, x[t].mean() - 0.5, stats.sem(x[t]))
+        assert (found.bias_low[t], found.bias_high[t]) == pytest.approx(expected)
+
+
 def test_no_bias_has_no_gain() -> None:
     found = loop_gain(loops("none", 1.0, 50, start=0.0))
     assert found.bias_low[0] < 0 < found.bias_high[0]
-    assert not found.bounded
+    assert not found.bounded and (found.total_low, found.total_high) == (-np.inf, np.inf)
+    assert (found.low, found.high) == (-np.inf, np.inf)
     assert found.plain()["low"] is None and found.plain()["high"] is None
     json.dumps(found.plain(), allow_nan=False)
 

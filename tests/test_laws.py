@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ from collapse import laws, loop
 from collapse.errors import InputError
 from collapse.laws import budget, effective, gaussian, real, verification
 from collapse.laws import categorical as drift
-from collapse.laws.base import Judgement
+from collapse.laws.base import Judgement, Law, Mutant, Pivot, chain, direct, known_mean, plain, steps
 from collapse.registry import find
 from collapse.rng import Rng
 from collapse.study.experiment import read_yaml
@@ -477,7 +478,45 @@ def test_a_study_judges_its_laws_from_its_records():
     cut = evaluate(one.claims, table[table.generation < 8], {}, {}, 1, laws.judges(one))[0]
     assert cut["verdict"] == "undecided" and "to its last generation" in cut["evidence"]
     lines = laws.curves(one)["replace-ml", "fit_variance", ""]
-    assert lines[8] == pytest.approx(0.9**8)
+    assert lines[8] == pytest.approx(0.9**8) and list(lines) == list(range(1, 9))
+
+
+def test_paths_are_read_from_the_records_of_their_branch_alone():
+    import pandas as pd
+
+    rows = [(branch, t, metric, feature, r, 100 * number + 10 * t + r)
+            for number, (branch, metric, feature) in enumerate([("b", "m", ""), ("b", "m", "x"), ("c", "m", "")])
+            for t in (2, 0, 1) for r in (1, 0)]
+    table = pd.DataFrame(rows, columns=["branch", "generation", "metric", "feature", "replicate", "value"])
+    found = laws.Recorded(table, "b")
+    assert {key: path.tolist() for key, path in found.items()} == {  # (R, T); generation 0 was not fitted
+        ("m", ""): [[10, 20], [11, 21]], ("m", "x"): [[110, 120], [111, 121]]}
+    assert len(found) == 2
+    for key, words in ((("n", ""), "n"), (("m", "y"), r"m\[y\]")):
+        with pytest.raises(KeyError, match=f"'{words}'"):
+            found[key]
+
+
+def test_all_claims_of_a_study_share_one_level():
+    import pandas as pd
+
+    one = study({"law": "gaussian.replace.variance", "branch": "a"}, generations=3, branches={
+        "a": {"regime": "replace"}, "b": {"regime": "accumulate", "generations": 5}}, claims=[
+            {"law": "gaussian.replace.variance", "branch": "a"}, {"law": "gaussian.accumulate.variance", "branch": "b"},
+            {"law": "gaussian.replace.typical", "branch": "a"}])
+    path = run_of(one, "a")["fit_variance"]
+    t, r = np.meshgrid([1, 2, 3], np.arange(len(path)))
+    table = pd.DataFrame({"branch": "a", "generation": t.ravel(), "replicate": r.ravel(), "metric": "fit_variance",
+                          "feature": "", "value": path.ravel()})
+    _, _, told = laws.judges(one)["gaussian.replace.variance"](SimpleNamespace(table=table), "a", "")
+    looks = (3 + 1) + (5 + 1) + (3 + 1)  # a look a generation, and one over all of them
+    assert told["critical"] == pytest.approx(chain(path, 1.0).critical(looks), abs=1e-3)
+
+
+def run_of(study, branch):
+    """The paths of one branch of a study, in memory."""
+    item = study.branches[branch]
+    return loop.run(study.source, item.model, item.regime, item.rows, item.last, 40, seed=1, name="shared")
 
 
 @pytest.mark.parametrize(("document", "least"), [("docs/laws.md", 5), ("README.md", 3)])
@@ -569,6 +608,456 @@ def test_of_few_replicates_hardly_any_reject_the_truth(index):
         z = np.abs(pivot.z(law(np.arange(1, t + 1))))
         rejected += z.max() > pivot.critical(len(pivot.estimate), 0.01)
     assert rejected <= binom.ppf(0.999, 1000, 0.01), name
+
+
+# --------------------------------------------------------------------------------------------- pivots
+
+
+def test_one_step_ratios_and_their_chain_by_hand():
+    path = np.array([[2.0, 4.0, 8.0], [4.0, 0.0, 0.0]])  # the second ends at t = 2: it has no third step
+    mean, off = steps(path, 1.0)
+    assert mean.tolist() == [3, 1, 2]
+    assert off.tolist() == [[pytest.approx(-1 / 3), 1, 0], [pytest.approx(1 / 3), -1, 0]]
+    assert steps(path, 2.0)[0].tolist() == [1.5, 1, 2]
+    # of four of which one is left, its deviation counts fourfold, for it stands for all
+    alone = steps(np.array([[1.0, 3.0], [1.0, 1.0], [0.0, 0.0], [0.0, 0.0]]), 1.0)
+    assert alone[0].tolist() == [0.5, 2] and alone[1][:, 1].tolist() == [1.0, -1.0, 0, 0]
+    assert steps(path * [1, 0, 0], 1.0)[0].tolist() == [3, 0, 0]  # none is left to take a third step
+    pivot = chain(path, 1.0)
+    assert pivot.estimate == pytest.approx(np.log([3, 3, 6]))
+    assert pivot.error == pytest.approx(np.sqrt(np.cumsum([1 / 9, 1, 0]) / 2))
+    assert pivot.scale(np.array([1.0, np.e])).tolist() == [0, 1] and pivot.walk and pivot.replicates == 2
+    assert chain(path, 2.0).estimate == pytest.approx(np.log([3, 3, 6]))  # whatever it began with
+
+
+def test_plain_means_and_their_errors_by_hand():
+    path = np.array([[1.0, 2.0], [3.0, 2.0], [5.0, 2.0]])
+    pivot = plain(path, least=np.array([1.0, 9.0]))
+    assert pivot.estimate.tolist() == [3, 2] and pivot.error == pytest.approx([np.sqrt(4 / 3), np.sqrt(9 / 3)])
+    law = np.array([2.0, 8.0])
+    pivot = direct(path, law)
+    share = (path / law).mean(axis=1)  # the last look
+    assert pivot.estimate == pytest.approx(np.log([3, 2, share.mean()]))
+    assert pivot.error == pytest.approx([2 / 3 / np.sqrt(3), 0, share.std(ddof=1) / share.mean() / np.sqrt(3)])
+    assert pivot.scale(law * 2) == pytest.approx(np.log([4, 16, 2]))
+    assert pivot.influence[:, [0, 2]] == pytest.approx(np.column_stack([path[:, 0] / 3, share / share.mean()]))
+    assert pivot.replicates == 3
+
+
+@pytest.mark.parametrize("replicates", [8, 40])
+def test_squares_of_normal_errors_are_judged_by_a_normal_score(replicates):
+    """Wilson and Hilferty's cube root: of 8 replicates already mean 0 and variance 1, to a few percent."""
+    law, runs = np.array([1.0, 2.0, 0.5]), 4000
+    draws = Rng("cube root", replicates).normal((runs, replicates, 3)) ** 2 * law
+    z = np.array([known_mean(path, law).z(law) for path in draws])
+    assert np.abs(z.mean(axis=0)[:3]).max() < 4 / np.sqrt(runs)
+    assert np.abs(z.std(axis=0)[:3] - 1).max() < 4 / np.sqrt(2 * runs) + 0.01
+    assert abs(z[:, 3].mean()) < 0.1 and abs(z[:, 3].std() - 1) < 0.1
+    pivot = known_mean(draws[0], law)
+    # E of the cube root of χ²/R, by the gamma function
+    from scipy.special import gammaln
+
+    root = np.exp(np.log(2 / replicates) / 3 + gammaln(replicates / 2 + 1 / 3) - gammaln(replicates / 2))
+    assert np.cbrt(draws[0].mean(axis=0) / law) / pivot.estimate[:3] == pytest.approx([root] * 3, abs=1e-3)
+    assert pivot.scale(law * 8) == pytest.approx([2, 2, 2, 2])
+    # what each replicate adds to the cube root of a mean: a third of its own deviation
+    moved = pivot.influence.std(axis=0) / np.sqrt(replicates)
+    assert moved == pytest.approx(np.append((draws[0] / law).std(axis=0), (draws[0] / law).mean(axis=1).std())
+                                  / 3 / np.sqrt(replicates))
+
+
+def looked(estimate, error, **more):
+    return Pivot(np.array(estimate, dtype=float), np.array(error, dtype=float), np.asarray, 100, **more)
+
+
+def test_a_distance_is_in_standard_errors_and_slack_is_forgiven():
+    pivot = looked([1, 2, 3, 4, np.nan], [0.5, 0.5, 0, 0, 1])
+    values = np.array([2.0, 1.0, 3.0, 3.0, 0.0])
+    assert pivot.z(values).tolist() == [-2, 2, 0, np.inf, 0]
+    assert pivot.z(values, 0.75).tolist() == [-0.5, 0.5, 0, np.inf, 0]
+    assert pivot.z(values, np.array([2, 1, 0, 1, 0])).tolist() == [0, 0, 0, 0, 0]
+
+
+def best(off, gap, covariance):
+    """The most powerful linear score of a gap along ``off``, by its definition."""
+    weight = np.linalg.solve(covariance, off)
+    return weight @ gap / np.sqrt(weight @ covariance @ weight)
+
+
+def test_a_score_along_a_mutant_is_the_most_powerful_one():
+    error, estimate = np.array([0.3, 0.5, 0.8]), np.array([0.1, 0.4, -0.2])
+    law, values = np.zeros(3), np.array([0.2, 0.1, 0.7])
+    walk = looked(estimate, error, walk=True)
+    covariance = np.minimum.outer(error**2, error**2)  # sums of independent steps
+    assert walk.directed(values, law) == pytest.approx(best(values - law, estimate - values, covariance))
+    assert walk.directed(law, law) == 0
+    influence = Rng("score").normal((100, 3)) @ np.array([[1.0, 0.5, 0], [0, 1, 0.3], [0, 0, 2]])
+    known = looked(estimate, influence.std(axis=0, ddof=1) / 10, influence=influence)
+    covariance = np.cov(influence, rowvar=False) / 100
+    assert known.directed(values, law) == pytest.approx(best(values - law, estimate - values, covariance))
+    assert known.directed(law, law) == 0 == looked(estimate, error).directed(values, law)
+    assert looked(estimate, error, influence=np.ones((100, 3))).directed(values, law) == 0  # nothing varies
+    # a look without an error is left out
+    flat = looked(estimate, [*known.error[:2], 0], influence=influence)
+    assert flat.directed(values, law) == pytest.approx(best(values[:2], (estimate - values)[:2], covariance[:2, :2]))
+    # twenty replicates a look are the fewest whose covariance is trusted
+    one = np.ones((100, 6))
+    assert looked(np.zeros(5), np.ones(5), influence=one[:, :5])._scored(100)
+    assert not looked(np.zeros(6), np.ones(6), influence=one)._scored(119)
+    assert looked(np.ones(6), np.ones(6), influence=Rng("few").normal((100, 6))).directed(np.ones(6), np.zeros(6)) == 0
+
+
+@pytest.mark.parametrize("exact", [True, False])
+def test_the_critical_value_is_shared_by_all_looks(exact):
+    from scipy import stats
+
+    pivot = looked([0], [1], exact=exact, skew=0.5)
+    for replicates in (1, 2, 30, None):
+        count = 100 if replicates is None else replicates
+        tail = 0.001 / 2 / 7
+        normal = stats.norm.isf(tail) if exact else stats.t.isf(tail, max(count - 1, 1))
+        assert pivot.critical(7, 0.001, replicates) == pytest.approx(normal * (1 + 0.5 / np.sqrt(count)))
+    assert pivot.critical(0, 0.05) == pivot.critical(1, 0.05)
+    assert looked([0], [1]).critical(7, 0.001) == pytest.approx(stats.t.isf(0.001 / 14, 99))
+
+
+def fewest(enough):
+    """The fewest replicates that are enough, one by one."""
+    return next(n for n in range(2, 10**6) if enough(n))
+
+
+def test_the_replicates_that_are_needed_are_the_fewest_that_reject():
+    """Two errors beyond the critical value, by counting; to 1 % or one replicate."""
+    law, values = np.zeros(2), np.array([0.1, -0.02])
+    alone = looked([0, 0], [0.1, 0.05], skew=0.5)
+    expected = fewest(lambda n: 1.0 * np.sqrt(n / 100) >= alone.critical(3, 0.01, n) + 2)
+    assert alone.needed(values, law, 3, 0.01) == pytest.approx(expected, abs=1 + 0.01 * expected)
+    # along a walk the steps add up, each with its own error
+    walk = looked([0, 0], [0.1, 0.2], walk=True)
+    apart = np.sqrt((0.1 / 0.1) ** 2 + 0.12**2 / (0.2**2 - 0.1**2))
+    expected = fewest(lambda n: apart * np.sqrt(n / 100) >= walk.critical(3, 0.01, n) + 2)
+    assert walk.needed(values, law, 3, 0.01) == pytest.approx(expected, abs=1 + 0.01 * expected)
+    still = looked([0, 0, 0], [0.1, 0.2, 0.2], walk=True)  # its last look has no step, and tells nothing
+    assert still.needed(np.append(values, 9.0), np.zeros(3), 3, 0.01) == walk.needed(values, law, 3, 0.01)
+    lost = looked([0, 0, 0], [0.1, 0.2, np.inf], walk=True)
+    assert lost.needed(np.append(values, 9.0), np.zeros(3), 3, 0.01) == walk.needed(values, law, 3, 0.01)
+    apart = 0.12 / np.sqrt(0.2**2 - 0.1**2)  # of a form that is no number at first, what it has gone since 0
+    expected = fewest(lambda n: apart * np.sqrt(n / 100) >= walk.critical(3, 0.01, n) + 2)
+    assert walk.needed(np.array([np.nan, 0.12]), law, 3, 0.01) == pytest.approx(expected, abs=1 + 0.01 * expected)
+    # a look that counts from 5000 replicates on is of no use before
+    late = looked([0, 0], [0.1, 0.05], least=np.array([5000, 0]))
+    assert late.needed(values, law, 3, 0.01) == pytest.approx(
+        fewest(lambda n: (1.0 if n >= 5000 else 0.4) * np.sqrt(n / 100) >= late.critical(3, 0.01, n) + 2), rel=0.01)
+    # with their covariance the score is used, if it is more powerful
+    influence = Rng("needed").normal((100, 2)) @ np.array([[1.0, 0.95], [0, 0.3]])
+    known = looked([0, 0], influence.std(axis=0, ddof=1) / 10, influence=influence)
+    weight = np.linalg.solve(np.cov(influence, rowvar=False) / 100, values)
+    apart = np.sqrt(weight @ values)
+    assert apart > np.abs(values / known.error).max()
+    expected = fewest(lambda n: n >= 40 and apart * np.sqrt(n / 100) >= known.critical(3, 0.01, n) + 2)
+    assert known.needed(values, law, 3, 0.01) == pytest.approx(expected, abs=1 + 0.01 * expected)
+
+
+def test_what_says_the_same_is_never_told_apart():
+    pivot = looked([0, 0], [0.1, 0.1])
+    assert pivot.needed(np.zeros(2), np.zeros(2), 1) is None
+    assert pivot.needed(np.full(2, 1e-13), np.zeros(2), 1) is None
+    assert pivot.needed(np.full(2, 1e-7), np.zeros(2), 1) is None  # more than a thousand million would
+    assert looked([0], [np.inf]).needed(np.ones(1), np.zeros(1), 1) is None
+    assert looked([0, 0], [0, 0], walk=True).directed(np.ones(2), np.zeros(2)) == 0
+
+
+def judgement(*mutants, neighbours=(), t=3):
+    return Judgement("undecided", "exact", -1.23456, t, 4.56789, tuple(Mutant(*m) for m in mutants),
+                     tuple(Mutant(*m) for m in neighbours), 1500)
+
+
+def test_a_judgement_says_what_is_told_apart_and_what_is_not():
+    found = judgement(("a", True, -9.87, 20), ("b", False, 1.0, 3000), ("c", False, 1.0, None), t=None,
+                      neighbours=[("n = 9", False, 0.1, 5000), ("n = 11", True, 7.0, 70)])
+    assert found.needed == 3000
+    assert found.sentence == (
+        "Largest deviation 1.2 standard errors (over all t), allowed 4.6 at 0.1 % over all looks, 1,500 replicates; "
+        "not told apart from: b, c (about 3,000 replicates would); told apart from its neighbours n = 11; not from "
+        "n = 9 (about 5,000 replicates would).")
+    assert found.plain() == {
+        "label": "exact", "z": -1.235, "t": None, "critical": 4.568, "replicates": 1500, "needed": 3000,
+        "mutants": [{"name": "a", "rejected": True, "z": -9.87, "needed": 20},
+                    {"name": "b", "rejected": False, "z": 1.0, "needed": 3000},
+                    {"name": "c", "rejected": False, "z": 1.0, "needed": None}],
+        "neighbours": [{"name": "n = 9", "rejected": False, "z": 0.1, "needed": 5000},
+                       {"name": "n = 11", "rejected": True, "z": 7.0, "needed": 70}]}
+    held = judgement(("a", True, -9.87, 20), ("b", True, np.inf, 3))
+    assert held.needed is None and held.plain()["mutants"][1]["z"] == 1e6
+    assert held.sentence == ("Largest deviation 1.2 standard errors (at t = 3), allowed 4.6 at 0.1 % over all looks, "
+                             "1,500 replicates; all 2 mutants are rejected (the nearest by 9.9).")
+
+
+class Level(Law):
+    """A mean of 1 at all t; 2 is a mutant of it."""
+
+    metric = "m"
+    n: int = 12
+
+    def __call__(self, t):
+        return np.full(np.shape(t), self.n / 12)
+
+    def pivot(self, paths):
+        return plain(paths["m", ""] + 0 * paths["other", ""])
+
+    def mutants(self):
+        return {"two": lambda t: np.full(np.shape(t), 2.0)}
+
+
+def test_a_law_is_judged_on_all_of_its_paths_or_not_at_all():
+    law = Level()
+    assert [*law.neighbours()] == ["n = 11", "n = 13"] and [*Level(n=40).neighbours()] == ["n = 36", "n = 44"]
+    path = 1 + Rng("level").normal((400, 5))
+    path[:, 3] -= path[:, 3].mean() - 1.1
+    paths = {("m", ""): path, ("other", ""): np.zeros((400, 5))}
+    found = law.judge(paths)
+    assert (found.verdict, found.t, found.replicates, len(found.mutants)) == ("holds", 4, 400, 1)
+    assert found.z == pytest.approx(0.1 / path[:, 3].std(ddof=1) * 20)
+    assert found.critical == pytest.approx(plain(path).critical(5, 0.001))
+    assert law.judge(paths, looks=50).critical == pytest.approx(plain(path).critical(50, 0.001))
+    assert law.judge(paths | {("m", ""): path + 1}).verdict == "fails"
+    for broken in (paths | {("m", ""): path[:, :4]}, paths | {("other", ""): np.full((400, 5), np.nan)}, {}):
+        with pytest.raises(KeyError):
+            law.judge(broken)
+    with pytest.raises(KeyError):
+        law.judge(paths, last=6)
+    assert law.lines(np.arange(1, 3))["m"].tolist() == [1, 1] and law.slack(np.arange(3)) == 0
+
+
+#: Of each law one run, by the place of its case.
+ONE_OF_EACH = sorted({case[0]: place for place, case in enumerate(CASES)}.values())
+
+
+@pytest.mark.parametrize("place", ONE_OF_EACH, ids=lambda place: CASES[place][0])
+def test_the_error_of_a_pivot_is_that_of_runs_made_again(place):
+    """Forty runs of fifty replicates: their estimates spread as each says; four standard errors are 45 %."""
+    name, settings, model, regime, n, t, _, source = CASES[place]
+    law = laws.find(name)(**settings)
+    last = min(t, 6)
+    paths = simulate(model, regime, n, last, 2000, source, seed=3)
+    runs = [law.pivot({key: path[k : k + 50] for key, path in paths.items()}) for k in range(0, 2000, 50)]
+    spread = np.std([run.estimate for run in runs], axis=0, ddof=1)
+    said = np.sqrt(np.mean([np.square(run.error) for run in runs], axis=0))
+    seen = np.isfinite(said) & (spread > 1e-12)
+    assert runs[0].replicates == 50
+    if not seen.any():  # so few events that no look counts
+        assert name.startswith(("categorical.replace.extinction", "categorical.replace.fixation"))
+        return
+    assert np.abs(np.log(said[seen] / spread[seen])).max() < 0.45
+    centre = np.mean([run.estimate for run in runs], axis=0) - runs[0].scale(law(np.arange(1, last + 1)))
+    assert (np.abs(centre[seen]) < 5 * spread[seen] / np.sqrt(40) + 0.3 * spread[seen]).all()
+
+
+@pytest.mark.parametrize("place", [place for place in ONE_OF_EACH if not CASES[place][0].startswith("mean.")],
+                         ids=lambda place: CASES[place][0])
+def test_what_a_replicate_adds_is_what_is_missing_without_it(place):
+    """The influence of each of 60 replicates against the jackknife's."""
+    name, settings, model, regime, n, t, _, source = CASES[place]
+    law = laws.find(name)(**settings)
+    paths = simulate(model, regime, n, min(t, 6), 60, source, seed=4)
+    pivot = law.pivot(paths)
+    if pivot.influence is None:
+        return
+    without = np.array([law.pivot({key: np.delete(path, r, axis=0) for key, path in paths.items()}).estimate
+                        for r in range(60)])
+    jack, said = 59 * (without.mean(axis=0) - without), pivot.influence - pivot.influence.mean(axis=0)
+    size = jack.std(axis=0)
+    assert (np.abs(jack - said)[:, size > 1e-9].std(axis=0) < 0.2 * size[size > 1e-9]).all()
+
+
+@pytest.mark.parametrize("place", ONE_OF_EACH, ids=lambda place: CASES[place][0])
+def test_a_mutant_is_what_its_name_says(place):
+    """Of another regime that regime's law, and of t ± 1 the law itself a generation on or back."""
+    name, settings = CASES[place][:2]
+    law, t = laws.find(name)(**settings), np.arange(1, 9)
+    family, _, quantity = name.split(".")
+    sums = {("mean", "replace"): t / law.n, ("mean", "accumulate"): np.cumsum(1 / t**2.0) / law.n}
+    tried = 0
+    for said, form in law.mutants().items():
+        other = f"{family}.{said}.{quantity}"
+        if said in ("t + 1", "t − 1"):
+            expected = law(t + (1 if "+" in said else -1))
+        elif (family, said) in sums:
+            expected = sums[family, said]
+        elif said == "accumulate" and quantity in ("extinction", "extinction_limit", "survivors"):
+            expected = np.full(8, law([1])[0])  # what is kept for ever is not lost after the first fit
+        elif other in laws.names():
+            kind = laws.find(other)
+            expected = kind(**{key: value for key, value in settings.items() if key in kind.model_fields})(t)
+        else:
+            continue
+        assert form(t) == pytest.approx(expected), said
+        tried += 1
+    assert tried or name == "categorical.replace.share"
+
+
+@pytest.mark.parametrize(("name", "settings"), [
+    ("gaussian.replace.variance", {"ddof": 0}), ("gaussian.replace.typical", {"ddof": 1}),
+    ("gaussian.replace.typical", {"ddof": 0, "d": 3}), ("gaussian.replace.w2", {"ddof": 1}),
+    ("regression.replace.error", {"d": 3, "noise": 0.5})])
+def test_a_first_order_form_is_the_law_of_many_rows(name, settings):
+    law, t = laws.find(name)(n=10**6, **settings), np.arange(1, 5)
+    (form,) = (form for said, form in law.mutants().items() if said.startswith("first order"))
+    start = 1.0 if name.endswith(("variance", "typical")) else 0.0
+    assert 10**6 * (form(t) - start) == pytest.approx(10**6 * (law(t) - start), rel=1e-3)
+
+
+def test_one_dimension_needs_no_name_and_of_two_one_is_named():
+    for law in ("gaussian.replace.error", "gaussian.replace.w2"):
+        assert study({"law": law, "branch": "replace"})
+        two = {"source": {"kind": "gaussian", "dim": 2}}
+        assert study({"law": law, "branch": "replace", "feature": "x1"}, **two)
+        with pytest.raises(InputError, match="name one, such as feature: x1"):
+            study({"law": law, "branch": "replace"}, **two)
+    assert study({"law": "gaussian.replace.variance", "branch": "replace"}, **two)
+
+
+@pytest.mark.parametrize("shares", [(1.0,), (0.5, 0.4), (1.5, -0.5), (np.nan, 0.5), (np.inf, 0.5)])
+def test_what_are_no_shares_are_refused(shares):
+    with pytest.raises(ValueError, match="shares must be two or more, none below 0, and sum to 1"):
+        laws.find("categorical.replace.simpson")(n=9, shares=shares)
+
+
+def test_a_share_is_judged_where_replicates_suffice_for_its_skewness():
+    from collapse.laws.categorical import SKEW
+
+    keys = {"model": {"kind": "categorical"}, "source": {"kind": "zipf", "categories": 4, "exponent": 0},
+            "rows": 10, "generations": 6, "branches": {"b": {"regime": "replace"}}, "measure": {"replicates": 5}}
+    need = SKEW * 6 // (10 * 0.25)  # a share of a quarter over 6 generations of 10 rows
+    claim = {"law": "categorical.replace.share", "branch": "b", "feature": "w001"}
+    assert study(claim, replicates=int(need), **keys)
+    with pytest.raises(InputError, match=f"needs {need:g} replicates"):
+        study(claim, replicates=int(need) - 1, **keys)
+
+
+def test_the_first_pool_may_be_one_row():
+    law = laws.find("categorical.replace.fixation")(n=5, shares=(0.3, 0.7), code=0, first=1)
+    assert law(np.arange(1, 4)) == pytest.approx([0.3] * 3)
+
+
+def test_a_look_counts_from_25_expected_events_on():
+    for replicates, counts in ((49, False), (50, True)):
+        path = np.tile([[1.0, 0.0]], (replicates, 1))
+        pivot = drift._counted(path, np.array([[0.5], [0.01]]), 1.0)
+        assert pivot.least.tolist() == [50, 2500] and np.isfinite(pivot.error).tolist() == [counts, False]
+    assert pivot.error[0] == pytest.approx(np.sqrt(0.25 / 50))
+
+
+@pytest.mark.parametrize("n", [2, 3, 8])
+def test_a_reservoir_follows_the_hypergeometric_moments_of_its_new_rows(n):
+    from scipy.stats import hypergeom
+
+    for keep in (None, 1.0, 1 - 1 / n):
+        pool, error, found = 1.0, 1 / n, [(1.0, 0.0)]
+        for t in range(7):
+            variance = 1.0 if keep is None else keep * pool
+            found.append((variance, error))
+            new = hypergeom(n * (t + 2), n, n)
+            m = np.arange(n + 1)
+            mixed = float(new.pmf(m) @ (m * (n - m)))
+            both = float(new.pmf(m) @ (m * (m - 1)))
+            old = n * (n - 1) - 2 * mixed - both  # ordered pairs of rows
+            error += mixed * pool / n**3 + new.mean() * variance / n**2
+            pool = (old * pool + 2 * mixed * ((1 - 1 / n) * pool + variance) / 2 + both * variance) / (n * (n - 1))
+        assert budget.reservoir(7, n, keep) == pytest.approx(np.array(found).T)
+    kept, share = 1 - 1 / n, [1.0, 1 - 1 / n]
+    for t in range(1, 6):
+        old = (n * t) * (n * t - 1) / ((n * (t + 1)) * (n * (t + 1) - 1))  # a pair both rows of which are old
+        kept *= old + (1 - old) * (1 - 1 / n)
+        share.append(kept)
+    assert budget.reservoir_simpson(6, n) == pytest.approx(share)
+
+
+def test_mode_seeking_raises_the_common_and_lowers_the_rare():
+    for code, sign in ((0, 1), (59, -1)):
+        law = laws.find("categorical.replace.share")(n=50, shares=zipf(60), code=code, feature="w")
+        for tau, way in ((0.95, sign), (1.05, -sign)):
+            found, p = law.mutants()[f"mode-seeking, τ = {tau:g}"](np.arange(1, 5)), law.p
+            for t in range(4):
+                assert found[t] == pytest.approx(p[code])
+                p = p ** (1 / tau) / np.sum(p ** (1 / tau))
+            assert (way * np.diff(found) > 0).all()
+
+
+def chained(n, first, start, steps, absorbed):
+    """The chance that a count is ``absorbed`` after 0, 1, … fits, by the binomial chain, count by count."""
+    from scipy.stats import binom
+
+    mass, found = binom.pmf(np.arange(first + 1), first, start), []
+    rows = first
+    for _ in range(steps):
+        found.append(mass[absorbed(rows)])
+        mass = sum(mass[k] * binom.pmf(np.arange(n + 1), n, k / rows) for k in range(rows + 1))
+        rows = n
+    return np.array(found)
+
+
+def test_chances_of_categories_are_those_of_the_binomial_chain():
+    from scipy.stats import binom
+
+    p = np.array([0.0, 0.2, 1.0])
+    exact = np.array([binom.pmf(np.arange(8), 7, one) for one in p])
+    assert drift.binomials(7, p, 50) == pytest.approx(exact) and drift.binomials(7, p, 3) == pytest.approx(exact[:, :3])
+    t = np.array([0, 1, 2, 5, 3])
+    found = drift.extinction(t, 7, [0.2, 0.0])
+    assert found[:, 0] == pytest.approx(np.append(0.0, chained(7, 7, 0.2, 5, lambda rows: 0))[t])
+    assert found[:, 1].tolist() == [1] * 5
+    assert drift.fixation(t, 7, 0.3, 4) == pytest.approx(
+        np.append(0.0, chained(7, 4, 0.3, 5, lambda rows: rows))[t])
+    assert drift.fixation([0, 1, 3], 7, 1.0, 4).tolist() == pytest.approx([1, 1, 1])
+
+
+def test_sums_and_products_are_those_of_their_terms():
+    n, last = 7, 9
+    for ddof in (0, 1):
+        mean = [1.0]
+        for j in range(1, last + 1):
+            mean.append(mean[-1] * (1 - (1 / (n * j**2) if ddof == 0 else 1 / (j * (j * n - 1)) if j > 1 else 0.0)))
+        assert gaussian.accumulate_variance(np.arange(last + 1), n, ddof) == pytest.approx(mean)
+        error = [sum(mean[s - 1] / (n * s**2) for s in range(1, t + 1)) for t in range(last + 1)]
+        assert gaussian.accumulate_error(np.arange(last + 1), n, ddof) == pytest.approx(error)
+    assert 1 - gaussian.accumulate_error(5, n, 0) == pytest.approx(gaussian.accumulate_variance(5, n, 0))
+    assert drift.accumulate_simpson(np.arange(last + 1), n) == pytest.approx(
+        gaussian.accumulate_variance(np.arange(last + 1), n, 0))
+    for design in ("same", "fresh"):
+        law = laws.find("regression.accumulate.error")(n=14, d=4, noise=0.5, design=design)
+        terms = [0.25 * 4 / 9 / i**2 if design == "same" else 0.25 * 4 / (i * (14 * i - 5)) for i in range(1, 6)]
+        assert law(np.arange(6)) == pytest.approx(np.append(0.0, np.cumsum(terms)))
+    kernel, value = laws.find("kde.replace.variance")(n=9, width=0.5), 1.0
+    for t in range(1, 6):
+        value = (1 - 1 / 9) * value + 0.25
+        assert kernel(t) == pytest.approx(value)
+    weighted = laws.find("mean.weighted.error")(n=9, n_real=4, n_synth=6, weight=0.3)
+    value = 1 / 9
+    assert weighted(0) == 0 and weighted(1) == pytest.approx(value)
+    for t in range(2, 6):
+        value = 0.3**2 / 4 + 0.7**2 * (value + 1 / 6)
+        assert weighted(t) == pytest.approx(value)
+
+
+def test_before_the_first_fit_all_is_as_it_was_and_equal_weights_are_none():
+    for form in real.FORMS.values():
+        assert form(0, 20, 5).T.tolist() == [[1, 0]] and form(1, 20, 5).T.tolist() == [[1, 0], [0.95, 0.05]]
+    assert real.weighted(6, 20, 5, 15, 0.25) == pytest.approx(real.refresh(6, 20, 5))
+    assert real.weighted(6, 9, 9, 9, 1 - 1e-12)[1] == pytest.approx([0] + [1 / 9] * 6)  # real rows alone
+    assert real.weighted(6, 9, 9, 9, 1e-12)[1] == pytest.approx(gaussian.replace_error(np.arange(7), 9, 0))  # none
+
+
+def test_a_typical_path_in_d_dimensions_has_the_determinant_of_bartlett():
+    """det of a Wishart matrix: a product of independent χ² (Bartlett 1933)."""
+    from scipy.stats import chi2
+
+    for n, ddof, d in ((9, 1, 1), (9, 0, 3), (12, 1, 4)):
+        draws = [chi2.rvs(n - i, size=200_000, random_state=np.random.default_rng(i)) for i in range(1, d + 1)]
+        log = np.log(draws).mean(axis=0) - np.log(n - ddof)
+        mean, variance = gaussian.log_step(n, ddof, d)
+        assert mean == pytest.approx(log.mean(), abs=5 * log.std() / np.sqrt(200_000))
+        assert variance == pytest.approx(log.var(), rel=0.03)
 
 
 # -------------------------------------------------------------------------------------------- budgets

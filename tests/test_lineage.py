@@ -47,6 +47,7 @@ def test_ancestors_lead_to_real_data():
     known = nodes_of(study())
     way = [node.name for node in ancestors(known, "s-rescue-04")]
     assert way == ["s-rescue-04", "s-rescue-03", "s-replace-02", "s-replace-01", "s-real"]
+    assert all(node.generation == len(ancestors(known, name)) - 1 for name, node in known.items())
 
 
 def test_parents_come_before_children_whatever_the_order_of_branches():

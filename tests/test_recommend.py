@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -97,6 +98,116 @@ def test_conditions_are_read():
     assert (keep.feature, keep.text) == ("sex=Female, race=Black", "group_share[sex=Female, race=Black] > 0.5")
     assert Keep("w1", "", "<=", 2.0).margins(np.array([1.5, 3.0])).tolist() == [0.5, -1.0]
     assert not keep.met(np.array([np.nan, 0.5])).any()
+
+
+@pytest.mark.parametrize("text", ["m", "m > ", "m = 1", "m >= nan", "m > inf", "m >== 1", "m[ > 1", "m n > 1", "> 1"])
+def test_what_is_no_condition_is_refused(text):
+    with pytest.raises(InputError, match="keep: cannot read"):
+        Keep.parse(text, ["m"])
+
+
+def test_a_condition_breaks_at_its_bound_if_it_says_so():
+    values = np.array([0.4, 0.5, 0.6, np.nan, np.inf, -np.inf])
+    far = 10 * (0.1 + 0.5 + 1)
+    for op, sign, at in ((">=", 1, 0.0), (">", 1, -np.finfo(float).tiny), ("<=", -1, 0.0),
+                         ("<", -1, -np.finfo(float).tiny)):
+        keep = Keep("m", "", op, 0.5)
+        found = keep.margins(values)
+        assert found == pytest.approx([-0.1 * sign, 0, 0.1 * sign, -far, far * sign, -far * sign])
+        assert found[1] == at and keep.sign == sign
+        assert keep.met(values).tolist() == (found >= 0).tolist()
+    assert Keep("m", "", ">", 0.5).text == "m > 0.5" and Keep("m", "x", "<=", 2).series == "m[x]"
+    assert Keep("m", "", ">", 1.0).margins(np.array([np.nan])).tolist() == [-20.0]
+
+
+def test_of_whom_is_said_in_words():
+    for text in ("0", "1", "1.2", "-0.5", "nan", "most"):
+        with pytest.raises(InputError, match="is no share of lineages"):
+            Of.parse(text)
+    assert (MEAN.text, MEDIAN.text, NINE.text) == (
+        "the mean over lineages", "the median over lineages", "90 % of lineages")
+    assert (MEAN.shown(0.12345), NINE.shown(0.12345)) == ("0.123", "12.3 %")
+    assert NINE.asked(KEEP) == Keep("kept", "", ">=", 0.9) and MEAN.asked(KEEP) is MEDIAN.asked(KEEP) is KEEP
+
+
+def test_a_crossing_is_interpolated_and_lies_above_what_did_not_hold():
+    places = np.array([0.0, 1.0, 3.0])
+    margins = np.array([[-1, 1, 2], [-3, -1, 3], [0, -1, 2], [-3, -2, -1], [-1, np.nan, 1], [-1e-9, 1, 1], [-1, 0, 0]])
+    assert search.crossing(places, margins).tolist() == pytest.approx(
+        [0.5, 1 + 2 * 0.25, 0, np.inf, 3, search.ABOVE, 1])
+
+
+def test_an_interval_leaves_a_twentieth_of_the_draws_on_each_side():
+    draws = np.random.default_rng(0).permutation(np.arange(2001.0))
+    assert search.interval(draws) == pytest.approx((1000, 100, 1900), abs=1)
+    assert search.interval(np.array([7.0])) == (7, 7, 7)
+    assert search.interval(np.append(draws, [np.inf] * 200))[2] == np.inf
+
+
+def test_a_place_is_the_first_whole_number_at_or_above_it():
+    for place, whole in ((40, 40), (40.01, 41), (40 + 1e-9, 40), (0, 0), (0.01, 1)):
+        assert search._whole(np.log1p(place)) == whole
+    assert search._whole(np.inf) is None
+
+
+@pytest.mark.parametrize("least", [3, 4, 57, 58, 200, 399, 400, 401])
+def test_a_law_is_asked_for_the_very_least_setting(least):
+    asked = []
+
+    def form(x):
+        asked.append(x)
+        return np.array([x - least + 0.5, x - least, 5000])
+
+    found = search.by_law(Knob("share", 3, 400, (3, 400)), form, Keep("m", "", ">=", 0.0))
+    answer = least if least <= 400 else None
+    assert (found.least, found.low, found.high, found.exact) == (answer, answer, answer, True)
+    assert found.best == max(asked) and found.tried[found.best] == found.best - least
+    assert len(asked) == len(set(asked)) <= 64 + 9 and min(asked) == 3
+
+
+def test_a_law_that_is_best_at_two_settings_is_best_at_the_lesser():
+    def form(x):
+        return np.array([min(x, 5.0)])
+
+    assert search.by_law(Knob("share", 0, 9, (0, 9)), form, Keep("m", "", ">=", 99.0)).best == 5
+
+
+def test_a_mean_at_its_bound_breaks_what_is_strict():
+    values = np.full((10, 4), 0.5)
+    assert search.left(values, KEEP, MEAN).breaks is None
+    for of in (MEAN, NINE):
+        assert search.left(values, Keep("m", "", ">", 0.5), of).breaks == 1
+    some = np.ones((40, 3))
+    some[:5, 1:] = 0
+    found = search.left(some, KEEP, NINE)
+    assert (found.breaks, found.value) == (2, 35 / 40)
+    assert search.left(some[4:], KEEP, NINE).breaks is None
+
+
+def test_a_search_tells_what_it_knows_before_each_round():
+    heard, calls = [], []
+    answer = search.search([KNOB], simulator(1, 100, calls), KEEP, MEAN, rounds=3,
+                           told=lambda number, known, new: heard.append((number, sorted(known), new)))
+    assert heard == [(k + 1, ["share"] if k else [], len(call)) for k, call in enumerate(calls)]
+    assert len(calls) == 3 and [x for _, x in calls[0]] == list(KNOB.first)
+    assert answer["share"].tried.keys() == {x for call in calls for _, x in call}
+    one = search.search([KNOB], simulator(1, 100), KEEP, MEAN, rounds=1)["share"]
+    assert 20 <= one.low <= one.least <= one.high <= 80 and one.best == 399
+    for x, value in one.tried.items():
+        assert value == pytest.approx(simulator(1, 100)([("share", x)])["share", x].mean(axis=0).min())
+
+
+def test_a_search_halves_the_gaps_that_hold_an_end():
+    calls: list = []
+    search.search([KNOB], simulator(1, 100, calls), KEEP, MEAN)
+    known = list(KNOB.first)
+    for call in calls[1:]:
+        for _, x in call:
+            below, above = max(k for k in known if k < x), min(k for k in known if k > x)
+            middle = np.expm1((np.log1p(below) + np.log1p(above)) / 2)
+            assert abs(x - np.clip(middle, below + 1, above - 1)) <= 0.5
+            assert np.log1p(above) - np.log1p(below) > 0.05  # what tells less is not looked at
+        known += [x for _, x in call]
 
 
 def test_the_monotone_fit_is_the_least_squares_one():
@@ -273,6 +384,15 @@ def test_a_peaked_knob_is_left_of_its_peak():
     assert answer.high < 30
 
 
+@pytest.mark.parametrize("of", [MEAN, NINE])
+def test_a_peaked_knob_that_is_best_at_its_end_and_keeps_nothing_says_so(of):
+    def simulate(points):
+        return {(name, x): np.full((30, 3), x / 1000.0) + 1e-6 * np.arange(30)[:, None] for name, x in points}
+
+    answer = search.search([Knob("w", 0, 99, (0, 5, 20, 50, 80, 99), peaked=True)], simulate, KEEP, of)["w"]
+    assert (answer.least, answer.low, answer.high) == (None, None, None) and answer.best == 99
+
+
 def test_generations_left_are_censored():
     values = np.random.default_rng(0).normal(3, 0.1, size=(30, 6))
     for of, value in ((MEAN, values.mean(axis=0).min()), (MEDIAN, np.median(values, axis=0).min()), (NINE, 1.0)):
@@ -371,6 +491,29 @@ def test_the_first_passage_of_a_variance_is_that_of_drawn_ones(horizon, first, n
     assert law[0] == pytest.approx(once if above else 1 - once, abs=1e-9)
 
 
+@pytest.mark.parametrize(("first", "n", "ddof", "bound", "above"), [
+    (6, 3, 1, 0.5, True), (12, 40, 0, 0.9, True), (30, 9, 1, 1.4, False)])
+def test_a_first_passage_in_two_steps_is_an_integral(first, n, ddof, bound, above):
+    from scipy import integrate, stats
+
+    one, two = (stats.chi2(rows - 1, scale=1 / (rows - ddof)) for rows in (first, n))
+    span = (bound, np.inf) if above else (0, bound)
+    share, _ = integrate.quad(lambda v: one.pdf(v) * (two.sf(bound / v) if above else two.cdf(bound / v)), *span)
+    assert passage.variance(2, first, n, ddof, bound, above)[1] == pytest.approx(share, abs=2e-5)
+
+
+@pytest.mark.parametrize(("horizon", "first", "n", "ddof", "bound", "above"), [
+    (30, 12, 5, 1, 0.3, True), (30, 12, 40, 0, 0.8, True), (20, 30, 6, 1, 1.5, False)])
+def test_a_finer_and_longer_grid_moves_no_first_passage(monkeypatch, horizon, first, n, ddof, bound, above):
+    plain = passage.variance(horizon, first, n, ddof, bound, above)
+    monkeypatch.setattr(passage, "FINE", 2 * passage.FINE)
+    assert plain == pytest.approx(passage.variance(horizon, first, n, ddof, bound, above), abs=1e-5)
+    monkeypatch.setattr(passage, "BEYOND", 4 * passage.BEYOND)
+    assert plain == pytest.approx(passage.variance(horizon, first, n, ddof, bound, above), abs=1e-5)
+    assert passage.variance(3, first, n, ddof, 0.0, True).tolist() == [1, 1, 1]
+    assert passage.variance(3, first, n, ddof, -1.0, False).tolist() == [0, 0, 0]
+
+
 def test_the_first_passage_of_a_share_is_that_of_drawn_ones():
     rng, count, first, n, p = np.random.default_rng(6), 100_000, 30, 20, 0.3
     keep, path = Keep("fit_share", "w", ">=", 0.1), [rng.binomial(first, p, count) / first]
@@ -428,6 +571,23 @@ def test_drawn_lineages_have_the_law_of_the_loop(name):
     assert (np.abs(shares[0] - shares[1]) < 4 * error).all()
 
 
+def test_laws_of_neutral_drift_and_of_a_known_variance_answer_for_nothing_else():
+    zipf, keep = {"kind": "zipf", "categories": 5}, Keep("fit_share", "w001", ">=", 0.1)
+    for settings, known in (({}, True), ({"temperature": 0.9}, False), ({"smoothing": 1.0}, False),
+                            ({"favour": {"w001": 2.0}}, False)):
+        of = study(rows=20, source=zipf, model={"kind": "categorical", **settings})
+        found = advice.law(of, advice.plain(of, "replace", {"regime": "replace"}), keep, 5, NINE)
+        assert (found is not None) == known, settings
+    keep = Keep("fit_error2", "", "<=", 0.5)
+    for model, source, known in (({"variance": 1.0}, {}, True), ({"variance": 2.0}, {}, False),
+                                 ({"variance": 1.0}, {"dim": 2}, False)):
+        of = study(rows=20, model={"kind": "gaussian", **model}, source={"kind": "gaussian", **source})
+        found = advice.law(of, advice.plain(of, "replace", {"regime": "replace"}), keep, 5, MEAN)
+        assert (found is not None) == known
+        if known:
+            assert found.law == "random walk" and found.values == pytest.approx(np.arange(1, 6) / 20)
+
+
 def test_no_mean_law_answers_for_a_share():
     of, keep = study(), Keep("fit_variance", "", ">=", 0.7)
     for name, option in advice.options(of, 10, None)[0].items():
@@ -454,6 +614,107 @@ def test_options_stay_inside_the_bank(n, bank):
             assert branch.regime.real_rows(branch.rows) <= bank // 3
             assert branch.rows <= max(n, bank)
     assert ("rows" in found) == (bank > n)
+
+
+def test_the_first_settings_of_a_knob_are_its_ends_and_what_lies_between():
+    found, without = advice.options(study(rows=40), 21, None)
+    assert not without
+    share = (0, 2, 8, 20, 39)  # 5, 20 and 50 % of 40 rows
+    assert {name: (option.knob.low, option.knob.high, option.knob.first) for name, option in found.items()} == {
+        "anchor": (0, 39, share), "redraw": (0, 39, share), "refresh": (0, 39, share),
+        "weighted": (0, 99, (0, 5, 20, 50, 80, 99)), "rows": (40, 640, (40, 160, 640)),
+        "window": (1, 21, (1, 2, 11, 21))}
+    assert [name for name, option in found.items() if option.knob.peaked] == ["weighted"]
+    few, lacking = advice.options(study(rows=40), 1, 45)
+    assert few["refresh"].knob.high == 15 and few["anchor"].knob.high == 39  # a third of the bank is fresh each time
+    assert few["weighted"].fixed == {"n_real": 15} and found["weighted"].fixed == {}
+    assert few["rows"].knob.first == (40, 45) and few["window"].knob.first == (1,) and not lacking
+    tiny, lacking = advice.options(study(rows=40), 1, 2)
+    assert {"refresh", "weighted", "rows"} == set(lacking) and "anchor" in tiny
+    assert all("too few rows" in lacking[name] for name in ("refresh", "weighted"))
+    assert "all of the 2 real rows" in lacking["rows"]
+
+
+def test_a_setting_is_written_in_as_few_digits_as_say_it():
+    for n in (7, 20, 1000):
+        option = advice.options(study(rows=n), 9, None)[0]["refresh"]
+        for x in range(1, n):
+            value = option.value(x)
+            assert round(value * n) == x
+            digits = len(str(value).partition(".")[2])
+            assert digits <= 2 or abs(round(value, digits - 1) * n - x) >= 0.4
+    options = advice.options(study(rows=20), 9, None)[0]
+    assert (options["window"].value(3), options["rows"].value(60), options["weighted"].value(7)) == (3, 60, 0.07)
+    ends = [("refresh", 0, "replace"), ("window", 1, "replace"), ("window", 9, "accumulate"), ("rows", 20, "replace")]
+    assert all(options[name].branch_name(x) == branch for name, x, branch in ends)
+    between = [options[name].branch_name(x) for name in options for x in (2, 3, 4)]
+    assert len(set(between)) == 3 * len(options) and between[0].startswith("anchor-")
+    assert options["rows"].branch(study(rows=20), 60).rows == 60
+    assert options["refresh"].branch(study(rows=20), 2).regime.real == 0.1
+
+
+def test_what_a_law_knows_of_the_common_ends_it_knows_of_every_knob():
+    options = advice.options(study(rows=20), 9, None)[0].values()
+    known = advice.certain(options, {"replace": False, "accumulate": True})
+    assert known == {(option.name, option.knob.low): False for option in options} | {("window", 9): True}
+    assert advice.certain(options, {}) == {}
+    of, keep = study(rows=20), Keep("fit_variance", "", ">=", 0.8)
+    assert advice.ends(of, keep, 9, MEAN) == {"replace": False, "accumulate": True}  # 0.95⁹ and ∏(1 − 1/(20 j²))
+    assert advice.ends(of, keep, 4, MEAN) == {"replace": True, "accumulate": True}
+    assert advice.ends(of, keep, 9, MEDIAN) == {}
+    assert advice.ends(of, keep, 9, NINE) == {"replace": False}
+
+
+def test_costs_by_hand():
+    from collapse.data import Column, Schema
+
+    schema = Schema((Column("x", "number"), Column("c", "category", categories=("a", "b")),
+                     Column("i", "image", shape=(2, 3))))
+    of, row = study(rows=20), 8 + 4 + 4 * 6
+    options = advice.options(of, 5, None)[0]
+    for name, x, fresh, again in (("refresh", 2, 20 + 2 * 4, 0), ("anchor", 2, 20, 2 * 4), ("redraw", 3, 20, 3 * 4),
+                                 ("window", 3, 20, 0), ("window", 1, 20, 0)):
+        found = advice.cost(of, options[name].branch(of, x), 5, schema)
+        assert found == advice.Cost(fresh, 20 * 5, None, row * (fresh + again + 100), False), name
+    more = advice.cost(of, options["rows"].branch(of, 60), 5, schema, 1.5, 99)
+    assert more == advice.Cost(20, 60 * 5, 1.5, 99, True)
+
+
+def test_numbers_that_a_lineage_holds_and_how_many_lineages_there_are(monkeypatch):
+    of, words = study(rows=20), study(rows=20, source={"kind": "zipf", "categories": 30}, model={"kind": "categorical"})
+    options = advice.options(of, 5, None)[0]
+    assert [advice.held(of, options[name].branch(of, 3)) for name in ("anchor", "redraw", "refresh", "window")] == [
+        20, 20, 1, 1]
+    assert advice.held(words, advice.plain(words, "replace", {"regime": "replace"})) == 1 + 20 * 30
+    keep, branch = Keep("fit_variance", "", ">=", 0.5), options["refresh"].branch(of, 3)
+    monkeypatch.setattr(advice, "LINEAGES", 300)
+    monkeypatch.setattr(advice, "LEAST_LINEAGES", 100)
+    monkeypatch.setattr(advice, "NUMBERS", 4000)
+    for numbers, count in ((1, 300), (4, 200), (40, 100)):  # 4,000 numbers over 5 generations
+        assert advice.drawn(of, branch, keep, 5, NINE, numbers).shape == (count, 5)
+    assert advice.drawn(of, branch, keep, 5, MEDIAN, 1).shape == (advice.MEDIAN_LINEAGES, 5)
+    blocks = advice.drawn(of, branch, keep, 5, NINE, 10)  # fifty at once: of each block others
+    assert len(np.unique(blocks[:, 0])) == len(blocks) == 100
+
+
+def test_lineages_are_drawn_only_where_their_law_is_known():
+    of, keep = study(rows=20), Keep("fit_variance", "", ">=", 0.5)
+    zipf = {"kind": "zipf", "categories": 30}
+    words = study(rows=20, source=zipf, model={"kind": "categorical"})
+
+    def drawable(one, metric="fit_variance", of=NINE, **body):
+        branch = advice.plain(one, "b", body or {"regime": "replace"})
+        return advice.drawable(one, branch, replace(keep, metric=metric), of)
+
+    assert drawable(of) and drawable(of, of=MEDIAN) and drawable(words, "fit_simpson")
+    assert not drawable(of, of=MEAN) and not drawable(of, "tail_ratio") and not drawable(of, regime="control")
+    assert not drawable(study(rows=20, source={"kind": "gaussian", "dim": 2}))
+    assert not drawable(study(rows=20, model={"kind": "kde"})) and not drawable(words)
+    many = study(rows=20, source=zipf | {"categories": 1001}, model={"kind": "categorical"})
+    assert not drawable(many, "fit_simpson")
+    assert drawable(of, regime="anchor", real=0.2) and drawable(of, regime="window", k=2)
+    fork = replace(advice.plain(of, "b", {"regime": "replace"}), from_="a")
+    assert not advice.drawable(of, fork, keep, NINE)
 
 
 def test_a_branch_with_more_rows_than_the_bank_is_refused(tmp_path):

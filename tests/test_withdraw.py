@@ -12,8 +12,26 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from collapse.data import Column, Rows, Schema
 from collapse.errors import InputError
-from collapse.lineage.withdrawal import Held, Link, Withdrawal, closure, read_record, render, spans, spans_text
+from collapse.lineage.nodes import nodes_of
+from collapse.lineage.withdrawal import (
+    Held,
+    Link,
+    Search,
+    Withdrawal,
+    closure,
+    copies,
+    links,
+    marks,
+    own_content,
+    read_record,
+    render,
+    row_bytes,
+    spans,
+    spans_text,
+)
+from collapse.pool import Draw, Part, Pool, write_part, write_pool
 from collapse.study.parse import parse_study
 from tests.worlds.project import Project
 
@@ -125,6 +143,28 @@ def test_rows_that_are_none_are_refused(text):
         spans(text)
 
 
+def test_rows_are_one_number_or_two_and_all_is_every_row():
+    assert spans(" 7 , 3 - 5,4–4") == ((3, 5), (4, 4), (7, 7)) and spans(" all ") == ()
+    assert spans_text(((3, 5), (7, 7))) == "3-5, 7"
+
+
+def entry(**changes):
+    return {"target": "x", "content": "ab", "rows": "all", "why": "w", "date": "d", "affected": ["x"]} | changes
+
+
+@pytest.mark.parametrize(("text", "words"), [
+    ("withdrawals: {}", "withdrawals[0] must have"), ("withdrawals: [7]", "withdrawals[0] must have"),
+    (json.dumps({"withdrawals": [entry(more=1)]}), "withdrawals[0] must have"),
+    (json.dumps({"withdrawals": [entry(), entry(date=5)]}), "withdrawals[1]: target, content, rows, why, date must be"),
+    (json.dumps({"withdrawals": [entry(affected="x")]}), "affected a list"),
+    (json.dumps({"withdrawals": [entry(rows="5-3")]}), "withdrawals[0].rows: '5-3' names no rows")])
+def test_a_record_that_nobody_wrote_is_refused_with_its_place(tmp_path, text, words):
+    (tmp_path / "withdrawals.yaml").write_text(text)
+    with pytest.raises(InputError, match=r"^withdrawals\.yaml: ") as caught:
+        read_record(tmp_path)
+    assert words in str(caught.value)
+
+
 def test_the_record_is_read_as_it_was_written(tmp_path):
     items = [Withdrawal("s-a-01", "ab", ((0, 5),), "why: \"it\" # was\n", "2026-01-02", ("s-a-01", "s-a-02"))]
     (tmp_path / "withdrawals.yaml").write_text(render(items))
@@ -163,6 +203,197 @@ def test_what_cannot_be_withdrawn_is_refused(withdrawn, words):
     with pytest.raises(InputError, match=r"^studies/s\.yaml: ") as caught:
         parsed(withdrawn=withdrawn)
     assert words in str(caught.value)
+
+
+# ------------------------------------------------------------------------------------ pools by hand
+
+X = Schema((Column("x", "number", missing=True),))
+
+
+def rows(*replicates):
+    return Rows(X, {"x": np.array(replicates, dtype=float)})
+
+
+class Hand:
+    """Two generations under accumulate of 2 replicates, written by hand: 3 real rows, then 2 rows a generation.
+
+        real: 0 1 2 | 0 3 4    keep-01: 10 11 | 11 12    keep-02: 20 21 | 22 23
+    """
+
+    def __init__(self) -> None:
+        self.study = parsed(generations=2)
+        self.nodes = nodes_of(self.study)
+        self.parts = [Part.of(rows([0, 1, 2], [0, 3, 4]), "s-real", 0, synthetic=False),
+                      Part.of(rows([10, 11], [11, 12]), "s-keep-01", 1, synthetic=True),
+                      Part.of(rows([20, 21], [22, 23]), "s-keep-02", 2, synthetic=True)]
+        self.contents = {}
+        for t, name in enumerate(self.nodes):
+            self.write(name, Pool.of(*self.parts[: t + 1]))
+            self.contents[name] = own_content(self.nodes[name])
+
+    def write(self, name: str, pool: Pool) -> None:
+        folder = Path("data") / name / "pool"
+        shutil.rmtree(folder, ignore_errors=True)
+        write_pool(pool, folder, {"node": name, "study": "s", "replicates": 2, "rows": 2})
+
+    def verdict(self, name: str, text: str) -> None:
+        path = Path(f"data/records/s/{name}.verdict.json")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+
+    def links(self):
+        return links(self.nodes.values(), {"s": self.study})
+
+    def item(self, target, text="all", content=None):
+        return Withdrawal(target, content or self.contents[target], spans(text), "why", "2026-01-02", ())
+
+    def held(self, item):
+        """What every pool holds of the withdrawn rows, where it holds any."""
+        search = Search(item, self.nodes)
+        found = {(link.name, part.origin): dict(search(link, part)) for link in self.links() for part in link.parts}
+        return {place: by for place, by in found.items() if any(by.values())}
+
+
+@pytest.fixture
+def hand(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    return Hand()
+
+
+def test_by_hand_links_are_the_manifests(hand):
+    found = hand.links()
+    assert [(link.name, link.parent, link.left_out, link.continues, link.training) for link in found] == [
+        ("s-real", None, False, False, None), ("s-keep-01", "s-real", False, False, None),
+        ("s-keep-02", "s-keep-01", False, False, None)]
+    assert [(p.origin, p.synthetic, p.counts, p.content) for p in found[2].parts] == [
+        ("s-real", False, (3, 3), hand.contents["s-real"]), ("s-keep-01", True, (2, 2), hand.contents["s-keep-01"]),
+        ("s-keep-02", True, (2, 2), hand.contents["s-keep-02"])]
+
+
+def test_by_hand_a_node_is_left_out_by_its_verdict_alone(hand):
+    for text, left_out in [('{"outcome": "quarantine"}', True), ('{"outcome": "pass"}', False), ("{}", False),
+                           ("no JSON", False)]:
+        hand.verdict("s-keep-01", text)
+        assert [link.left_out for link in hand.links()] == [False, left_out, False]
+
+
+def test_by_hand_what_cannot_be_read_is_passed_over_and_a_damaged_part_counts_evenly(hand):
+    Path("data/s-keep-02/pool/s-keep-01.parquet").unlink()  # it is a file of its own: nothing was linked
+    Path("data/s-keep-02/pool/s-keep-01.parquet").write_text("damaged")
+    assert [part.counts for part in hand.links()[2].parts] == [(3, 3), (2, 2), (2, 2)]
+    # it may hold what was withdrawn
+    assert hand.held(hand.item("s-keep-01", "0")) == {("s-keep-01", "s-keep-01"): {0: 1},
+                                                      ("s-keep-02", "s-keep-01"): {0: 2, 1: 2}}
+    # and what was withdrawn is read from the first copy that can be read
+    hand.write("s-keep-02", Pool.of(*hand.parts))
+    own = Path("data/s-keep-01/pool/s-keep-01.parquet")
+    own.unlink()
+    own.write_text("damaged")
+    assert hand.held(hand.item("s-keep-01", "1")) == {("s-keep-01", "s-keep-01"): {0: 2, 1: 2},
+                                                      ("s-keep-02", "s-keep-01"): {0: 1}}
+    for text in ("no JSON", "{}", '{"parts": 7}'):
+        Path("data/s-keep-01/pool/_manifest.json").write_text(text)
+        assert [link.name for link in hand.links()] == ["s-real", "s-keep-02"]
+    Path("data/s-keep-01/pool/_manifest.json").unlink()
+    assert [link.name for link in hand.links()] == ["s-real", "s-keep-02"]
+
+
+def test_by_hand_a_model_continues_from_its_parent_but_not_from_real_data(hand):
+    hand.study = parsed(generations=2, model={"kind": "vae", "latent": 1, "init": "continue"})
+    assert [link.continues for link in hand.links()] == [False, False, True]
+
+
+def test_by_hand_a_draw_is_what_is_trained_on(hand):
+    pool = Pool(tuple(hand.parts[:2]), 5, Draw(3, ("draw", "1")))
+    hand.write("s-keep-01", pool)
+    link = hand.links()[1]
+    taken = {part.origin: (rows.tolist(), tuple(counts.tolist())) for part, rows, counts in pool.taken}
+    assert {part.origin: (part.drawn.tolist(), part.counts) for part in link.training} == taken
+    for place, (first, second) in enumerate([(10, 11), (11, 12)]):
+        for row, value in enumerate((first, second)):
+            number = 2 * place + row
+            (part,) = (part for part in link.training if part.origin == "s-keep-01")
+            found = Search(hand.item("s-keep-01", str(number)), hand.nodes)(link, part)
+            values = [hand.parts[1].values["x"][i] for i in part.drawn if i // 2 == place]
+            assert found == ({place: 1} if value in values else {})
+    manifest = Path("data/s-keep-01/pool/_manifest.json")
+    told = json.loads(manifest.read_text())
+    manifest.write_text(json.dumps(told | {"draw": told["draw"] | {"index": "other"}}))
+    assert hand.links()[1].training is None  # then all of it may have been
+
+
+def test_by_hand_rows_are_known_by_value_within_their_replicate_and_real_ones_in_any(hand):
+    everywhere = ("s-keep-01", "s-keep-02")
+    assert hand.held(hand.item("s-keep-01", "1")) == {(n, "s-keep-01"): {0: 1} for n in everywhere}  # 11 of the first
+    assert hand.held(hand.item("s-keep-01", "2-3")) == {(n, "s-keep-01"): {1: 2} for n in everywhere}
+    assert hand.held(hand.item("s-keep-01", "0, 3")) == {(n, "s-keep-01"): {0: 1, 1: 1} for n in everywhere}
+    assert hand.held(hand.item("s-real", "0")) == {(n, "s-real"): {0: 1, 1: 1} for n in hand.nodes}
+    assert hand.held(hand.item("s-real", "4-99")) == {(n, "s-real"): {1: 2} for n in hand.nodes}
+    assert hand.held(hand.item("s-keep-02", "0-1")) == {("s-keep-02", "s-keep-02"): {0: 2}}
+
+
+def test_by_hand_a_whole_part_is_known_by_its_origin_as_long_as_it_is_what_was_withdrawn(hand):
+    item = hand.item("s-keep-01")
+    full = {("s-keep-01", "s-keep-01"): {0: 2, 1: 2}, ("s-keep-02", "s-keep-01"): {0: 2, 1: 2}}
+    assert hand.held(item) == full
+    cut = hand.parts[1].head(1)
+    hand.write("s-keep-02", Pool.of(hand.parts[0], cut, hand.parts[2]))
+    assert hand.held(item) == full | {("s-keep-02", "s-keep-01"): {0: 1, 1: 1}}
+    changed = Part.of(rows([1, 1], [1, 1]), "s-keep-01", 1, synthetic=True)  # by a regime that poisons, say
+    hand.write("s-keep-02", Pool.of(hand.parts[0], changed, hand.parts[2]))
+    assert hand.held(item) == full
+    # the node was made again, and a later pool has the old rows still
+    hand.write("s-keep-02", Pool.of(*hand.parts))
+    hand.write("s-keep-01", Pool.of(hand.parts[0], Part.of(rows([10, 30], [31, 32]), "s-keep-01", 1, synthetic=True)))
+    assert hand.held(item) == {("s-keep-01", "s-keep-01"): {0: 1}, ("s-keep-02", "s-keep-01"): {0: 2, 1: 2}}
+    assert hand.held(hand.item("s-keep-01", "1")) == {("s-keep-02", "s-keep-01"): {0: 1}}
+    assert hand.held(hand.item("s-keep-01", content="nowhere")) == {}
+    assert hand.held(hand.item("s-keep-09", content="nowhere")) == {}
+
+
+def test_by_hand_what_a_node_made_is_in_its_pool_or_else_in_its_raw_sample(hand):
+    node = hand.nodes["s-keep-01"]
+    sample = Path("data/s-keep-01/sample/s-keep-01.parquet")
+    sample.parent.mkdir()
+    content, _ = write_part(Part.of(rows([1], [2]), "s-keep-01", 1, synthetic=True), sample, "s")
+    own, later = (Path(f"data/{name}/pool/s-keep-01.parquet") for name in ("s-keep-01", "s-keep-02"))
+    assert list(copies(node, hand.nodes.values())) == [own, sample, later]
+    assert own_content(node) == hand.contents["s-keep-01"] != content
+    assert list(hand.held(hand.item("s-keep-01", "0", content))) == []  # 1 is in the raw sample alone
+    own.write_text("damaged")
+    assert own_content(node) == ""
+    own.unlink()
+    assert own_content(node) == content and list(copies(node, hand.nodes.values())) == [sample, later]
+    sample.unlink()
+    assert own_content(node) == "" and list(copies(node, hand.nodes.values())) == [later]
+
+
+def test_by_hand_nodes_are_marked_with_what_they_are_or_descend_from(hand):
+    def found(*items):
+        return [(m.node, m.target, m.how, m.replicates, m.left_out) for m in marks(items, hand.links(), hand.nodes)]
+
+    assert found(hand.item("s-keep-01", "0")) == [
+        ("s-keep-01", "s-keep-01", "is", (0,), False), ("s-keep-02", "s-keep-01", "descends", (0,), False)]
+    assert found(hand.item("s-keep-02"), hand.item("s-real", "1")) == [
+        ("s-keep-02", "s-keep-02", "is", (0, 1), False), ("s-real", "s-real", "is", (0,), False),
+        ("s-keep-01", "s-real", "descends", (0,), False), ("s-keep-02", "s-real", "descends", (0,), False)]
+    # in quarantine its rows are in no training set, but here they lie in the next pool as well
+    hand.verdict("s-keep-01", '{"outcome": "quarantine"}')
+    hand.write("s-keep-02", Pool.of(hand.parts[0], hand.parts[2]))
+    (mark,) = marks([hand.item("s-keep-01")], hand.links(), hand.nodes)
+    assert mark.left_out and mark.line == "⊘ withdrawn, and left out of training: why"
+    assert replace(mark, left_out=False).line == "⚠ withdrawn: why"
+    assert replace(mark, how="descends", left_out=False).line == "⚠ descends from s-keep-01, withdrawn: why"
+
+
+def test_equal_rows_are_equal_bytes_whatever_a_missing_number_looks_like():
+    other = np.frombuffer(np.array([0x7FF8000000000001], dtype="<u8").tobytes(), dtype="<f8")
+    schema = Schema((Column("x", "number", missing=True), Column("c", "category", categories=("a", "b")),
+                     Column("i", "image", shape=(2, 2))))
+    made = Rows(schema, {"x": np.array([[np.nan, other[0], 1.0, 1.0]]), "c": np.array([[0, 0, 0, 1]], dtype="i4"),
+                         "i": np.ones((1, 4, 2, 2), dtype="f4")})
+    first, second, third, fourth = row_bytes(Part.of(made, "s-real", 0, synthetic=False))
+    assert first == second != third != fourth and len(first) == 8 + 4 + 16
 
 
 # --------------------------------------------------------------------------------------- a real study
