@@ -185,6 +185,12 @@ def test_the_law_holds_and_every_mutant_is_rejected(name, settings, model, regim
     assert len(found.mutants) >= 2
 
 
+def test_a_form_that_says_nothing_at_one_look_is_told_apart_at_another():
+    pivot = Pivot(np.zeros(2), np.full(2, 0.1), np.asarray, 100)
+    needed = pivot.needed(np.array([np.nan, 1.0]), np.zeros(2), 1)
+    assert needed is not None and needed == pivot.needed(np.array([0.0, 1.0]), np.zeros(2), 1)
+
+
 def test_every_law_is_tried():
     assert {case[0] for case in CASES} == set(laws.names())
     for name in laws.names():

@@ -121,7 +121,7 @@ class Pivot:
             use = use & (grown > 0) & np.isfinite(grown) & np.isfinite(off)
             return float(np.sqrt(np.sum(step[use] ** 2 / grown[use])))
         with np.errstate(invalid="ignore", divide="ignore"):
-            return float(np.max(np.where(use & (off != 0), np.abs(off) / self.error, 0.0), initial=0.0))
+            return float(np.max(np.where(use & (np.abs(off) > 0), np.abs(off) / self.error, 0.0), initial=0.0))
 
     def critical(self, looks: int, level: float = LEVEL, replicates: float | None = None) -> float:
         """Return the two-sided critical value at ``level`` over ``looks`` (Bonferroni), of so many replicates."""
@@ -339,7 +339,7 @@ def steps(path: np.ndarray, start: float) -> tuple[np.ndarray, np.ndarray]:
     """Return mean one-step ratios (T,) of a positive path and their relative deviations (R, T), 0 where it ended."""
     before = np.concatenate([np.full((len(path), 1), start), path[:, :-1]], axis=1)
     with np.errstate(divide="ignore", invalid="ignore"):
-        ratio = np.where(before > 0, path / before, np.nan)
+        ratio = path / before  # 0/0 where it ended
     alive = np.isfinite(ratio)
     mean = np.where(alive, ratio, 0).sum(axis=0) / np.maximum(alive.sum(axis=0), 1)
     with np.errstate(divide="ignore", invalid="ignore"):

@@ -62,7 +62,7 @@ def makeup(manifests: Sequence[Mapping[str, Any]], trained: Sequence[Sequence[Ma
     made: dict[str, int] = {}
     pools: list[dict[str, float]] = []
     found = []
-    share, base = _brought(manifests[0]) if manifests else (1.0, (0.0, 0))
+    share, base = _brought(manifests[0])
     budgets: dict[int, int] = {}
     for place, (manifest, parts) in enumerate(zip(manifests, trained, strict=True)):
         rows = sum(map(trained_rows, parts))
