@@ -118,8 +118,11 @@ class Dialect:
         separator = "\t" if layouts.ending(path) == ".tsv" and not options.separator else self.separator
         if self.separator == "\t" and layouts.ending(path) == ".csv" and not options.separator:
             separator = sniff(path, options).separator  # a reference in .tsv says nothing of .csv
-        skip = _skipped(head.decode(mark or self.encoding, "replace"))[0]
-        return replace(self, encoding=mark or self.encoding, separator=separator, skip=skip)
+        encoding = mark or self.encoding
+        if not mark and encoding in MARKS.values() and encoding != "utf-8" and not options.encoding:
+            encoding = _encoding(head, "")  # the reference's mark spoke for its own file
+        skip = _skipped(head.decode(encoding, "replace"))[0]
+        return replace(self, encoding=encoding, separator=separator, skip=skip)
 
 
 def sniff(path: Path, options: Options | None = None) -> Dialect:

@@ -42,7 +42,7 @@ class Evidence:
         self.alive = {"number", "integer", "duration", *FORMATS}
         self.texts: Counter[str] | None = Counter()
         self.stray = ""
-        self.codes = self.big = self.halves = self.infinite = False
+        self.codes = self.big = self.halves = False
         self.midnight = True
         self._first: list[np.ndarray] = []
         self._size = 0
@@ -108,7 +108,7 @@ class Evidence:
             else:
                 self.numbers += len(array)
                 self.alive &= {"number", "integer"}
-                whole = bool((values % 1 == 0).all()) and \
+                whole = bool((values == np.rint(values)).all()) and \
                     not pc.any(pc.match_substring(array, self.marks(dialect)[0])).as_py()
                 self.codes |= whole and bool(pc.any(pc.match_substring_regex(array, r"^[-+]?0\d+$")).as_py())
                 self.alive -= set() if whole else {"integer"}
@@ -173,9 +173,8 @@ class Evidence:
                 self.stray = self.stray or text
 
     def _sizes(self, values: np.ndarray, whole: bool) -> None:
-        self.infinite |= bool(np.isinf(values).any())
         if not self.halves and not whole:
-            self.halves = bool((values % 1 != 0).any())
+            self.halves = bool((values != np.rint(values)).any())
         self.big |= bool(whole and np.abs(values).max(initial=0) > EXACT)
         if self._size < FIRST and not self.halves:
             self._first.append(values[: FIRST - self._size])
@@ -209,7 +208,7 @@ class Evidence:
             return f"it holds {' and '.join(sorted(self.kinds & set(STRANGE.values())))}, neither numbers nor text"
         if not self.held and not self._tokens():
             return "it is missing in all rows"
-        found = self._said(said) if said else "category" if category else self._type(typed)
+        found = self._said(said) if said else "category" if category else self.lean(typed)
         if not said and not category and INDEX.fullmatch(self.name) and found in ("integer", "number", "") \
                 and not self.halves:
             return "it is an index that pandas wrote"
@@ -222,7 +221,8 @@ class Evidence:
                 return self._category(typed)
             if self.differ:
                 return "all its values differ: an identifier"
-            return Form(self.name, found, gaps=GAPS | self.na, marks=marks)
+            binary = self.texts is not None and self.held and {*self.texts} - GAPS <= {"0", "1"}
+            return Form(self.name, found, gaps=GAPS | self.na, marks=marks, spelling=("0", "1") if binary else None)
         if found == "category":
             if self.texts is None or len(self.texts) > MOST:
                 return self._many()
@@ -234,7 +234,8 @@ class Evidence:
         """Return whether numbers were written as whole ones."""
         return "integer" in self.kinds or ("text" in self.kinds and "integer" in self.alive)
 
-    def _type(self, typed: bool) -> str | Form:
+    def lean(self, typed: bool) -> str | Form:
+        """Return the type that the values have, or the form where it takes more than a type."""
         kinds = self.kinds
         if kinds == {"boolean"}:
             return self._boolean() or "category"

@@ -60,7 +60,7 @@ class Form:
     gaps
         Texts that stand for a missing value.
     spelling
-        How the reference writes false and true; other spellings are read as these.
+        How the reference writes false and true, a column of 0 and 1 too; other spellings are read as these.
     whole
         Whether '1.0' is '1': what a gap makes of whole numbers on their way through pandas.
     marks
@@ -109,6 +109,7 @@ class Form:
 
     def text(self, text: str) -> str | None:
         """Return the category that a text of the file means, None where it is missing."""
+        text = text.strip()  # some programs fill fields up
         if text in self.gaps:
             return None
         if self.spelling:
@@ -136,6 +137,8 @@ class Form:
             if not (pa.types.is_duration(kind) or pa.types.is_time(kind) or numeric(kind)):
                 raise self._other(array, where)
             values = seconds(array)
+        elif pa.types.is_boolean(kind) and self.spelling:
+            values = floats(array.cast(pa.int8()))
         elif not numeric(kind):
             raise self._other(array, where)
         else:
@@ -160,6 +163,8 @@ class Form:
                 return lengths(array)
             return floats(parsed(array, self.marks or dialect.marks))
         except (pa.ArrowException, ValueError, OverflowError):
+            if self.spelling and set(array.unique().drop_null().to_pylist()) <= {*BOOLEANS, *map(str.capitalize, BOOLEANS)}:
+                return np.array([np.nan if text is None else BOOLEANS[text.lower()] for text in array.to_pylist()])
             raise self._other(array, where, dialect) from None
 
     def _stamps(self, array: pa.Array) -> np.ndarray:

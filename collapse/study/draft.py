@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 import re
 from dataclasses import dataclass, field
@@ -17,6 +16,8 @@ from collapse.errors import InputError
 from collapse.frame import Frame
 from collapse.metrics import measure_all
 from collapse.metrics._partition import LEAST_ROWS
+from collapse.reader import layouts
+from collapse.reader.dialect import Dialect, sniff
 from collapse.rng import Rng
 from collapse.sources.table import KINDS, Table
 
@@ -67,10 +68,13 @@ def survey(path: str, label: str | None = None) -> FileSurvey:
     assumed: list[str] = []
     settings: dict[str, Any] = {"path": path}
     place = Table(path=path).locate()
-    separator = _separator(place)
-    if separator != ",":
-        settings["separator"] = separator
-        assumed.append(f"fields are separated by {separator!r}")
+    written = sniff(place) if layouts.magic(place) is None and layouts.ENDINGS.get(layouts.ending(place)) in \
+        (None, "csv", "text") else Dialect()
+    for key, what in (("separator", "fields are separated by"), ("encoding", "it is encoded in"),
+                      ("decimal", "decimals stand after")):
+        if getattr(written, key) != getattr(Dialect(), key):
+            settings[key] = getattr(written, key)
+            assumed.append(f"{what} {settings[key]!r}")
     looked = _Looked(**settings)
     frame = looked.frame()
     words = [word for word in GAPS if _stands_for_missing(frame, word)]
@@ -131,17 +135,6 @@ class _Looked(Table):
                 (held.is_monotonic_increasing or re.search(r"(^|_)(id|key|nr|no|index)$", name.lower())):
             return "an identifier: every row has a number of its own"
         return ""
-
-
-def _separator(path: Path) -> str:
-    with open(path, "rb") as file:
-        head = file.read(1 << 16)
-    if head.startswith(b"PAR1"):
-        return ","
-    try:
-        return csv.Sniffer().sniff("\n".join(head.decode("utf-8-sig", "replace").splitlines()[:50]), ",;\t|").delimiter
-    except csv.Error:
-        return ","
 
 
 def _stands_for_missing(frame: pd.DataFrame, word: str) -> bool:
