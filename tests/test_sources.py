@@ -442,7 +442,7 @@ def test_table_refuses_files_that_are_not_tables(folder, monkeypatch):
     with pytest.raises(InputError, match="sub is a folder, not a file"):
         source("table", path="sub").load()
     (folder / "b.csv").write_bytes(b"a,b\n\xff\xfe,1\n")
-    with pytest.raises(InputError, match=r"b\.csv is not UTF-8 in line 2; give its encoding, such as source\.encoding latin-1"):
+    with pytest.raises(InputError, match=r"b\.csv is not UTF-8 in line 2; give its .*source\.encoding"):
         source("table", path="b.csv").load()
     (folder / "b.parquet").write_bytes(b"PAR1 and then nothing")
     with pytest.raises(InputError, match="is not readable Parquet") as caught:

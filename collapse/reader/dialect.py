@@ -193,7 +193,7 @@ def _encoding(head: bytes, said: str) -> str:
     mark = next((encoding for start, encoding in MARKS.items() if head.startswith(start)), None)
     if mark or said:
         return mark or codecs.lookup(said).name
-    if b"\0" in head[:1000]:
+    if head[:1000].count(b"\0") > len(head[:1000]) / 5:
         return "utf-16-le" if head[1:200:2].count(b"\0") > head[0:200:2].count(b"\0") else "utf-16-be"
     try:
         codecs.getincrementaldecoder("utf-8")().decode(head)

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 MOST = 1000
 #: Rows whose values must all differ for an identifier, and the share of rows from which a null token is a category.
 FIRST, FREQUENT = 60_000, 0.01
+#: Rows from which texts that all differ are identifiers.
+FEW = 100
 #: Names that pandas gives an index which it writes.
 INDEX = re.compile(r"|Unnamed: \d+(_level_\d+)?|__index_level_\d+__")
 #: Types that a user may name.
@@ -223,6 +225,9 @@ class Evidence:
                 return "all its values differ: an identifier"
             binary = self.texts is not None and self.held and {*self.texts} - GAPS <= {"0", "1"}
             return Form(self.name, found, gaps=GAPS | self.na, marks=marks, spelling=("0", "1") if binary else None)
+        if found == "category" and not said and not category and self.texts and \
+                len(self.texts) == self.held > FEW:
+            return "all its values differ: an identifier"
         if found == "category":
             if self.texts is None or len(self.texts) > MOST:
                 return self._many()

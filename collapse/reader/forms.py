@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 MISSING = ("", "NA", "NaN", "nan", "null")
 #: What stands for a missing value among numbers and dates, too.
 GAPS = frozenset({*MISSING, "?", "-", "--", ".", "N/A", "n/a", "#N/A", "<NA>", "NaT", "None", "none", "NONE", "NULL",
-                  "Null", "N.A.", "n.a.", "na", "NAN"})
+                  "Null", "N.A.", "n.a.", "na", "NAN", "0000-00-00", "0000-00-00 00:00:00"})
 #: What reads as a boolean, in small letters.
 TRUE = {"true": "false", "yes": "no", "y": "n", "t": "f", "on": "off"}
 BOOLEANS = {**dict.fromkeys((*TRUE, "1", "1.0"), True), **dict.fromkeys((*TRUE.values(), "0", "0.0"), False)}
@@ -43,7 +43,7 @@ FORMATS = {"": ISO} | {day + time: one + other for day, one in DAYS.items() for 
 CLOCK = r"[-+]?\d{1,3}:\d\d(:\d\d(\.\d{1,9})?)?"
 LENGTH = re.compile(rf"-?\d+ days?(,? {CLOCK})?|{CLOCK}|-?P(\d+D)?(T(\d+H)?(\d+M)?(\d+(\.\d+)?S)?)?")
 INTEGER = re.compile(r"[-+]?\d+")
-NUMERIC = rf"^[-+]?([0-9.,{BLANKS}]+([eE][-+]?[0-9]+)?|(?i:inf|infinity))$"
+NUMERIC = rf"^[-+−]?([0-9.,{BLANKS}]+([eE][-+]?[0-9]+)?|(?i:inf|infinity))$"
 HALVES = re.compile(r"[-+]?\d+\.\d*[1-9]\d*")
 
 
@@ -163,8 +163,9 @@ class Form:
                 return lengths(array)
             return floats(parsed(array, self.marks or dialect.marks))
         except (pa.ArrowException, ValueError, OverflowError):
-            if self.spelling and set(array.unique().drop_null().to_pylist()) <= {*BOOLEANS, *map(str.capitalize, BOOLEANS)}:
-                return np.array([np.nan if text is None else BOOLEANS[text.lower()] for text in array.to_pylist()])
+            known = {text: BOOLEANS.get(text.lower()) for text in array.unique().drop_null().to_pylist()}
+            if self.spelling and None not in known.values():
+                return np.array([known.get(text, np.nan) for text in array.to_pylist()], dtype=float)
             raise self._other(array, where, dialect) from None
 
     def _stamps(self, array: pa.Array) -> np.ndarray:
@@ -306,6 +307,8 @@ def parsed(array: pa.Array, marks: Marks = (".", "")) -> pa.Array:
     import pyarrow.compute as pc
 
     decimal, thousands = marks
+    if pc.any(pc.match_substring(array, "−")).as_py():
+        array = pc.replace_substring(array, "−", "-")
     if thousands:
         grouped = rf"^[-+]?[1-9]\d{{0,2}}({re.escape(thousands)}\d{{3}})+({re.escape(decimal)}\d*)?$"
         array = pc.if_else(pc.match_substring_regex(array, grouped), pc.replace_substring(array, thousands, ""), array)

@@ -19,7 +19,7 @@ from collapse.reader.layouts import Snapshot
 #: Rows of one piece of a file.
 PIECE = 100_000
 #: Bytes of a block of CSV.
-BLOCK = 1 << 23
+BLOCK = 1 << 20
 
 Pieces = Iterator[pa.Table]
 
@@ -169,8 +169,8 @@ def _of_csv(path: Path, names: list[str] | None, dialect: Dialect | None, option
     try:
         try:
             for table in _parse(path, there, names, dialect, options, numbers):
-                done += table.num_rows
                 yield table
+                done += table.num_rows
         except pa.ArrowInvalid:
             if not numbers:
                 raise
@@ -188,12 +188,13 @@ def _parse(path: Path, there: list[str], names: list[str] | None, dialect: Diale
     """Yield a CSV file in pieces: texts, and ``numbers`` as such, all of :data:`PIECE` rows but the last."""
     from pyarrow import csv as arrow
 
+    wanted = there if names is None else names
     rows = arrow.ReadOptions(use_threads=False, block_size=BLOCK, column_names=there, skip_rows=dialect.skip,
                              skip_rows_after_names=1, encoding=dialect.encoding)
     values = arrow.ConvertOptions(
         column_types={name: pa.float64() if name in numbers else pa.string() for name in there},
         null_values=sorted({*GAPS, *options.na}), strings_can_be_null=False, decimal_point=dialect.decimal,
-        include_columns=names if names is not None else there)
+        include_columns=[*wanted, *([] if there[-1] in wanted else there[-1:])])
     fields = arrow.ParseOptions(delimiter=dialect.separator, newlines_in_values=True)
     held: list[pa.RecordBatch] = []
     size = 0
@@ -204,11 +205,28 @@ def _parse(path: Path, there: list[str], names: list[str] | None, dialect: Diale
             if size >= PIECE:
                 table = pa.Table.from_batches(held)
                 for start in range(0, size - size % PIECE, PIECE):
-                    yield table.slice(start, PIECE).combine_chunks()
+                    yield table.slice(start, PIECE)
                 rest = table.slice(size - size % PIECE)
                 held, size = rest.to_batches(), rest.num_rows
     if size:
-        yield pa.Table.from_batches(held).combine_chunks()
+        table = pa.Table.from_batches(held).combine_chunks()
+        if "\n" in str(table[there[-1]][-1].as_py()):
+            _closed(path, dialect)
+        yield table
+
+
+def _closed(path: Path, dialect: Dialect) -> None:
+    """Refuse a file whose last field has a quote that is never closed: it holds all rows after it."""
+    began = 1
+    try:
+        with lines(path, dialect.encoding) as file:
+            rows = csv.reader(file, delimiter=dialect.separator, strict=True)
+            for _ in rows:
+                began = rows.line_num + 1
+    except csv.Error as error:
+        if "end of data" in str(error):
+            raise InputError(f"{path}: line {began} has a quote that is never closed; mend it, or export it again") \
+                from None
 
 
 def _ragged(path: Path, dialect: Dialect, fields: int) -> InputError | None:
