@@ -258,8 +258,8 @@ class Evidence:
             return "category"
         if "number" in self.alive and not self.codes and (
                 not typed or self.texts is None or kinds & {"integer", "number"}):
-            gaps = self.held < self.rows
-            return "integer" if "integer" in self.alive or (gaps and not self.halves) else "number"
+            whole = "integer" in self.alive and "number" not in kinds
+            return "integer" if whole or (self.held < self.rows and not self.halves) else "number"
         days = sorted(self.alive & FORMATS.keys(), key=len)
         if len(days) == 1:
             return Form(self.name, "date" if self.midnight else "datetime", days[0], GAPS | self.na)

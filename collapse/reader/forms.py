@@ -239,6 +239,8 @@ def floats(array: pa.Array) -> np.ndarray:
     """Return numbers of any type as float64, NaN where missing."""
     import pyarrow as pa
 
+    if pa.types.is_decimal(array.type):
+        array = array.cast(pa.string())  # cast as they are, they would end in other last digits than the same in CSV
     if array.type != pa.float64():
         array = array.cast(pa.float64(), safe=False)
     return np.asarray(array.to_numpy(zero_copy_only=False), dtype=np.float64)
