@@ -110,7 +110,7 @@ class Evidence:
             else:
                 self.numbers += len(array)
                 self.alive &= {"number", "integer"}
-                whole = bool((values == np.rint(values)).all()) and \
+                whole = bool((np.isfinite(values) & (values == np.rint(values))).all()) and \
                     not pc.any(pc.match_substring(array, self.marks(dialect)[0])).as_py()
                 self.codes |= whole and bool(pc.any(pc.match_substring_regex(array, r"^[-+]?0\d+$")).as_py())
                 self.alive -= set() if whole else {"integer"}
