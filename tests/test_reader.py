@@ -7,6 +7,8 @@ import decimal
 import html
 import json
 import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +26,7 @@ from collapse.reader.frozen import Reader
 from collapse.sources.table import Table
 from collapse.watch import series, tables
 from collapse_lab.tasks import look
+from tests.worlds.project import ROOT
 
 N = 60
 
@@ -217,6 +220,13 @@ def test_a_word_for_missing_is_a_gap_among_numbers_and_where_it_is_rare(tmp_path
     assert found["n"].isna().sum() == 100 and found["d"].isna().sum() == 100 and found["c"].isna().sum() == 1
 
 
+def test_a_null_is_the_word_that_a_text_reference_has_for_it(tmp_path):
+    real = written(tmp_path, "c,x\n" + "NA,1.5\nEU,2\n" * 30, "real.csv")
+    pq.write_table(pa.table({"c": ["EU", None], "x": [1.5, 2.0]}), tmp_path / "s.parquet")
+    assert read(tmp_path / "s.parquet", real)[1]["c"].tolist() == ["EU", "NA"]
+    assert read(written(tmp_path, "c,x\nEU,1\n,2\n"), real)[1]["c"].isna().tolist() == [False, True]
+
+
 @pytest.mark.parametrize("words", [("True", "False"), ("yes", "no"), ("Y", "N"), ("0", "1")])
 def test_booleans_in_their_usual_spellings(tmp_path, words):
     real = written(tmp_path, "b,x\n" + f"{words[0]},1.5\n{words[1]},2\n" * 9, "real.csv")
@@ -343,3 +353,22 @@ def test_what_is_not_watched_stands_beside_the_verdict(watched):
         look.look(watched / "real.parquet", [str(watched / "same.parquet")], page=None, strict=True)
     assert look.look(watched / "real.parquet", [str(watched / "same.parquet")], page=None, strict=True,
                      drop=["note"]).code == 0
+
+
+def test_the_options_on_the_command_line(watched, tmp_path):
+    frame = pq.read_table(watched / "real.parquet").to_pandas().astype({"fare": float}).drop(columns="note")
+    frame.to_csv(tmp_path / "real.csv", index=False, sep=";", decimal=",", encoding="latin-1")
+    frame.head(900).to_csv(tmp_path / "snap.csv", index=False, sep=";", decimal=",", encoding="latin-1")
+
+    def run(*words: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "collapse_lab.commands.main", "watch", "-r", "real.csv", "snap.csv", *words]
+        return subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=300, check=False,
+                              env={**os.environ, "PYTHONPATH": str(ROOT)})
+
+    done = run("--separator", ";", "--decimal", ",", "--encoding", "latin-1", "--na", "none", "--types",
+               "place=category", "--strict")
+    assert done.returncode == 0 and "real.csv: fields parted by ';'" in done.stdout, done.stderr
+    for words, line in ((("--separator", ",", "--decimal", ","), "--decimal: ',' is the separator too"),
+                        (("--types", "place"), "--types: 'place' names no type; write COLUMN=TYPE")):
+        bad = run(*words)
+        assert bad.returncode == 2 and line in bad.stderr and bad.stderr.count("\n") == 1

@@ -299,7 +299,9 @@ class Evidence:
         # a file of types says itself what is missing; in text, a word that is frequent is a word
         kept = {text for text in MISSING if text in texts and (typed or texts[text] >= FREQUENT * self.rows)}
         whole = not any(forms.HALVES.fullmatch(text) for text in texts)
-        return Form(self.name, "category", gaps=(frozenset(MISSING) - kept) | self.na, whole=whole)
+        full = sum(texts.values()) == self.rows
+        null = next(iter(kept)) if len(kept) == 1 and full and not typed else ""
+        return Form(self.name, "category", gaps=(frozenset(MISSING) - kept) | self.na, whole=whole, null=null)
 
     def _many(self) -> str:
         if self.stray and self.numbers:

@@ -65,6 +65,8 @@ class Form:
         Whether '1.0' is '1': what a gap makes of whole numbers on their way through pandas.
     marks
         What parts decimals, and thousands, in text; None where the reference does not say, and the file does.
+    null
+        The category that is a null in files that have them: a text reference's one word for it, '' if there is none.
     """
 
     name: str
@@ -74,6 +76,7 @@ class Form:
     spelling: tuple[str, str] | None = None
     whole: bool = True
     marks: Marks | None = None
+    null: str = ""
 
     @property
     def numeric(self) -> bool:
@@ -105,6 +108,8 @@ class Form:
             known = self.text(text)
             if known is not None:
                 place[i] = found.setdefault(known, len(found))
+        if self.null and (code == len(texts)).any():
+            place[-1] = found.setdefault(self.null, len(found))
         return pd.Categorical.from_codes(place[code], pd.Index(list(found), dtype=object))
 
     def text(self, text: str) -> str | None:
