@@ -167,6 +167,15 @@ def test_a_value_that_does_not_fit_is_named_wherever_it_stands(tmp_path):
             read(written(tmp_path, "a,b\n" + 150_000 * "1.5,x\n" + f"{wrong},y\n"), real)
 
 
+def test_a_word_among_numbers_is_told(tmp_path):
+    few = read(written(tmp_path, "age,x\n" + "31,1.5\n40,2\n" * 90 + "Total,3\n"))[0]
+    assert few.told == ("age: read as text, for 'Total' stands among its numbers",)
+    many = read(written(tmp_path, "fare,x\n" + "".join(f"{i / 7},{i % 7}\n" for i in range(3_000)) + "Total,3\n"))[0]
+    assert "--na 'Total'" in many.left_out["fare"]
+    said = read(tmp_path / "t.csv", options=Options(na=("Total",)))[0]
+    assert said.forms["fare"].type == "number" and not said.left_out
+
+
 def test_json_lines_that_are_broken_or_hold_more_are_refused(tmp_path):
     real = written(tmp_path, '{"a": 1.5}\n{"a": null}\n', "real.jsonl")
     for text, words in (('{"a": 1}\n{\n', "line 2 is not JSON"), ("[1]\n", "line 1 is no object"),

@@ -235,6 +235,11 @@ class Evidence:
         return Form(self.name, found, gaps=GAPS | self.na, marks=marks)
 
     @property
+    def mixed(self) -> bool:
+        """Return whether a text stands among what are numbers otherwise."""
+        return bool(self.stray) and 10 * self.numbers >= 9 * min(self.held, MOST)
+
+    @property
     def integers(self) -> bool:
         """Return whether numbers were written as whole ones."""
         return "integer" in self.kinds or ("text" in self.kinds and "integer" in self.alive)

@@ -84,7 +84,9 @@ class Reader:
                 left_out[name] = found
             else:
                 forms[name] = found
-        told = _told(first, dialect, forms) if first and dialect else ()
+        told = [*_told(first, dialect, forms)] if first and dialect else []
+        told += [f"{name}: read as text, for '{seen[name].stray[:40]}' stands among its numbers"
+                 for name, form in forms.items() if form.type == "category" and seen[name].mixed]
         return Reader(dialect, forms, left_out, tuple(told), options, tuple(drop))
 
     def admit(self, data: Snapshot) -> None:

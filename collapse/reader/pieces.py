@@ -45,6 +45,8 @@ def pieces(data: Snapshot, wanted: list[str] | None, dialect: Dialect | None = N
     for path in data.files:
         keys = data.keys.get(path, {})
         names = None if wanted is None else [name for name in wanted if name not in keys]
+        if names == []:  # partitions alone: their rows are those of any column
+            names = header(data, path, dialect, options)[:1]
         for table in READERS[layouts.form(path)](path, names, dialect, options, numbers):
             for name, value in keys.items():
                 if wanted is None or name in wanted:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import json
 import re
 from dataclasses import dataclass, field
@@ -72,8 +73,9 @@ def survey(path: str, label: str | None = None) -> FileSurvey:
         (None, "csv", "text") else Dialect()
     for key, what in (("separator", "fields are separated by"), ("encoding", "it is encoded in"),
                       ("decimal", "decimals stand after")):
-        if getattr(written, key) != getattr(Dialect(), key):
-            settings[key] = getattr(written, key)
+        found = getattr(written, key)
+        if found != getattr(Dialect(), key) and (key != "decimal" or found != written.separator):
+            settings[key] = found
             assumed.append(f"{what} {settings[key]!r}")
     looked = _Looked(**settings)
     frame = looked.frame()
@@ -122,6 +124,8 @@ class _Looked(Table):
         held = series.dropna()
         if not len(held):
             return "it is empty"
+        if series.dtype == object and not isinstance(held.iloc[0], (str, bool, int, float, datetime.date)):
+            return "it holds neither numbers nor text"
         if held.nunique() == 1 and len(held) == len(series):
             return "it has one value"
         try:
@@ -139,7 +143,8 @@ class _Looked(Table):
 
 def _stands_for_missing(frame: pd.DataFrame, word: str) -> bool:
     """Return whether a text column holds ``word`` among other values."""
-    return any(bool((frame[name] == word).any()) for name in frame.select_dtypes(["object", "string"]).columns)
+    return any(word in held for name in frame.select_dtypes(["object", "string"]).columns
+               for held in [[value for value in frame[name] if isinstance(value, str)]])
 
 
 # ------------------------------------------------------------------------------------------ the study
