@@ -166,13 +166,13 @@ class Evidence:
         return decimal, thousands or (dialect.thousands if dialect.thousands != decimal else "")
 
     def _stray(self, array: pa.Array) -> None:
-        """Remember a text that is no number where most are."""
-        for text in array[:MOST].to_pylist():
-            try:
-                float(text.replace(",", "."))
-                self.numbers += 1
-            except ValueError:
-                self.stray = self.stray or text
+        """Remember the first text that is no number, and how many are."""
+        import pyarrow.compute as pc
+
+        number = pc.match_substring_regex(array, forms.NUMERIC)
+        other = array.filter(pc.invert(number))
+        self.numbers += len(array) - len(other)
+        self.stray = self.stray or (other[0].as_py() if len(other) else "")
 
     def _sizes(self, values: np.ndarray, whole: bool) -> None:
         if not self.halves and not whole:
