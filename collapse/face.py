@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -116,18 +116,18 @@ def survey(reference: Data, snapshots: Sequence[Data] | Mapping[str, Data], *, g
     >>> [(one.name, one.judged.verdict) for one in found.seen]
     [('monday', 'healthy'), ('tuesday', 'late')]
     """
-    from collapse.watch import series, tables
+    from collapse.reader import layouts
+    from collapse.watch import series
 
     named = dict(snapshots) if isinstance(snapshots, Mapping) else \
         {str(one) if isinstance(one, str | Path) else f"snapshot {i + 1}": one for i, one in enumerate(snapshots)}
     with tempfile.TemporaryDirectory() as folder:
-        def held(name: str, data: Any) -> tables.Snapshot:
+        def held(name: str, data: Any) -> layouts.Snapshot:
             if isinstance(data, str | Path):
-                found = tables.whole(Path(data))
-                return tables.Snapshot(name, found.files, found.kind)
+                return replace(layouts.whole(Path(data)), name=name)
             path = Path(folder) / f"{len(list(Path(folder).iterdir()))}.parquet"
             data.to_parquet(path, index=False)
-            return tables.Snapshot(name, (path,), "table")
+            return layouts.Snapshot(name, (path,), "table")
 
         real = held("reference", reference)
         return series.survey(real, [held(name, data) for name, data in named.items()], rate,

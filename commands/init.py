@@ -12,7 +12,7 @@ from collapse_lab.commands._options import Debug
 
 
 def init(
-    data: Annotated[str, typer.Option("--data", help="A CSV or Parquet file.", metavar="FILE")],
+    data: Annotated[str, typer.Option("--data", help="A CSV, Parquet, JSON lines or Arrow file.", metavar="FILE")],
     name: Annotated[str, typer.Option("--name", help="The study's name.", metavar="NAME")] = "mine",
     label: Annotated[str | None, typer.Option("--label", help="The column that is the class.",
                                             metavar="COLUMN")] = None,
@@ -32,7 +32,7 @@ def init(
 
 def make(data: str, name: str = "mine", label: str | None = None, rows: int | None = None,
          generations: int = 10) -> list[str]:
-    """Write studies/NAME.yaml for a CSV or Parquet file, list it in params.yaml, and plan; return what was assumed.
+    """Write studies/NAME.yaml for a table in a file, list it in params.yaml, and plan; return what was assumed.
 
     Everything is checked before the first file is put in place.
 

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 from collapse.errors import InputError
+from collapse.reader import layouts
+from collapse.reader.dialect import Options
+from collapse.reader.pieces import listed
 from collapse.storage import put, staging, write_text
 from collapse.verdict import CARRIES, LATE, SHOWN, within
-from collapse.watch import tables
 from collapse.watch.series import Seen, SnapshotSeries, survey
 
 #: The page, unless told otherwise, and what stands beside it: the series as data.
@@ -22,10 +25,12 @@ NAMED = 3
 
 def look(reference: Path, words: Sequence[str], *, rate: float = 0.01, groups: Sequence[str] = (),
          drop: Sequence[str] = (), planned: int = 0, page: Path | None = PAGE, suite: Path | None = None,
-         aloud: bool = False, late: float = LATE) -> SnapshotSeries:
+         aloud: bool = False, late: float = LATE, reading: Mapping[str, Any] | None = None,
+         strict: bool = False) -> SnapshotSeries:
     """Judge the snapshots that ``words`` name, and write the page and the suite that are asked for.
 
-    ``groups`` are groupings, the columns that one crosses joined by ``,``.
+    ``groups`` are groupings, the columns that one crosses joined by ``,``; ``reading`` says how tables are written,
+    by the names of :class:`collapse.reader.dialect.Options`.
 
     Raises
     ------
@@ -37,15 +42,17 @@ def look(reference: Path, words: Sequence[str], *, rate: float = 0.01, groups: S
     if not 0 < late < 1:
         raise InputError(f"--late: {late:g} is no share between 0 and 1, such as {LATE:g}")
     crossed = tuple(tuple(name.strip() for name in grouping.split(",")) for grouping in groups)
-    real = tables.whole(reference)
+    options = Options(**(reading or {}))
+    real = layouts.whole(reference)
     if suite is not None and real.kind == "text":
         raise InputError("--suite: expectations are of columns, and text has none; leave it out")
-    found = tables.find(words)
+    found = layouts.find(words)
     inputs = [file for one in (real, *found) for file in one.files]
     for option, target in (("--page", page), ("--suite", suite)):
         if target is not None:
             _free(option, target, inputs)
-    series = survey(real, found, rate, crossed, drop, planned, _say if aloud else None, late)
+    series = survey(real, found, rate, crossed, drop, planned, _say if aloud else None, late,
+                    options, strict)
     if aloud:
         _say("")
     if page is not None:
@@ -132,7 +139,14 @@ def words(series: SnapshotSeries) -> str:
     if series.since:
         first = next(one for one in series.seen if one.name == series.since)
         since = f"{'' if first.judged.verdict == series.verdict else '; none healthy'} since {Path(series.since).name}"
-    return "\n".join([head, *lines, "", *tail, *([""] if tail else []), f"{SHOWN[series.verdict]}{since}"])
+    last = f"{SHOWN[series.verdict]}{since}{unread(series)}"
+    return "\n".join([head, *lines, "", *tail, *([""] if tail else []), last])
+
+
+def unread(series: SnapshotSeries) -> str:
+    """Return the columns of which the verdict says nothing, as the end of its line."""
+    names = list(series.left_out)
+    return f"; not watched: {listed(names, 3)}" if names else ""
 
 
 def name(metric: str, feature: str) -> str:

@@ -73,6 +73,30 @@ def test_separators_and_words_for_missing_values_are_seen(here):
     assert study.branches["rescue"].at == 2
 
 
+@pytest.mark.parametrize(("how", "settings"), [
+    ({"sep": ";", "decimal": ",", "encoding": "latin-1"}, {"separator": ";", "decimal": ",", "encoding": "iso8859-1"}),
+    ({"sep": "\t", "encoding": "utf-16"}, {"separator": "\t", "encoding": "utf-16"}), ({}, {})])
+def test_what_was_found_out_of_a_file_stands_in_the_study(here, how, settings):
+    frame = table()
+    frame["town"] = frame["town"].replace("A", "Köln")
+    frame.to_csv("people.csv", index=False, **how)
+    starting.make("people.csv", "found", rows=50)
+    source = written("found").source
+    assert {key: value for key, value in source.model_dump(exclude_defaults=True).items()
+            if key not in ("path", "label", "drop")} == settings
+    rows = source.load()
+    assert "Köln" in rows.schema["town"].categories
+    np.testing.assert_array_equal(rows["income"][0], frame["income"])
+
+
+def test_other_formats_and_lists(here):
+    frame = table()
+    frame.drop(columns="empty").to_json("people.jsonl", orient="records", lines=True)
+    frame.assign(many=[[1]] * len(frame)).to_parquet("people.parquet")
+    starting.make("people.jsonl", "lines", rows=50)
+    assert "'many' is left out: it holds neither numbers nor text" in starting.make("people.parquet", "lists", rows=50)
+
+
 def test_parquet_and_rare_regions(here):
     frame = table(4000)
     frame["town"] = frame["town"].replace("O'Hara (north)", "north")

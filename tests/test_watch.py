@@ -19,6 +19,8 @@ from scipy import stats
 
 from collapse.data import Column
 from collapse.errors import InputError
+from collapse.reader import pieces
+from collapse.reader.frozen import Reader
 from collapse.rng import Rng
 from collapse.verdict import role
 from collapse.watch import documents, tables, verdicts
@@ -410,10 +412,11 @@ def test_the_page_is_one_safe_file(series):
 
 
 def test_the_sample_of_a_large_file_is_fixed_and_fair(tmp_path, monkeypatch):
-    monkeypatch.setattr(tables, "PIECE", 1000)
-    pd.DataFrame({"x": np.arange(20_000.0), "k": np.arange(20_000) % 3}).to_parquet(tmp_path / "big.parquet")
+    monkeypatch.setattr(pieces, "PIECE", 1000)
+    pd.DataFrame({"x": np.arange(20_000) + 0.5, "k": np.arange(20_000) % 3}).to_parquet(tmp_path / "big.parquet")
     data = tables.whole(tmp_path / "big.parquet")
-    found = [tables._sampled(tables._pieces(data, ["x", "k"]), Rng(1), 500, "big") for _ in range(2)]
+    reader = Reader.of(data)
+    found = [tables._sampled(reader.frames(data), Rng(1), 500, "big") for _ in range(2)]
     assert found[0][0].equals(found[1][0])
     assert found[0][1] == 20_000
     assert len(found[0][0]) == 500

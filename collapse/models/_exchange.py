@@ -11,7 +11,8 @@ import numpy as np
 from collapse.data import NOTHING, WHOLE, Column, Rows, Schema
 from collapse.errors import NodeError, nearest
 from collapse.pool import Part, stored_name, write_part
-from collapse.sources.table import BOOLEANS, MISSING
+from collapse.reader.forms import MISSING
+from collapse.sources.table import BOOLEANS
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from collapse.metrics import facts
+from collapse.reader.pieces import listed
 from collapse.report.page import _asset, number
 from collapse.verdict import MEANINGS, SHOWN, Sign, within
 from collapse.watch.series import Seen, SnapshotSeries
@@ -44,17 +45,19 @@ def short(name: str) -> str:
 def finding(series: SnapshotSeries) -> str:
     """Return the result in one paragraph."""
     newest = series.seen[-1]
+    unread = f" Not watched: {listed(list(series.left_out))}." if series.left_out else ""
     if newest.judged.verdict == "healthy":
         ill = [one for one in series.seen if one.judged.verdict != "healthy"]
         before = f" {len(ill)} of the {len(series.seen)} before it were not." if ill else ""
-        return f"The newest snapshot, {short(newest.name)}, is healthy: no measurement left its band.{before}"
+        return f"The newest snapshot, {short(newest.name)}, is healthy: no measurement left its band.{before}{unread}"
     new = [item.text for item in newest.judged.support[:2]]
     what = [f"{_called(sign)} is {number(sign.value)}, {sign.side} its band [{number(sign.low)}, {number(sign.high)}]"
             for sign in newest.judged.signs[:2]]
     since = f" No snapshot has been healthy since {short(series.since)}." if series.since != newest.name else ""
     amount = f" ({newest.judged.amount})" if newest.judged.amount else ""
     shown = "; ".join((new + what if newest.judged.verdict == "drifted" else what + new)[:3])
-    return f"The newest snapshot, {short(newest.name)}, is {within(newest.judged.verdict)}{amount}: {shown}.{since}"
+    found = f"{within(newest.judged.verdict)}{amount}: {shown}.{since}{unread}"
+    return f"The newest snapshot, {short(newest.name)}, is {found}"
 
 
 def _called(sign: Sign) -> str:

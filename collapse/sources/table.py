@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
@@ -13,20 +12,17 @@ from pydantic import Field
 from collapse.data import NOTHING, WHOLE, Column, Rows, Schema, Type
 from collapse.errors import InputError, nearest
 from collapse.lineage import imported
+from collapse.reader import forms, whole
+from collapse.reader.dialect import Options
 from collapse.sources.base import Source
 
 if TYPE_CHECKING:
     import pandas as pd
 
-#: What a CSV field must read to count as missing. ('None', '?' and the like are plain categories.)
-MISSING = ("", "NA", "NaN", "nan", "null")
 #: Types that are numbers.
 KINDS = ("number", *sorted(WHOLE))
 #: What reads as a boolean where ``types`` says so.
-BOOLEANS = {"true": "True", "yes": "True", "1": "True", "1.0": "True",
-            "false": "False", "no": "False", "0": "False", "0.0": "False"}
-#: Text that is taken for a date or a time.
-ISO = re.compile(r"\d{4}-\d\d-\d\d([T ]\d\d:\d\d(:\d\d(\.\d{1,6})?)?)?(Z|[+-]\d\d:?\d\d)?$")
+BOOLEANS = {text: str(value) for text, value in forms.BOOLEANS.items()}
 
 
 class Table(Source):
@@ -56,8 +52,8 @@ class Table(Source):
     na
         More texts that mean a missing value, such as '?', beside empty fields and NA, NaN, nan, null in CSV, nulls and
         NaN in Parquet.
-    separator
-        What stands between the fields of a CSV file.
+    separator, encoding, decimal
+        What stands between the fields of a CSV file, how it is encoded, and what stands before decimals.
     provenance
         A record that came with the file: a ``_manifest.json`` of this laboratory, Croissant JSON-LD or PROV-JSON. Its
         hash of the file must be right; what it says stands in the manifest of generation 0 and is continued.
@@ -76,13 +72,17 @@ class Table(Source):
     missing: Literal["keep", "refuse", "drop", "category"] = "keep"
     na: list[str] = Field(default=[])
     separator: Annotated[str, Field(min_length=1, max_length=1)] = ","
+    encoding: str = "utf-8"
+    decimal: Literal[".", ","] = "."
     provenance: Annotated[str, Field(min_length=1)] | None = None
 
     real_inputs: ClassVar[tuple[str, ...]] = (
         "types, and category sets of the label and of the category columns (whole file)",)
 
     def spec(self) -> dict[str, Any]:
-        return {key: value for key, value in super().spec().items() if key != "provenance" or value is not None}
+        # a key that came later, at its default, is no other study
+        later = {"provenance": None, "encoding": "utf-8", "decimal": "."}
+        return {key: value for key, value in super().spec().items() if key not in later or value != later[key]}
 
     def load(self) -> Rows:
         imported.of(self)  # a wrong hash is refused before anything is read
@@ -156,49 +156,17 @@ class Table(Source):
         path = self.locate()
         if path.stat().st_size == 0:
             raise self._bad("path", "is empty", "give a file with a header and rows")
-        with open(path, "rb") as file:
-            magic = file.read(4)
-        frame = self._read_parquet(path) if magic == b"PAR1" else self._read_csv(path)
+        texts = [name for name, kind in self.types.items() if kind == "category"]
+        try:
+            frame = whole.frame(path, Options(self.separator, self.encoding, self.decimal), texts, self.na)
+        except InputError as error:
+            said = str(error).removeprefix(f"{path}: ")
+            for option in ("separator", "encoding", "decimal"):
+                said = said.replace(f"--{option}", f"source.{option}")
+            raise InputError(f"source.path: {self.path} {said}") from None
         if frame.empty:
             raise self._bad("path", "has no rows", "give a file with a header and rows")
-        names = [str(name) for name in frame.columns]
-        twice = sorted({name for name in names if names.count(name) > 1})
-        if twice:
-            raise self._bad("path", f"has two columns called '{twice[0]}'", "rename one of them in the file")
-        return frame.set_axis(names, axis=1)
-
-    def _read_parquet(self, path: Path) -> pd.DataFrame:
-        import pyarrow as pa
-        import pyarrow.parquet as pq
-
-        try:
-            frame = pq.read_table(path).to_pandas(ignore_metadata=True)
-        except (pa.ArrowException, OSError, ValueError) as error:
-            raise self._bad("path", f"is not readable Parquet ({_first_line(error)})", "export it again") from None
-        texts = frame.select_dtypes(["object", "string", "category"]).columns
-        return frame.assign(**{name: frame[name].mask(frame[name].isin(self.na)) for name in texts}) if self.na \
-            else frame
-
-    def _read_csv(self, path: Path) -> pd.DataFrame:
-        import csv
-
-        import pandas as pd
-
-        try:
-            with open(path, encoding="utf-8-sig", newline="") as file:
-                header = next(csv.reader(file, delimiter=self.separator))
-                text = {place: "str" for place, name in enumerate(header) if self.types.get(name) == "category"}
-                frame = pd.read_csv(file, sep=self.separator, header=None, keep_default_na=False, dtype=text,
-                                    na_values=[*MISSING, *self.na], low_memory=False)
-        except pd.errors.EmptyDataError:
-            raise self._bad("path", "has no rows", "give a file with a header and rows") from None
-        except (pd.errors.ParserError, csv.Error, UnicodeDecodeError, StopIteration, OSError) as error:
-            raise self._bad("path", f"cannot be read as CSV ({_first_line(error)})",
-                            "give a UTF-8 CSV file with a header, or Parquet") from None
-        if len(header) != frame.shape[1]:
-            raise self._bad("path", f"cannot be read as CSV: its header has {len(header)} fields, its rows "
-                                    f"{frame.shape[1]}", "mend the file, or set source.separator")
-        return frame.set_axis(header, axis=1)
+        return frame
 
     # -------------------------------------------------------------------------------------- choosing
 
@@ -387,7 +355,7 @@ def _category_type() -> type[Any]:
 
 
 def _days(held: pd.Series) -> pd.Series | None:
-    """Return values without gaps as timestamps in UTC, or None where they are no dates: ISO 8601 text, or dates."""
+    """Return values without gaps as timestamps in UTC, or None where they are no dates."""
     import datetime
 
     import pandas as pd
@@ -395,11 +363,9 @@ def _days(held: pd.Series) -> pd.Series | None:
 
     if types.is_datetime64_any_dtype(held):
         return pd.to_datetime(held, utc=True)
-    if not len(held) or types.is_numeric_dtype(held) or isinstance(held.dtype, pd.CategoricalDtype):
+    if not len(held) or held.dtype != object or not all(isinstance(v, datetime.date) for v in held):
         return None
-    if not all(isinstance(v, datetime.date) or (isinstance(v, str) and ISO.match(v)) for v in held):
-        return None
-    stamps = pd.to_datetime(held, format="ISO8601", errors="coerce", utc=True)
+    stamps = pd.to_datetime(held, errors="coerce", utc=True)
     return None if stamps.isna().any() else stamps
 
 
@@ -415,7 +381,3 @@ def _as_frozen(frozen: Column, column: Column, array: np.ndarray) -> tuple[Colum
         place = np.array([frozen.categories.index(name) for name in column.categories], dtype=np.int32)
         return frozen, place[array]
     return column, array
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")

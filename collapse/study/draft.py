@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import csv
+import datetime
 import json
 import re
 from dataclasses import dataclass, field
@@ -17,6 +17,8 @@ from collapse.errors import InputError
 from collapse.frame import Frame
 from collapse.metrics import measure_all
 from collapse.metrics._partition import LEAST_ROWS
+from collapse.reader import layouts
+from collapse.reader.dialect import Dialect, sniff
 from collapse.rng import Rng
 from collapse.sources.table import KINDS, Table
 
@@ -67,10 +69,14 @@ def survey(path: str, label: str | None = None) -> FileSurvey:
     assumed: list[str] = []
     settings: dict[str, Any] = {"path": path}
     place = Table(path=path).locate()
-    separator = _separator(place)
-    if separator != ",":
-        settings["separator"] = separator
-        assumed.append(f"fields are separated by {separator!r}")
+    written = sniff(place) if layouts.magic(place) is None and layouts.ENDINGS.get(layouts.ending(place)) in \
+        (None, "csv", "text") else Dialect()
+    for key, what in (("separator", "fields are separated by"), ("encoding", "it is encoded in"),
+                      ("decimal", "decimals stand after")):
+        found = getattr(written, key)
+        if found != getattr(Dialect(), key) and (key != "decimal" or found != written.separator):
+            settings[key] = found
+            assumed.append(f"{what} {settings[key]!r}")
     looked = _Looked(**settings)
     frame = looked.frame()
     words = [word for word in GAPS if _stands_for_missing(frame, word)]
@@ -118,6 +124,8 @@ class _Looked(Table):
         held = series.dropna()
         if not len(held):
             return "it is empty"
+        if series.dtype == object and not isinstance(held.iloc[0], (str, bool, int, float, datetime.date)):
+            return "it holds neither numbers nor text"
         if held.nunique() == 1 and len(held) == len(series):
             return "it has one value"
         try:
@@ -133,20 +141,10 @@ class _Looked(Table):
         return ""
 
 
-def _separator(path: Path) -> str:
-    with open(path, "rb") as file:
-        head = file.read(1 << 16)
-    if head.startswith(b"PAR1"):
-        return ","
-    try:
-        return csv.Sniffer().sniff("\n".join(head.decode("utf-8-sig", "replace").splitlines()[:50]), ",;\t|").delimiter
-    except csv.Error:
-        return ","
-
-
 def _stands_for_missing(frame: pd.DataFrame, word: str) -> bool:
     """Return whether a text column holds ``word`` among other values."""
-    return any(bool((frame[name] == word).any()) for name in frame.select_dtypes(["object", "string"]).columns)
+    return any(word in held for name in frame.select_dtypes(["object", "string"]).columns
+               for held in [[value for value in frame[name] if isinstance(value, str)]])
 
 
 # ------------------------------------------------------------------------------------------ the study

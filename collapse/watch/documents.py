@@ -14,9 +14,10 @@ import numpy as np
 
 from collapse.data import Column, Rows, Schema
 from collapse.errors import InputError
+from collapse.reader.dialect import unreadable
+from collapse.reader.layouts import Snapshot
 from collapse.rng import Rng
 from collapse.verdict import LATE
-from collapse.watch.tables import Snapshot, unreadable
 from collapse.watch.verdicts import BLOCKS, COUNT, FRAME, Support, Watch, enough, share
 
 if TYPE_CHECKING:
@@ -71,6 +72,7 @@ class Text:
     n: int
     frozen: list[np.ndarray]
     left_out: dict[str, str] = field(default_factory=dict)
+    told: tuple[str, ...] = ()
     ranges: dict[str, tuple[float, float]] = field(default_factory=dict)
 
     @staticmethod

@@ -10,16 +10,19 @@ from typing import Any
 import numpy as np
 
 from collapse.errors import InputError
+from collapse.reader.dialect import Options
+from collapse.reader.layouts import Snapshot
 from collapse.verdict import LATE, Sign
 from collapse.watch.documents import BLOCK, Text
-from collapse.watch.tables import SAMPLE, Snapshot, TableReference
+from collapse.watch.tables import SAMPLE, TableReference
 from collapse.watch.verdicts import VERDICTS, Judged, Watch, step, trends
 
 #: Rows of which anything can be said.
 FEWEST = 30
 
 
-def read(reference: Snapshot, groups: Sequence[str] = (), drop: Sequence[str] = ()) -> TableReference | Text:
+def read(reference: Snapshot, groups: Sequence[str] = (), drop: Sequence[str] = (),
+         options: Options | None = None) -> TableReference | Text:
     """Return a reference, frozen.
 
     Raises
@@ -27,7 +30,9 @@ def read(reference: Snapshot, groups: Sequence[str] = (), drop: Sequence[str] = 
     InputError
         If it cannot be read, or has not what is asked for.
     """
-    return (Text if reference.kind == "text" else TableReference).read(reference, groups, drop)
+    if reference.kind == "text":
+        return Text.read(reference, groups, drop)
+    return TableReference.read(reference, groups, drop, options)
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,6 +69,7 @@ class SnapshotSeries:
     left_out: dict[str, str]
     watch: Watch
     seen: tuple[Seen, ...]
+    told: tuple[str, ...] = ()
 
     @property
     def verdict(self) -> str:
@@ -95,7 +101,7 @@ class SnapshotSeries:
         return {"verdict": self.verdict, "since": self.since or None, "exit_code": self.code,
                 "reference": self.reference, "reference_rows": self.reference_rows, "unit": self.unit,
                 "rate": self.rate, "over_snapshots": self.planned, "level": self.watch.level,
-                "draws": self.watch.draws, "left_out": self.left_out,
+                "draws": self.watch.draws, "left_out": self.left_out, "read_as": list(self.told),
                 "trends": [{key: _plain(value) for key, value in item.items()} for item in self.trends],
                 "snapshots": [one.plain() for one in self.seen]}
 
@@ -116,7 +122,8 @@ def _sign(sign: Sign) -> dict[str, Any]:
 
 def survey(reference: Snapshot, snapshots: Sequence[Snapshot], rate: float = 0.01,
            groups: tuple[tuple[str, ...], ...] = (), drop: Sequence[str] = (), planned: int = 0,
-           progress: Callable[[str], None] | None = None, late: float = LATE) -> SnapshotSeries:
+           progress: Callable[[str], None] | None = None, late: float = LATE, options: Options | None = None,
+           strict: bool = False) -> SnapshotSeries:
     """Judge a series of snapshots against a reference. All are read, and refused if need be, before one is measured.
 
     Parameters
@@ -131,6 +138,10 @@ def survey(reference: Snapshot, snapshots: Sequence[Snapshot], rate: float = 0.0
         Told what is being done.
     late
         Share of what real rows show below which a loss of spread or modes is material.
+    options
+        How tables are written, where it is not to be found out.
+    strict
+        Refuse columns that would be left out.
 
     Raises
     ------
@@ -142,7 +153,11 @@ def survey(reference: Snapshot, snapshots: Sequence[Snapshot], rate: float = 0.0
     if other is not None:
         raise InputError(f"{other.name}: is {_called(other)}, but the reference is {_called(reference)}; give one kind")
     said(f"reading {reference.name}")
-    real = read(reference, [name for names in groups for name in names], drop)
+    real = read(reference, [name for names in groups for name in names], drop, options)
+    if strict and real.left_out:
+        why = "; ".join(f"'{name}', for {why}" for name, why in real.left_out.items())
+        raise InputError(f"--strict: {reference.name}: not watched would be {why}; "
+                         f"say so: {' '.join(f'--drop {one!r}' for one in real.left_out)}")
     for one in snapshots:
         real.admit(one)
     planned = max(planned, len(snapshots))
@@ -161,7 +176,8 @@ def survey(reference: Snapshot, snapshots: Sequence[Snapshot], rate: float = 0.0
         judged = watch.judge(rows, m, new)
         seen.append(Seen(name, n, judged, step(judged, seen[-1].judged) if seen else []))
     unit = f"blocks of {BLOCK} tokens" if reference.kind == "text" else "rows"
-    return SnapshotSeries(reference.name, real.n, unit, rate, planned, real.left_out, watch, tuple(seen))
+    return SnapshotSeries(reference.name, real.n, unit, rate, planned, real.left_out, watch, tuple(seen),
+                          real.told)
 
 
 def _called(data: Snapshot) -> str:

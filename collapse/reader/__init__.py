@@ -1,0 +1,1 @@
+"""One reader for tables as people have them: layouts, dialects, column forms, pieces."""
