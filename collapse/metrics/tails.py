@@ -121,7 +121,9 @@ class Tails(Metric):
         for name, members in frame.rare.items():
             share = frame.shares[name]
             present = frame.view(sample).shares(frame.schema[name])[:, members & (share > 0)] > 0
-            found[name] = present.sum(axis=1) / frame.expected_alive(name, sample.n)
+            expected = frame.expected_alive(name, sample.n)
+            if expected:
+                found[name] = present.sum(axis=1) / expected
         if found:
             yield Measurement("rare_alive", "", across(found.values()))
         if len(found) > 1:

@@ -177,7 +177,7 @@ def survey(reference: Snapshot, snapshots: Sequence[Snapshot], rate: float = 0.0
         seen.append(Seen(name, n, judged, step(judged, seen[-1].judged) if seen else []))
     unit = f"blocks of {BLOCK} tokens" if reference.kind == "text" else "rows"
     return SnapshotSeries(reference.name, real.n, unit, rate, planned, real.left_out, watch, tuple(seen),
-                          real.told)
+                          (*real.told, *[watch.few] * bool(watch.few)))
 
 
 def _called(data: Snapshot) -> str:

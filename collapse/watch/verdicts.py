@@ -52,6 +52,8 @@ DRAWS, TAIL, FURTHEST = 200, 0.1, 20
 MOST = 20_000
 #: Most measured rows of a snapshot (blocks of text), and the share of the bank that they may be.
 ROWS, BLOCKS, SHARE = 10_000, 2_000, 1 / 4
+#: The fewest rows that a table's snapshot is measured at.
+LEAST = 30
 #: How often the error of the bank's own mean counts: once keeps the rate over all references, twice over most.
 TWICE = 2
 #: Reference rows that freeze the frame, and those that count in it, at most.
@@ -315,6 +317,8 @@ class Watch:
     level: float
     draws: int
     late: float = LATE
+    #: What so few rows cannot show, in words.
+    few: str = ""
     #: Of each grouping, reference rows by group.
     members: tuple[np.ndarray, ...] = ()
     _kept: dict[int, Limits] = field(default_factory=dict, repr=False)
@@ -330,8 +334,8 @@ class Watch:
             If there are too few rows for the rate, or a grouping that the data does not have.
         """
         level = share(rate, snapshots)
-        enough(rows.n, level, 2 * sum(c.kind == "number" for c in rows.schema.columns) + len(rows.schema.categorical),
-               rate, snapshots)
+        few = enough(rows.n, level, 2 * sum(c.kind == "number" for c in rows.schema.columns) +
+                     len(rows.schema.categorical), rate, snapshots, least=LEAST * round(1.5 / SHARE))
         order = Rng("watch", "split", rows.n).generator().permutation(rows.n)
         first, second = min(rows.n // 6, FRAME), min(rows.n // 6, COUNT)
         parts = [rows.take(part[None]) for part in np.split(order, [first, first + second])]
@@ -341,7 +345,7 @@ class Watch:
             except InputError as error:
                 raise InputError(f"groups: {error}") from None
         made = Watch.held(parts[0], parts[1], RowBank(parts[2]), level, groups, late)
-        return replace(made, members=tuple(_members(partition, rows) for partition in made.frame.partitions))
+        return replace(made, few=few, members=tuple(_members(partition, rows) for partition in made.frame.partitions))
 
     @staticmethod
     def held(reference: Rows, real: Rows, bank: Bank, level: float, groups: tuple[tuple[str, ...], ...] = (),
@@ -637,8 +641,11 @@ def needed(level: float, regions: int) -> int:
     return int(np.ceil(np.log(level / max(1, regions)) / np.log1p(-LEVEL))) * round(1.5 / SHARE)
 
 
-def enough(n: int, level: float, regions: int, rate: float, snapshots: int, unit: str = "rows") -> None:
-    """Refuse a reference of ``n`` rows that is too small for the wanted rate.
+def enough(n: int, level: float, regions: int, rate: float, snapshots: int, unit: str = "rows",
+           least: int | None = None) -> str:
+    """Refuse a reference of ``n`` rows that is too small; return what cannot be seen by it, '' if all can.
+
+    ``least``: rows that are taken all the same, though the loss of a whole tail would not be beyond chance.
 
     Raises
     ------
@@ -646,11 +653,16 @@ def enough(n: int, level: float, regions: int, rate: float, snapshots: int, unit
         Saying how many rows it takes.
     """
     need = needed(level, regions)
+    many = f" over {snapshots} snapshots" if snapshots > 1 else ""
+    if least is not None and least <= n < need:
+        return (f"the reference has {n:,} {unit}: at a false-alarm rate of {rate:g}{many} the loss of spread or modes "
+                f"can be seen by them, that of a tail from {need:,} on")
     if n < need:
-        many = f" over {snapshots} snapshots" if snapshots > 1 else ""
+        need = need if least is None else min(need, least)
         raise InputError(f"the reference has {n:,} {unit}, and a false-alarm rate of {rate:g}{many} takes {need:,}: "
                          f"with fewer not even the loss of a whole tail is beyond chance; give more {unit}, or raise "
                          f"the rate")
+    return ""
 
 
 # ----------------------------------------------------------------------------------------- the series
