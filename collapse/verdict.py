@@ -74,6 +74,7 @@ PLACED = ("tail_kept", "regions_alive", "modes_alive", "label_agreement", "group
 _NOUNS = {"spread lost": "spread", "modes lost": "modes", "tails lost": "tails"}
 RARE = {"rare_alive": "rare categories", "token_alive": "rare tokens", "rare_token_ratio": "rare tokens",
         "group_share": "smallest group", "group_alive": "groups", "group_tails": "tails within groups",
+        "group_spread": "spread within a group",
         "categories_alive": "categories", "effective_categories": "diversity", "simpson_ratio": "diversity",
         "effective_tokens": "diversity of words"}
 _LOSSES = ("spread lost", "modes lost", "tails lost")

@@ -495,13 +495,13 @@ def test_bad_snapshots_are_one_line_before_anything_is_measured(tmp_path, folder
 
 
 def test_a_reference_that_is_too_small_says_what_it_takes(tmp_path, folder):
-    table(170, 1).to_csv(tmp_path / "tiny.csv", index=False)
-    table(200, 1).to_csv(tmp_path / "small.csv", index=False)
+    table(350, 1).to_csv(tmp_path / "tiny.csv", index=False)
+    table(400, 1).to_csv(tmp_path / "small.csv", index=False)
     found = tables.find([str(folder / "snaps")])
-    with pytest.raises(InputError, match=r"has 170 rows, and a false-alarm rate of 0\.01 over 4 .* takes 180: "):
+    with pytest.raises(InputError, match=r"has 350 rows, and a false-alarm rate of 0\.01 over 4 .* takes 360: "):
         survey.survey(tables.whole(tmp_path / "tiny.csv"), found)
     series = survey.survey(tables.whole(tmp_path / "small.csv"), found)
-    assert series.told[-1].endswith("the loss of spread or modes can be seen by them, that of a tail from 960 on")
+    assert series.told[-1].endswith("the loss of spread or modes can be seen by them, that of a tail from 930 on")
     assert [one.judged.verdict for one in series.seen[:2]] == ["healthy", "healthy"]
 
 

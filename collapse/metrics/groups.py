@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator
 from typing import ClassVar
 from weakref import WeakKeyDictionary
@@ -15,6 +16,8 @@ from collapse.metrics.base import Fact, Measurement, Metric
 
 #: Share of a group's reference rows beyond each of its own tail thresholds, and the rows that takes.
 LEVEL, TAIL_ROWS = 0.10, 50
+#: The least width that counts as one, in reference standard deviations, and the least share of one that is told apart.
+NARROW = 1e-2
 
 
 class Groups(Metric):
@@ -45,6 +48,14 @@ class Groups(Metric):
             "that of real rows (the sample moved back like tail_kept); 1.0: as wide within as it was, 0.0: no tails or "
             "no rows; the whole is the worst group",
             "Shumailov et al. 2024, Nature 631, group by group",
+            below="tails lost",
+        ),
+        "group_spread": Fact(
+            "groups", 1.0, "below",
+            "geometric mean over coordinates of a group's squared range from the 10 % to the 90 % quantile, over the "
+            "reference's; 1.0: as wide within as it was, 0.1: a tenth of the variance of its bulk; the whole is the "
+            "worst group",
+            "Tukey 1977, Exploratory Data Analysis, ch. 2, group by group",
             below="tails lost",
         ),
         "group_alive": Fact(
@@ -83,6 +94,7 @@ class Groups(Metric):
             expected = presence(partition.found, partition.real, sample.n).sum()
             alive.append((count[:, partition.found > 0] > 0).sum(axis=1) / expected)
             found["group_tails"] |= _tails(place, codes, frame.view(sample).placed.coordinates, frame)
+            found["group_spread"] |= _spreads(place, codes, frame.view(sample).coordinates, frame)
         if frame.space.axes.shape[1]:
             found["group_recall"] = _recall(sample, frame)
         for metric, parts in found.items():
@@ -119,6 +131,29 @@ def _thresholds(partition: Partition, frame: Frame) -> dict[str, tuple[int, np.n
         mass = _beyond(other[codes == g], edges)
         if (mass >= LEAST).any():
             found[partition.names[g]] = (int(g), edges, np.where(mass >= LEAST, mass, 0.0))
+    return found
+
+
+def _ranges(rows: np.ndarray) -> np.ndarray:
+    """Return the range from the 10 % to the 90 % quantile of each coordinate of ``rows`` (n, p), NaN where none is."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # a column that these rows never have
+        low, high = np.nanquantile(rows, [LEVEL, 1 - LEVEL], axis=0)
+    return high - low
+
+
+def _spreads(place: int, codes: np.ndarray, coordinates: np.ndarray, frame: Frame) -> dict[str, np.ndarray]:
+    """Return how wide the bulk of each group is, over the reference's, where that has a width."""
+    partition, found = frame.partitions[place], {}
+    for g in np.flatnonzero(partition.rows >= LEAST_ROWS) if coordinates.shape[2] else ():
+        own = _ranges(frame.own.coordinates[0][partition.reference == g])
+        some = own > NARROW
+        if some.any():
+            rows = [x[code == g][:, some] for x, code in zip(coordinates, codes, strict=True)]
+            wide = np.array([_ranges(x) / own[some] if len(x) else np.full(some.sum(), np.nan) for x in rows])
+            with np.errstate(divide="ignore"):
+                log = np.log(np.maximum(wide, NARROW))
+            found[partition.names[g]] = np.exp(2 * np.nanmean(log, axis=1)) if len(log) else np.empty(0)
     return found
 
 

@@ -186,9 +186,11 @@ class Evidence:
 
     @property
     def differ(self) -> bool:
-        """Return whether whole numbers all differ, as identifiers do."""
+        """Return whether whole numbers all differ, as identifiers do: very many, or nearly as many as there can be."""
         first = np.concatenate(self._first) if self._first else np.empty(0)
-        return len(first) > MOST and not self.halves and len(np.unique(first)) == len(first)
+        if self.halves or len(first) <= FEW or len(np.unique(first)) < len(first):
+            return False
+        return len(first) > MOST or bool(np.ptp(first) <= 2 * len(first))
 
     def conclude(self, said: str = "", category: bool = False, typed: bool = False,
                  dialect: Dialect | None = None) -> Form | str:

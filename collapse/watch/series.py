@@ -14,7 +14,7 @@ from collapse.reader.dialect import Options
 from collapse.reader.layouts import Snapshot
 from collapse.verdict import LATE, Sign
 from collapse.watch.documents import BLOCK, Text
-from collapse.watch.tables import SAMPLE, TableReference
+from collapse.watch.tables import SAMPLE, TableReference, only
 from collapse.watch.verdicts import VERDICTS, Judged, Watch, step, trends
 
 #: Rows of which anything can be said.
@@ -154,10 +154,8 @@ def survey(reference: Snapshot, snapshots: Sequence[Snapshot], rate: float = 0.0
         raise InputError(f"{other.name}: is {_called(other)}, but the reference is {_called(reference)}; give one kind")
     said(f"reading {reference.name}")
     real = read(reference, [name for names in groups for name in names], drop, options)
-    if strict and real.left_out:
-        why = "; ".join(f"'{name}', for {why}" for name, why in real.left_out.items())
-        raise InputError(f"--strict: {reference.name}: not watched would be {why}; "
-                         f"say so: {' '.join(f'--drop {one!r}' for one in real.left_out)}")
+    if strict:
+        _refuse(reference.name, real.left_out)
     for one in snapshots:
         real.admit(one)
     planned = max(planned, len(snapshots))
@@ -170,6 +168,15 @@ def survey(reference: Snapshot, snapshots: Sequence[Snapshot], rate: float = 0.0
             raise InputError(f"{one.name}: has {rows.n} {'blocks' if one.kind == 'text' else 'rows'}; a verdict takes "
                              f"{FEWEST} or more")
         held.append((one.name, rows, n, new))
+    passed = {name: why for one, _, n, new in reversed(held) for name, why in real.moved_on(one, n, new).items()} \
+        if isinstance(real, TableReference) else {}
+    if isinstance(real, TableReference) and passed:
+        if strict:
+            _refuse(reference.name, passed)
+        real = real.without(passed)
+        watch = real.watch(rate, planned, groups, late)
+        held = [(one, only(rows, real.schema.columns), n, [s for s in new if s.column not in passed])
+                for one, rows, n, new in held]
     seen: list[Seen] = []
     for (name, rows, n, new), m in zip(held, watch.sizes([rows.n for _, rows, _, _ in held]), strict=True):
         said(f"measuring {name} at {m:,} rows")
@@ -178,6 +185,14 @@ def survey(reference: Snapshot, snapshots: Sequence[Snapshot], rate: float = 0.0
     unit = f"blocks of {BLOCK} tokens" if reference.kind == "text" else "rows"
     return SnapshotSeries(reference.name, real.n, unit, rate, planned, real.left_out, watch, tuple(seen),
                           (*real.told, *[watch.few] * bool(watch.few)))
+
+
+def _refuse(reference: str, left_out: dict[str, str]) -> None:
+    """Refuse that columns are left out which the user has not named."""
+    if left_out:
+        why = "; ".join(f"'{name}', for {why}" for name, why in left_out.items())
+        raise InputError(f"--strict: {reference}: not watched would be {why}; "
+                         f"say so: {' '.join(f'--drop {one!r}' for one in left_out)}")
 
 
 def _called(data: Snapshot) -> str:

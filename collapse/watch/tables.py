@@ -23,7 +23,7 @@ from collapse.reader.layouts import find as find
 from collapse.reader.layouts import whole as whole
 from collapse.reader.pieces import listed as _listed
 from collapse.rng import Rng
-from collapse.verdict import LATE
+from collapse.verdict import LATE, percent
 from collapse.watch.verdicts import QUESTIONS, Support, Watch, gone, support
 
 if TYPE_CHECKING:
@@ -33,6 +33,10 @@ if TYPE_CHECKING:
 REFERENCE, SAMPLE = 60_000, 20_000
 #: Share of a category's rows that a new one must have to stand in its place, under another name.
 RENAMED = 0.5
+#: What a clock shows; the share of rows that come no earlier than the one before them (or no later) beside a clock, and
+#: the share of a snapshot's that lie beyond the reference's where one has moved on.
+TIMES = ("date", "datetime")
+RUNS, PASSED = 0.99, 0.95
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,7 +77,36 @@ class TableReference:
                              if form.numeric else Column(name, "category") for name, form in reader.forms.items()))
         scan = Scan.of(reference, reader, first, {}, Rng("watch", "reference"), REFERENCE)
         schema = Schema(tuple(_known(column, scan) for column in first.columns))
-        return TableReference(schema, _rows(scan.sample, schema)[0], scan.n, reader, scan.ranges, scan.seen)
+        made = TableReference(schema, _rows(scan.sample, schema)[0], scan.n, reader, scan.ranges, scan.seen)
+        return made.without({name: "it runs with the rows: a clock" for name in scan.clocks if name in made.times})
+
+    @property
+    def times(self) -> list[str]:
+        """Return the dates and times that the user has not named as such."""
+        return [c.name for c in self.schema.columns if c.type in TIMES and c.name not in self.reader.options.types]
+
+    def without(self, columns: dict[str, str]) -> TableReference:
+        """Return this reference without some columns, each with why.
+
+        Raises
+        ------
+        InputError
+            If none is left.
+        """
+        if not columns:
+            return self
+        kept = [column for column in self.schema.columns if column.name not in columns]
+        if not kept:
+            raise InputError("no column is left to watch but clocks; give numbers or categories beside them")
+        reader = replace(self.reader, left_out={**self.reader.left_out, **columns}, forms={
+            name: form for name, form in self.reader.forms.items() if name not in columns})
+        return replace(self, schema=Schema(tuple(kept)), rows=only(self.rows, kept), reader=reader)
+
+    def moved_on(self, name: str, n: int, support: Sequence[Support]) -> dict[str, str]:
+        """Return which dates and times of a snapshot of ``n`` rows lie nearly all beyond the reference's, and how."""
+        times = self.times
+        return {one.column: f"a clock that has moved on: {name} has {one.what} in {percent(one.rows / n)} of its rows"
+                for one in support if one.column in times and one.what.startswith("values ") and one.rows >= PASSED * n}
 
     @property
     def left_out(self) -> dict[str, str]:
@@ -165,6 +198,12 @@ class TableReference:
         return [replace(s, p=min(1.0, QUESTIONS * tests * s.p)) for s in found]
 
 
+def only(rows: Rows, columns: Sequence[Column]) -> Rows:
+    """Return rows with some of their columns."""
+    names = {key for column in columns for key in (column.name, unlisted(column.name))}
+    return Rows(Schema(tuple(columns)), {key: x for key, x in rows.values.items() if key in names}, rows.weights)
+
+
 def shown(column: Column, value: float) -> str:
     """Return a value of a number column as people write it: a day, a time, a number."""
     if column.type in ("date", "datetime"):
@@ -182,6 +221,8 @@ class Scan:
     beyond: dict[str, list[int]] = field(default_factory=dict)
     seen: dict[str, Counter[str]] = field(default_factory=dict)
     missing: Counter[str] = field(default_factory=Counter)
+    #: Of number columns, the steps up and down from row to row, and all of them.
+    steps: dict[str, np.ndarray] = field(default_factory=dict)
     sample: pd.DataFrame = field(init=False)
 
     @staticmethod
@@ -204,6 +245,12 @@ class Scan:
         scan.sample, scan.n = _sampled(counted(), rng, keep, data.name)
         return scan
 
+    @property
+    def clocks(self) -> list[str]:
+        """Return the columns whose values only rise, or only fall, with the rows."""
+        return [name for name, (up, down, steps) in self.steps.items()
+                if up != down and min(up, down) <= (1 - RUNS) * steps]
+
     def _count(self, frame: pd.DataFrame, schema: Schema, ranges: dict[str, tuple[float, float]]) -> None:
         for column in schema.columns:
             name = column.name
@@ -211,6 +258,10 @@ class Scan:
                 x = frame[name].to_numpy()
                 gaps = int(np.isnan(x).sum())
                 self.missing[name] += gaps
+                if column.type in TIMES:
+                    step = np.diff(x[~np.isnan(x)] if gaps else x)
+                    ways = np.array([(step > 0).sum(), (step < 0).sum(), len(step)])
+                    self.steps[name] = self.steps.get(name, np.zeros(3, dtype=int)) + ways
                 beyond = self.beyond.setdefault(name, [0, 0])
                 if gaps == len(x):
                     continue

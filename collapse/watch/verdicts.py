@@ -53,7 +53,7 @@ MOST = 20_000
 #: Most measured rows of a snapshot (blocks of text), and the share of the bank that they may be.
 ROWS, BLOCKS, SHARE = 10_000, 2_000, 1 / 4
 #: The fewest rows that a table's snapshot is measured at.
-LEAST = 30
+LEAST = 60
 #: How often the error of the bank's own mean counts: once keeps the rate over all references, twice over most.
 TWICE = 2
 #: Reference rows that freeze the frame, and those that count in it, at most.
