@@ -57,7 +57,7 @@ STAGED = ("variance_ratio", "total_variance_ratio", "central_ratio", "entropy_po
           "simpson_ratio", "effective_tokens", "regions_alive", "categories_alive", "modes_alive", "effective_classes",
           "tail_kept", "tail_beyond", "rare_alive", "token_alive", "group_share", "group_alive", "association_ratio",
           "correlation_shift", "cramer_shift", "ratio_shift", "label_agreement", "atom_share", "mean_shift",
-          "rank_shift", "category_tv", "missing_shift")
+          "rank_shift", "category_tv", "value_tv", "missing_shift")
 #: The metrics that stand for a study's tails and for its bulk, the first that was measured.
 TAILS = ("tail_kept", "token_alive", "rare_alive")
 BULK = ("variance_ratio", "entropy_power", "effective_categories", "simpson_ratio", "effective_tokens", "modes_alive")
@@ -66,6 +66,8 @@ BULK = ("variance_ratio", "entropy_power", "effective_categories", "simpson_rati
 CENTRAL = "central_ratio"
 STANDS = {"variance_ratio": CENTRAL, "total_variance_ratio": CENTRAL, "simpson_ratio": "effective_categories",
           CENTRAL: "total_variance_ratio"}
+#: Beside a gain, what tells whether a loss of entropy is one: heavier tails of the same variance have less of it.
+BROAD = "variance_ratio"
 #: Where this is negative associations have turned about: rows then stand elsewhere, and what they left is no lost mode.
 TURNED = "association_ratio"
 #: What is measured of the sample moved back.
@@ -178,7 +180,8 @@ _PARTS = {"stratum": "the sparsest tenth"}
 #: What says how far a column moved, and in which words.
 _PLACES = {"mean_shift": "{} moved by {:.2g} sd", "category_tv": "{} moved in {:.0%} of rows",
            "missing_shift": "{} is missing in {:.0%} more or fewer rows",
-           "rank_shift": "{} moved: {:.0%} of pairs are on one side"}
+           "rank_shift": "{} moved: {:.0%} of pairs are on one side",
+           "value_tv": "{} moved: its frequent values hold {:.0%} more or fewer rows"}
 _ORDER = tuple(_PLACES)
 
 
@@ -272,7 +275,7 @@ def standing(values: Mapping[str, float], center: Callable[[str], float | None])
 
     ``center`` returns what control has of a metric, None where that is not known.
     """
-    found = {name: center(name) for name in set(STANDS.values()) & set(values)}
+    found = {name: center(name) for name in {*STANDS.values(), BROAD} & set(values)}
     return {name: float(left_of(np.float64(values[name]), np.float64(own))) for name, own in found.items()
             if own is not None}
 
@@ -307,13 +310,20 @@ def _holds(names: Sequence[str], values: np.ndarray, low: np.ndarray, high: np.n
             return stands.get(name, 0.0)
         return left_of(values[names.index(name)], center[names.index(name)]) if name in names else 0.0
 
+    heavier = np.zeros(shape, dtype=bool)
+    for place, (_, over) in enumerate(sides):
+        heavier |= above[place] if over == "gained" else False
+
     def left(wanted: str) -> np.ndarray:
         """The least share of what control keeps, among what is lost."""
         found = np.ones(shape)
         for place, (under, _) in enumerate(sides):
             if under == wanted and _facts()[names[place]].ideal == 1:
                 kept = np.where(below[place], left_of(values[place], center[place]), 1.0)
-                found = np.minimum(found, np.maximum(kept, standing(STANDS.get(names[place], ""))))
+                kept = np.maximum(kept, standing(STANDS.get(names[place], "")))
+                if names[place] == "entropy_power":
+                    kept = np.where(heavier, np.maximum(kept, standing(BROAD)), kept)
+                found = np.minimum(found, kept)
         return found
 
     modes = left("modes lost")
@@ -342,7 +352,7 @@ def verdict(signs: Sequence[Sign], late: float = LATE, stands: Mapping[str, floa
     """
     signs = _sure(signs)
     whole, parts = ([sign for sign in signs if bool(sign.feature) == part] for part in (False, True))
-    found = _verdict(whole, late, stands or {})
+    found = _with_parts(_verdict(whole, late, stands or {}), parts, late)
     if found.stage in ("healthy", "drifted") and parts:
         own = _verdict(parts, 0.0, {})  # a part is never late
         if found.stage == "healthy":
@@ -352,6 +362,26 @@ def verdict(signs: Sequence[Sign], late: float = LATE, stands: Mapping[str, floa
     roles = {sign.role for sign in found.signs}
     return replace(found, parts=tuple(sorted((sign for sign in parts if sign.role in roles),
                                              key=lambda sign: -abs(sign.score))))
+
+
+def _with_parts(found: Verdict, parts: Sequence[Sign], late: float) -> Verdict:
+    """Return a verdict on the whole in the light of its parts, of which some may have lost more than the late share.
+
+    What is narrower cannot have more tails, nor is a cap another shape: such a loss comes first, and is said first.
+    """
+    deep = sorted((sign for sign in parts if sign.role in ("spread lost", "modes lost") and sign.metric not in STANDS
+                   and sign.kept is not None and sign.kept < late), key=lambda sign: sign.kept or 0.0)
+    if found.stage == "early" and deep:
+        return replace(found, kept=min(found.kept or 1.0, deep[0].kept or 0.0), signs=(*deep, *found.signs))
+    if found.stage != "distorted" or any(sign.role == "gained" and not sign.metric.startswith("tail")
+                                         for sign in found.signs):
+        return found
+    capped = [sign for sign in parts if sign.role in _LOSSES] if all(
+        sign.metric == "atom_share" for sign in found.signs) else []
+    if not deep and not capped:
+        return found
+    carried = tuple(deep or capped)
+    return Verdict("early", carried[0].kept, carried, tuple(dict.fromkeys(("distorted", *found.beside))))
 
 
 def _sure(signs: Sequence[Sign]) -> list[Sign]:

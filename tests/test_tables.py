@@ -287,7 +287,7 @@ def test_associations_equal_scipy_and_their_published_definitions():
             index = list(itertools.combinations(numbers, 2)).index((one, two))
             assert found.correlation[r, index] == pytest.approx(stats.spearmanr(x, y).statistic), place
         for place, (one, two) in enumerate(itertools.combinations(categories, 2)):
-            both = np.logical_and(*(~SCHEMA[name].missing | (rows[name][r] < len(SCHEMA[name].categories) - 1)
+            both = np.logical_and(*((not SCHEMA[name].missing) | (rows[name][r] < len(SCHEMA[name].categories) - 1)
                                     for name in (one, two)))
             table = stats.contingency.crosstab(rows[one][r][both], rows[two][r][both]).count
             n, (k, m) = table.sum(), table.shape

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import ClassVar
 
+import numpy as np
+
 from collapse.data import Rows, Schema
-from collapse.frame import Frame
+from collapse.frame import LEVEL, SAME, Frame, View, across
 from collapse.metrics._atoms import beyond, marks
 from collapse.metrics.base import Fact, Measurement, Metric
 
@@ -29,6 +31,14 @@ class Atoms(Metric):
             "mass of the greatest atom of the empirical distribution",
             above="changed", high=1.0,
         ),
+        "value_tv": Fact(
+            "drift", 0.0, "above",
+            "mean over number columns with values that 5 % of the reference or more share, of the total variation of "
+            "the shares of these values (the sample moved back like tail_kept); 0.0: as frequent as they were, 1.0: "
+            "none is left",
+            "Levin & Peres 2017, ch. 4",
+            above="moved", high=1.0,
+        ),
     }
 
     def applies(self, schema: Schema) -> bool:
@@ -42,3 +52,23 @@ class Atoms(Metric):
         for place, (_, name) in enumerate(columns if len(columns) > 1 else ()):
             if not frame.atoms[place]:
                 yield Measurement("atom_share", name, beyond(view.ranked[:, :, place], own.ranked[:, :, place]))
+        yield from _frequent(view.placed, frame)
+
+
+def _frequent(view: View, frame: Frame) -> Iterator[Measurement]:
+    """Yield how the shares of frequent values have changed, column by column and on average."""
+    found = {}
+    for place, (_, name) in enumerate(frame.number_columns):
+        values, count = np.unique(frame.present_values[place], return_counts=True)
+        often = values[count > LEVEL * count.sum()]
+        if len(often):
+            real = count[count > LEVEL * count.sum()] / count.sum()
+            x = view.coordinates[:, :, place]
+            own = np.stack([(np.abs(x - value) <= SAME).sum(axis=1) for value in often], axis=1) / view.present[
+                :, [place]]  # (R, n) -> (R, values)
+            rest = np.abs(own.sum(axis=1) - real.sum())
+            found[name] = (np.abs(own - real).sum(axis=1) + rest) / 2
+    if found:
+        yield Measurement("value_tv", "", across(found.values()))
+    if len(found) > 1 or (found and len(frame.names) > 1):
+        yield from (Measurement("value_tv", name, values) for name, values in found.items())

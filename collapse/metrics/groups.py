@@ -52,10 +52,9 @@ class Groups(Metric):
         ),
         "group_spread": Fact(
             "groups", 1.0, "below",
-            "geometric mean over coordinates of a group's squared range from the 10 % to the 90 % quantile, over the "
-            "reference's; 1.0: as wide within as it was, 0.1: a tenth of the variance of its bulk; the whole is the "
-            "worst group",
-            "Tukey 1977, Exploratory Data Analysis, ch. 2, group by group",
+            "geometric mean over coordinates of the mean distance of a group's rows from their median, over the "
+            "reference's; 1.0: as wide within as it was, 0.0: all rows alike; the whole is the worst group",
+            "Huber 1981, Robust Statistics, §1.1, group by group",
             below="tails lost",
         ),
         "group_alive": Fact(
@@ -134,26 +133,25 @@ def _thresholds(partition: Partition, frame: Frame) -> dict[str, tuple[int, np.n
     return found
 
 
-def _ranges(rows: np.ndarray) -> np.ndarray:
-    """Return the range from the 10 % to the 90 % quantile of each coordinate of ``rows`` (n, p), NaN where none is."""
+def _widths(rows: np.ndarray) -> np.ndarray:
+    """Return the mean distance of ``rows`` (n, p) from their median in each coordinate, (p,), NaN where none is."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)  # a column that these rows never have
-        low, high = np.nanquantile(rows, [LEVEL, 1 - LEVEL], axis=0)
-    return high - low
+        return np.nanmean(np.abs(rows - np.nanmedian(rows, axis=0)), axis=0)
 
 
 def _spreads(place: int, codes: np.ndarray, coordinates: np.ndarray, frame: Frame) -> dict[str, np.ndarray]:
-    """Return how wide the bulk of each group is, over the reference's, where that has a width."""
+    """Return how wide each group is, over the reference's, where that has a width."""
     partition, found = frame.partitions[place], {}
     for g in np.flatnonzero(partition.rows >= LEAST_ROWS) if coordinates.shape[2] else ():
-        own = _ranges(frame.own.coordinates[0][partition.reference == g])
+        own = _widths(frame.own.coordinates[0][partition.reference == g])
         some = own > NARROW
         if some.any():
             rows = [x[code == g][:, some] for x, code in zip(coordinates, codes, strict=True)]
-            wide = np.array([_ranges(x) / own[some] if len(x) else np.full(some.sum(), np.nan) for x in rows])
-            with np.errstate(divide="ignore"):
-                log = np.log(np.maximum(wide, NARROW))
-            found[partition.names[g]] = np.exp(2 * np.nanmean(log, axis=1)) if len(log) else np.empty(0)
+            wide = np.array([_widths(x) / own[some] if len(x) else np.zeros(some.sum()) for x in rows])
+            there = ~np.isnan(wide)  # a column that is missing in all of its rows says nothing of width
+            log = np.where(there, np.log(np.maximum(np.nan_to_num(wide), NARROW)), 0.0)
+            found[partition.names[g]] = np.exp(log.sum(axis=1) / np.maximum(there.sum(axis=1), 1))
     return found
 
 

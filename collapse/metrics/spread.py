@@ -243,6 +243,8 @@ def single(ranked: np.ndarray, grain: np.ndarray | float = GRAIN) -> np.ndarray:
     for r, place in np.ndindex(out.shape):
         x = ranked[r, :, place]
         present = x[~np.isnan(x)]
+        if grain[place] == COARSE and len(present):  # of equal values, no: their spacing is the grain
+            present = np.sort(np.resize(present, len(x)))
         # spacings of fewer values are wider: log(n/m) puts them on one scale
         out[r, place] = _spacings(present[None, :, None], grain[place])[0, 0] if len(present) else -np.inf
     return out

@@ -78,6 +78,8 @@ DESERTED = 1 / 3
 FINE = 6
 #: Values that say that a column was rounded, and powers of ten, from its standard deviation down, that are tried.
 FEWEST_STEPS, DIGITS = 5, 6
+#: Types whose values are written as numbers.
+NUMERIC = ("", "integer")
 #: A score beyond all normal ones.
 BEYOND = 37.0
 #: Snapshots that a trend takes, the confidence of its interval, and the metrics that get one.
@@ -440,7 +442,8 @@ class Watch:
         found = replace(found, whose="the reference's", it=self._only(found), gaps=gaps)
         gone = sorted((s for s in support if s.lost), key=lambda s: bool(s.edge))  # a category says more than an edge
         amount = found.amount
-        if gone and stage == "early":  # nothing says it more plainly
+        plainer = gone and gone[0].edge and found.kept is not None and found.kept < self.late and found.signs[0].feature
+        if gone and stage == "early" and not plainer:  # nothing says it more plainly
             amount = gone[0].text + (f", and {len(gone) - 1} more" if gone[1:] else "")
         return Judged(stage, amount, beside, sample.n, signs, support, shape, values, named, own, limit)
 
@@ -515,6 +518,9 @@ class Watch:
                 p = support("", "", beyond, len(real), len(x)).p
                 if not by:
                     what = f"its {'least' if side == 'low' else 'greatest'} values"
+                    lost = np.unique(real[real < x.min()] if side == "low" else real[real > x.max()])
+                    if len(lost) == 1 < beyond and self.frame.schema[name].type in NUMERIC:
+                        what = f"the value {lost[0]:g}"
                     found.append(Support(name, what, beyond, p, beyond / len(real), side))
                 elif (side == "low") == (by > 0):
                     found.append(Support(name, f"moved {'up' if by > 0 else 'down'}", beyond, p))
