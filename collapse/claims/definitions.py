@@ -53,7 +53,7 @@ import numpy as np
 
 from collapse.calibration import interval as prediction
 from collapse.claims.gain import ratio
-from collapse.claims.judge import mean_interval, median_interval
+from collapse.claims.intervals import mean_interval, median_interval
 from collapse.errors import InputError, nearest
 from collapse.verdict import LATE
 

@@ -16,9 +16,10 @@ from collapse import laws as closed_forms
 from collapse.claims import attribution
 from collapse.claims.definitions import Profile, profile
 from collapse.claims.grid import JudgedGrid
-from collapse.claims.judge import BandsLike, Records, band_of, evaluate
+from collapse.claims.judge import evaluate
 from collapse.claims.lead_time import Survey, survey
 from collapse.claims.published import Beside
+from collapse.claims.records import BandsLike, Records, band_of
 from collapse.errors import InputError
 from collapse.metrics.base import Fact
 from collapse.pool import Part, read_part, trained_rows

@@ -333,7 +333,7 @@ def text_summary(collected: Collected) -> str:
     opened = opening(collected)
     first = [] if opened is None else [text for text in (opened.sentence, opened.first, opened.unmet) if text]
     title = [collected.study.title, *first]
-    # of five values and fewer no two have an interval of 95 % between them (:func:`collapse.stats.median_interval`)
+    # no two of five values and fewer have an interval of 95 % between them (collapse.claims.intervals.median_interval)
     span_ = "95 % interval" if collected.study.measured >= 6 else "the least and the greatest"
     ends = [f"At the last generation: median over replicates [{span_}].", *_table(rows)]
     return "\n\n".join("\n".join(block) for block in (title, ends, profile, told, claims, grid, notes)
