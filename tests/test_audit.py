@@ -296,7 +296,8 @@ def rewritten() -> None:
     import pyarrow.parquet as pq
     from ruamel.yaml import YAML
 
-    from collapse_lab.audit.auditor import Auditor
+    from collapse_lab.audit.lock import Lock
+    from collapse_lab.audit.reader import Reader
 
     pool, sample = Path("data/tiny-replace-02/pool"), Path("data/tiny-replace-02/sample")
     manifest = pool / "_manifest.json"
@@ -311,13 +312,13 @@ def rewritten() -> None:
     rows = read_part(pool / "tiny-replace-02.parquet").rows().replicate(0)
     shown.unlink()
     write_part(Part.of(rows, "tiny-replace-02", 2, synthetic=True), shown, "tiny")
-    auditor = Auditor({})
+    recorded = Lock(Reader())
     yaml = YAML(typ="safe")
     lock = yaml.load(Path("dvc.lock"))
     for stage in lock["stages"].values():
         for item in (*stage.get("deps", []), *stage.get("outs", [])):
             if "tiny-replace-02" in item["path"]:
-                item["md5"] = auditor._dvc(Path(item["path"]))
+                item["md5"] = recorded.hash(Path(item["path"]))
     with open("dvc.lock", "w", encoding="utf-8") as file:
         yaml.dump(lock, file)
 
