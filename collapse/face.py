@@ -24,7 +24,7 @@ from collapse.verdict import LATE
 
 if TYPE_CHECKING:
     from collapse.advice.search import Found
-    from collapse.claims.definitions import Profile, Settings
+    from collapse.claims.answers import Profile, Settings
     from collapse.watch.series import SnapshotSeries
 
 #: A kind by its name, with settings, or made.
@@ -222,6 +222,7 @@ def profile(runs: Mapping[str, Run], settings: Settings | None = None) -> Profil
     import pandas as pd
 
     from collapse.claims import definitions
+    from collapse.claims.answers import Settings
 
     tables = []
     for name, one in runs.items():
@@ -229,7 +230,7 @@ def profile(runs: Mapping[str, Run], settings: Settings | None = None) -> Profil
             replicate, generation = np.indices(path.shape)
             tables.append(pd.DataFrame({"branch": name, "generation": generation.ravel() + 1, "feature": feature,
                                         "replicate": replicate.ravel(), "metric": metric, "value": path.ravel()}))
-    study = _Runs({name: _Branch(one) for name, one in runs.items()}, settings or definitions.Settings())
+    study = _Runs({name: _Branch(one) for name, one in runs.items()}, settings or Settings())
     return definitions.profile(study, pd.concat(tables, ignore_index=True))
 
 

@@ -20,7 +20,7 @@ import pytest
 from scipy import stats
 
 from collapse.calibration import Band
-from collapse.claims.definitions import DEFINITIONS, Settings
+from collapse.claims.answers import DEFINITIONS, Settings
 from collapse.claims.grammar import parse_claims
 from collapse.claims.grid import Grid
 from collapse.claims.published import Published

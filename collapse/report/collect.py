@@ -14,7 +14,8 @@ import numpy as np
 from collapse import calibration
 from collapse import laws as closed_forms
 from collapse.claims import attribution
-from collapse.claims.definitions import Profile, profile
+from collapse.claims.answers import Profile
+from collapse.claims.definitions import profile
 from collapse.claims.grid import JudgedGrid
 from collapse.claims.judge import evaluate
 from collapse.claims.lead_time import Survey, survey

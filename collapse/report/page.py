@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from collapse import verdict
-from collapse.claims.definitions import DEFINITIONS, Answer
+from collapse.claims.answers import DEFINITIONS, Answer
 from collapse.claims.published import Published
 from collapse.report import drawing, phase, pictures, tables, texts
 from collapse.report.collect import COLUMNS, FAMILIES, BranchView, Collected, NodeView

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from collapse import laws
+from collapse.claims.answers import Settings
 from collapse.claims.attribution import Factors, Ladder
-from collapse.claims.definitions import Settings
 from collapse.claims.grammar import parse_claims
 from collapse.claims.grid import Grid
 from collapse.claims.judge import Claim
