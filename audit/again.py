@@ -10,7 +10,9 @@ from typing import Any
 
 from collapse import loop
 from collapse.errors import InputError
-from collapse.pool import FORMAT, MANIFEST, Part, content_hash, drawing, part_note, read_part
+from collapse.manifest import MANIFEST, drawing
+from collapse.parquet import FORMAT, content_hash, part_note, read_part
+from collapse.pool import Part
 from collapse_lab.audit.visit import Fault, Visit, short, written
 from collapse_lab.tasks.node_run import CLASSIFIER, WEIGHTS
 

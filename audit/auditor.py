@@ -12,7 +12,7 @@ from contextlib import suppress
 from collapse.lineage.layout import Files
 from collapse.lineage.makeup import makeup
 from collapse.lineage.nodes import Node, all_nodes, ancestors
-from collapse.pool import MANIFEST
+from collapse.manifest import MANIFEST
 from collapse.study.parse import Study
 from collapse_lab.audit import again, records, stored
 from collapse_lab.audit.lock import Lock

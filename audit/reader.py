@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from collapse.pool import stored_content
+from collapse.parquet import stored_content
 
 #: Bytes that are hashed at once.
 BLOCK = 1 << 18

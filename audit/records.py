@@ -7,7 +7,9 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from collapse.pool import MANIFEST, Part, content_hash, head, part_note, write_part
+from collapse.manifest import MANIFEST
+from collapse.parquet import content_hash, head, part_note, write_part
+from collapse.pool import Part
 from collapse_lab.audit import gates
 from collapse_lab.audit.visit import RECORD, Visit, written
 from collapse_lab.tasks.expectations.verdict import outcome

@@ -16,7 +16,7 @@ from collapse.lineage.merkle import merkle, public_text, read_public, signing_ke
 from collapse.lineage.nodes import nodes_of
 from collapse.lineage.plan import check_current
 from collapse.lineage.withdrawal import RECORD, Mark, links, marks, read_record
-from collapse.pool import part_note, stored_content
+from collapse.parquet import part_note, stored_content
 from collapse.storage import put, staging, write_text
 from collapse.study.experiment import read_params
 from collapse.study.parse import read_studies

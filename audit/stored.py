@@ -12,7 +12,9 @@ from collapse import loop
 from collapse.errors import InputError, NodeError
 from collapse.lineage.layout import RECORDS, Files
 from collapse.lineage.nodes import Node
-from collapse.pool import FORMAT, MANIFEST, NAME, part_note, summary_path
+from collapse.manifest import MANIFEST, NAME
+from collapse.parquet import FORMAT, part_note
+from collapse.summary import summary_path
 from collapse_lab.audit.lock import Lock
 from collapse_lab.audit.visit import RECORD, Visit, short, written
 from collapse_lab.tasks.node_run import WEIGHTS

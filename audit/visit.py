@@ -13,7 +13,7 @@ from typing import Any
 from collapse.lineage.layout import Files
 from collapse.lineage.makeup import Makeup
 from collapse.lineage.nodes import Node
-from collapse.pool import MANIFEST
+from collapse.manifest import MANIFEST
 from collapse.study.parse import Study
 from collapse_lab.audit.reader import Reader
 from collapse_lab.tasks.node_run import NodeRun

@@ -25,7 +25,8 @@ ROWS, COLUMNS, PARTS = 4_000_000, 8, 20
 def make(folder: Path, parts: int, rows: int = ROWS) -> list[Path]:
     """Write a pool of ``parts`` distinct parts of standard normal numbers, 245 MB each by default."""
     from collapse.data import Column, Schema
-    from collapse.pool import Part, Pool, write_pool
+    from collapse.manifest import write_pool
+    from collapse.pool import Part, Pool
 
     schema = Schema(tuple(Column(f"x{i}", "number") for i in range(COLUMNS)))
 
@@ -56,7 +57,7 @@ def read(path: Path) -> None:
     """Read a file, and decode it, as an audit does: what anyone pays who looks at it."""
     import pyarrow.parquet as pq
 
-    from collapse.pool import BATCH, BUFFER
+    from collapse.parquet import BATCH, BUFFER
 
     with open(path, "rb", buffering=0) as file:
         buffer = memoryview(bytearray(BUFFER))

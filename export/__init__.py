@@ -16,7 +16,8 @@ from collapse.errors import InputError
 from collapse.lineage.layout import Files
 from collapse.lineage.makeup import Makeup, makeup
 from collapse.lineage.nodes import Node, ancestors
-from collapse.pool import FORMAT, MANIFEST, part_note, training_pool
+from collapse.manifest import MANIFEST, training_pool
+from collapse.parquet import FORMAT, part_note
 from collapse.study.parse import Study
 from collapse_lab.audit.auditor import Auditor
 

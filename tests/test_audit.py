@@ -13,7 +13,8 @@ import pytest
 
 from collapse.errors import InputError
 from collapse.lineage.merkle import merkle
-from collapse.pool import Part, part_note, read_part, write_part
+from collapse.parquet import part_note, read_part, write_part
+from collapse.pool import Part
 from collapse.rng import Rng
 from collapse.storage import file_hash
 from tests.worlds.project import Project
@@ -244,7 +245,8 @@ def test_a_forgery_is_named(copy, change, place):
         entry = json.loads(Path("data/tiny-real/pool/_manifest.json").read_text())["parts"][0]
         edit(manifest, lambda m: m["parts"].insert(0, entry))
     elif change == "redraw":  # more real rows than chance gave, and everything made to fit
-        from collapse.pool import Draw, drawing, read_pool
+        from collapse.manifest import drawing, read_pool
+        from collapse.pool import Draw
 
         here = read_pool(Path(place).parent)
         other = replace(here, draw=Draw(60, ("another", "address")))
@@ -406,10 +408,10 @@ def test_a_tokeniser_that_is_not_the_banks_is_named(others, monkeypatch):
 
 def test_an_inherited_part_is_never_loaded(copy, monkeypatch):
     """Its values are hashed some pages at a time; the pool's size is no bound on anything."""
-    from collapse import pool
+    from collapse import parquet
 
-    loaded, real = [], pool._read_values
-    monkeypatch.setattr(pool, "_read_values", lambda path, schema: loaded.append(str(path)) or real(path, schema))
+    loaded, real = [], parquet._read_values
+    monkeypatch.setattr(parquet, "_read_values", lambda path, schema: loaded.append(str(path)) or real(path, schema))
     assert audit("tiny-accumulate-02").sound and audit("tiny-replace-02").sound
     assert loaded == []
 

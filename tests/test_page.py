@@ -27,7 +27,8 @@ from collapse.claims.published import Published
 from collapse.data import Column, Rows, Schema
 from collapse.errors import InputError
 from collapse.metrics.base import Fact
-from collapse.pool import Part, write_part
+from collapse.parquet import write_part
+from collapse.pool import Part
 from collapse.report import drawing, galleries, page, painters, pictures
 from collapse.report.collect import Collected, collect
 from collapse.report.opening import unmet

@@ -13,17 +13,9 @@ import pytest
 
 from collapse.data import Column, Rows, Schema
 from collapse.errors import InputError
-from collapse.pool import (
-    Part,
-    Pool,
-    content_hash,
-    part_note,
-    read_manifest,
-    read_part,
-    read_pool,
-    write_part,
-    write_pool,
-)
+from collapse.manifest import read_manifest, read_pool, write_pool
+from collapse.parquet import content_hash, part_note, read_part, write_part
+from collapse.pool import Part, Pool
 from collapse.storage import file_hash, put, staging
 
 SCHEMA = Schema((

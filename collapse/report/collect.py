@@ -22,8 +22,10 @@ from collapse.claims.lead_time import Survey, survey
 from collapse.claims.published import Beside
 from collapse.claims.records import BandsLike, Records, band_of
 from collapse.errors import InputError
+from collapse.manifest import trained_rows
 from collapse.metrics.base import Fact
-from collapse.pool import Part, read_part, trained_rows
+from collapse.parquet import read_part
+from collapse.pool import Part
 from collapse.verdict import BULK, TAILS, role, staged
 
 if TYPE_CHECKING:

@@ -17,9 +17,9 @@ from pydantic import ValidationError
 
 from collapse import registry
 from collapse.errors import InputError, nearest
+from collapse.manifest import NAME
 from collapse.metrics import facts
 from collapse.models.base import Model
-from collapse.pool import NAME
 from collapse.regimes.base import Regime
 from collapse.sources.base import Source
 from collapse.spec import Spec
