@@ -18,7 +18,7 @@ from collapse.lineage.plan import check_current
 from collapse.lineage.withdrawal import RECORD, Mark, links, marks, read_record
 from collapse.parquet import part_note, stored_content
 from collapse.storage import put, staging, write_text
-from collapse.study.experiment import read_params
+from collapse.study.files import read_params
 from collapse.study.parse import read_studies
 from collapse_lab.audit.auditor import Auditor
 from collapse_lab.audit.visit import Checked, Fault, leaves

@@ -19,7 +19,7 @@ from collapse import loop
 from collapse.errors import InputError
 from collapse.loop import Run
 from collapse.spec import Spec
-from collapse.study.experiment import part
+from collapse.study.keys import part
 from collapse.verdict import LATE
 
 if TYPE_CHECKING:

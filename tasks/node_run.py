@@ -21,7 +21,9 @@ from collapse.parquet import part_note, read_part
 from collapse.pool import Pool, RealData
 from collapse.rng import Rng
 from collapse.storage import file_hash, put
-from collapse.study.experiment import Branch, Experiment, read_experiment, read_params
+from collapse.study.experiment import Branch, Experiment
+from collapse.study.files import read_params
+from collapse.study.reading import read_experiment
 
 #: What a node learned, in its folder ``model``.
 WEIGHTS = "weights.safetensors"

@@ -176,7 +176,7 @@ def test_a_forged_model_is_found_by_training_again(copy):
     save_file(weights, path)
     assert any("weights is not of the model" in f.what for f in audit("tiny-replace-01").faults)
     from collapse import loop
-    from collapse.study.experiment import read_params
+    from collapse.study.files import read_params
     from collapse.study.parse import read_studies
 
     edit(Path("data/tiny-replace-01/pool/_manifest.json"), lambda m: m.update(weights=loop.digest(weights)))

@@ -20,7 +20,7 @@ from collapse.data import Column, Schema
 from collapse.errors import InputError
 from collapse.manifest import read_pool, write_pool
 from collapse.pool import Part, Pool
-from collapse.study.experiment import read_params
+from collapse.study.files import read_params
 from collapse.study.parse import parse_study
 
 ROOT = Path(__file__).parents[1]

@@ -24,7 +24,7 @@ from collapse.lineage.nodes import Node
 from collapse.manifest import read_manifest, training_pool
 from collapse.parquet import part_note, read_part
 from collapse.pool import Part
-from collapse.study.experiment import read_yaml
+from collapse.study.files import read_yaml
 from collapse.study.parse import Study
 
 RECORD = Path("withdrawals.yaml")

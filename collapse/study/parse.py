@@ -17,7 +17,9 @@ from collapse.claims.published import Published
 from collapse.claims.statements.referred import DESIGNS, Design
 from collapse.errors import InputError, nearest
 from collapse.metrics import facts
-from collapse.study.experiment import Experiment, Params, parse_experiment, study_data
+from collapse.study.experiment import Experiment
+from collapse.study.files import Params, study_data
+from collapse.study.reading import parse_experiment
 from collapse.verdict import LATE
 
 

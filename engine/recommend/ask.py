@@ -15,7 +15,8 @@ from collapse.advice.search import Found, Keep, Left, Of
 from collapse.errors import InputError, nearest
 from collapse.lineage.layout import Files
 from collapse.metrics import facts
-from collapse.study.experiment import Branch, read_params
+from collapse.study.experiment import Branch
+from collapse.study.files import read_params
 from collapse.study.parse import Study, read_study
 from collapse_lab.engine.recommend.answer import Advice, Line, Today
 from collapse_lab.engine.recommend.book import FEWEST, LARGEST, MOST, Book, branch_text, measured, recorded, say, teller

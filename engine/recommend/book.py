@@ -23,7 +23,8 @@ from collapse.lineage.nodes import all_nodes
 from collapse.lineage.plan import PATH as LINEAGE
 from collapse.lineage.plan import render
 from collapse.storage import put, staging, write_text
-from collapse.study.experiment import Branch, read_params, read_yaml
+from collapse.study.experiment import Branch
+from collapse.study.files import read_params, read_yaml
 from collapse.study.parse import Study, parse_study, read_study
 from collapse_lab.engine.checkout import exclusive
 from collapse_lab.engine.recommend.words import setting_of, span_of
@@ -143,7 +144,7 @@ class Book:
             moves = [("study.yaml", self.path), ("lineage.yaml", LINEAGE)]
             if self.name not in params.studies:
                 from collapse.study.draft import listed as with_study
-                from collapse.study.experiment import PARAMS
+                from collapse.study.files import PARAMS
 
                 write_text(folder / "params.yaml", with_study(PARAMS.read_text(encoding="utf-8"), self.name))
                 moves.insert(1, ("params.yaml", PARAMS))

@@ -306,7 +306,7 @@ def fields(value: Any, way: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
 
 def forge(count: int, seed: int, say: Callable[[str], None] = print) -> Tally:
     """Try ``count`` mutations in the working directory's project, which must be clean, and leave it as it was."""
-    from collapse.study.experiment import read_params
+    from collapse.study.files import read_params
     from collapse.study.parse import read_studies
 
     forger, tally = Forger(read_studies(Path(), read_params(Path())), seed), Tally()
