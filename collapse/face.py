@@ -169,7 +169,7 @@ def recommend(source: Kind, model: Kind, rows: int, keep: str, horizon: int, *,
     (17, None)
     """
     from collapse.advice import options as advice
-    from collapse.advice.search import Keep, Of
+    from collapse.advice.condition import Keep, Of
     from collapse.metrics import facts
     from collapse.study.parse import parse_study
 

@@ -15,8 +15,9 @@ import numpy as np
 
 from collapse.advice import options as advice
 from collapse.advice import search
+from collapse.advice.condition import Keep, Of
 from collapse.advice.options import ALL, NONE, Cost, Ground, Option
-from collapse.advice.search import Found, Keep, Of, Point
+from collapse.advice.search import Found, Point
 from collapse.errors import InputError, NodeError
 from collapse.lineage.layout import DATA, Files
 from collapse.lineage.nodes import all_nodes
