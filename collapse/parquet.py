@@ -22,7 +22,7 @@ BATCH = 1 << 21
 BUFFER = 1 << 20
 
 
-# ----------------------------------------------------------------------------------------- content
+# -------------------------------------------------------------------------------------------- content
 
 
 def content_hash(schema: Schema, counts: np.ndarray, values: dict[str, np.ndarray]) -> str:
@@ -89,7 +89,7 @@ def _dtype(column: Column) -> str:
     return {"number": "<f8", "category": "<i4", "image": "<f4", "text": "<i4"}[column.kind]
 
 
-# ----------------------------------------------------------------------------------------- written
+# -------------------------------------------------------------------------------------------- written
 
 
 def write_part(part: Part, path: Path, study: str) -> tuple[str, str]:
@@ -163,7 +163,7 @@ def stored_name(column: Column) -> str:
     return f"{column.name}_tokens" if column.kind == "text" else column.name
 
 
-# -------------------------------------------------------------------------------------------- read
+# ----------------------------------------------------------------------------------------------- read
 
 
 def part_note(path: Path) -> dict[str, Any]:
