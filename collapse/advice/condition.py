@@ -131,7 +131,7 @@ class Of:
         return keep if self.share is None else Keep("kept", "", ">=", self.share)
 
     def shown(self, value: float) -> str:
-        """Return a value of :attr:`Found.tried` in few digits."""
+        """Return a value of :attr:`collapse.advice.search.Found.tried` in few digits."""
         return f"{value:.3g}" if self.share is None else f"{100 * value:.3g} %"
 
 
