@@ -14,7 +14,7 @@ import pandas as pd
 import pyarrow.parquet as pq
 
 from collapse.data import Schema
-from collapse.pool import part_note
+from collapse.parquet import part_note
 from collapse_lab.tasks.expectations.counts import profile
 from collapse_lab.tasks.expectations.sentences import (
     BUILT_IN,

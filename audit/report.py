@@ -16,11 +16,12 @@ from collapse.lineage.merkle import merkle, public_text, read_public, signing_ke
 from collapse.lineage.nodes import nodes_of
 from collapse.lineage.plan import check_current
 from collapse.lineage.withdrawal import RECORD, Mark, links, marks, read_record
-from collapse.pool import part_note, stored_content
+from collapse.parquet import part_note, stored_content
 from collapse.storage import put, staging, write_text
-from collapse.study.experiment import read_params
+from collapse.study.files import read_params
 from collapse.study.parse import read_studies
-from collapse_lab.audit.auditor import Auditor, Checked, Fault, leaves
+from collapse_lab.audit.auditor import Auditor
+from collapse_lab.audit.visit import Checked, Fault, leaves
 
 SEALS = Path("seals")
 
@@ -146,7 +147,8 @@ def _file(path: Path, auditor: Auditor) -> tuple[str, list[Fault]]:
         if home.is_dir():
             for file in sorted({p.name for p in path.iterdir()} | {p.name for p in home.iterdir()}):
                 there, own = path / file, home / file
-                if not there.exists() or not own.exists() or auditor.digests(there) != auditor.digests(own):
+                read = auditor.reader.digests
+                if not there.exists() or not own.exists() or read(there) != read(own):
                     wrong.append(Fault(node, str(there), f"is not the file of {home}"))
         return node, wrong
     note = part_note(path)

@@ -26,9 +26,9 @@ from collapse.lineage.withdrawal import (
     spans,
     spans_text,
 )
-from collapse.pool import part_note, stored_content
+from collapse.parquet import part_note, stored_content
 from collapse.storage import put, staging, write_text
-from collapse.study.experiment import read_params
+from collapse.study.files import read_params
 from collapse.study.parse import Study, parse_study, read_studies
 
 

@@ -25,7 +25,8 @@ ROWS, COLUMNS, PARTS = 4_000_000, 8, 20
 def make(folder: Path, parts: int, rows: int = ROWS) -> list[Path]:
     """Write a pool of ``parts`` distinct parts of standard normal numbers, 245 MB each by default."""
     from collapse.data import Column, Schema
-    from collapse.pool import Part, Pool, write_pool
+    from collapse.manifest import write_pool
+    from collapse.pool import Part, Pool
 
     schema = Schema(tuple(Column(f"x{i}", "number") for i in range(COLUMNS)))
 
@@ -56,7 +57,7 @@ def read(path: Path) -> None:
     """Read a file, and decode it, as an audit does: what anyone pays who looks at it."""
     import pyarrow.parquet as pq
 
-    from collapse.pool import BATCH, BUFFER
+    from collapse.parquet import BATCH, BUFFER
 
     with open(path, "rb", buffering=0) as file:
         buffer = memoryview(bytearray(BUFFER))
@@ -76,20 +77,23 @@ def sha256(path: Path) -> None:
 
 def verify(paths: list[Path]) -> None:
     """Verify parts as an audit does: both hashes of the bytes, the content hash from the values, what the file says."""
-    from collapse_lab.audit.auditor import Auditor
+    from collapse_lab.audit.reader import Reader
+    from collapse_lab.audit.stored import part
+    from collapse_lab.audit.visit import Checked, Visit
 
-    auditor, faults = Auditor({}), []
+    reader = Reader()
     for path in paths:
-        manifest = json.loads((path.parent / "_manifest.json").read_text())
-        auditor._part(path, manifest["parts"][0], manifest, lambda place, what: faults.append(what))
-    assert all("is no node" in fault for fault in faults), faults  # there is no study here, and nothing else is wrong
+        checked = Checked(path.stem, 0, None, json.loads((path.parent / "_manifest.json").read_text()))
+        part(Visit(None, None, None, checked, reader, {}), path, checked.manifest["parts"][0])
+        # there is no study here, and nothing else is wrong
+        assert all("is no node" in fault.what for fault in checked.faults), checked.faults
 
 
 def memory(folder: Path) -> None:
     """Print the peak memory in MiB before and after verifying the pool in ``folder`` (in a process of its own)."""
     import pyarrow.parquet  # noqa: F401
 
-    from collapse_lab.audit.auditor import Auditor  # noqa: F401
+    from collapse_lab.audit.stored import part  # noqa: F401
 
     def peak() -> float:  # ru_maxrss would count what the parent held before it started this process
         return int(Path("/proc/self/status").read_text().split("VmHWM:")[1].split()[0]) / 1024

@@ -17,7 +17,7 @@ import pandas as pd
 from collapse import calibration
 from collapse.claims.attribution import Ladder, compound, cuts, subsets
 from collapse.claims.grammar import parse_claims
-from collapse.claims.judge import Records, Series
+from collapse.claims.records import Records, Series
 from collapse.metrics.base import Fact
 from collapse.rng import Rng
 

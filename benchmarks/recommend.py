@@ -21,7 +21,8 @@ import numpy as np
 from collapse import loop
 from collapse.advice import options as advice
 from collapse.advice import search
-from collapse.advice.search import Keep, Of, Point
+from collapse.advice.condition import Keep, Of, kept
+from collapse.advice.search import Point
 from collapse.data import Column, Rows, Schema
 from collapse.loop import run
 from collapse.metrics import measure_all
@@ -225,10 +226,10 @@ class Laboratory:
         blank = Keep(metric, case.feature, case.op, 0.0)
         if share is not None:
             many = round((SOME if case.sampled else TAIL) * SCALE)
-            worst = search.kept(self.values(self.setting, many, "truth"), blank)[:, -1]
+            worst = kept(self.values(self.setting, many, "truth"), blank)[:, -1]
             # at a tie every interval is asked for the very value
             keep = replace(blank, bound=float(blank.sign * np.quantile(worst, 1 - share, method="inverted_cdf")))
-            lasting = search.kept(self.values(self.option.knob.low, many, "truth-none"), keep) >= 0
+            lasting = kept(self.values(self.option.knob.low, many, "truth-none"), keep) >= 0
             broken = lasting.mean(axis=0) < share
         else:
             centre = np.mean if case.of.name == "mean" else np.median

@@ -19,12 +19,12 @@ from collapse import loop
 from collapse.errors import InputError
 from collapse.loop import Run
 from collapse.spec import Spec
-from collapse.study.experiment import part
+from collapse.study.keys import part
 from collapse.verdict import LATE
 
 if TYPE_CHECKING:
     from collapse.advice.search import Found
-    from collapse.claims.definitions import Profile, Settings
+    from collapse.claims.answers import Profile, Settings
     from collapse.watch.series import SnapshotSeries
 
 #: A kind by its name, with settings, or made.
@@ -169,7 +169,7 @@ def recommend(source: Kind, model: Kind, rows: int, keep: str, horizon: int, *,
     (17, None)
     """
     from collapse.advice import options as advice
-    from collapse.advice.search import Keep, Of
+    from collapse.advice.condition import Keep, Of
     from collapse.metrics import facts
     from collapse.study.parse import parse_study
 
@@ -222,6 +222,7 @@ def profile(runs: Mapping[str, Run], settings: Settings | None = None) -> Profil
     import pandas as pd
 
     from collapse.claims import definitions
+    from collapse.claims.answers import Settings
 
     tables = []
     for name, one in runs.items():
@@ -229,7 +230,7 @@ def profile(runs: Mapping[str, Run], settings: Settings | None = None) -> Profil
             replicate, generation = np.indices(path.shape)
             tables.append(pd.DataFrame({"branch": name, "generation": generation.ravel() + 1, "feature": feature,
                                         "replicate": replicate.ravel(), "metric": metric, "value": path.ravel()}))
-    study = _Runs({name: _Branch(one) for name, one in runs.items()}, settings or definitions.Settings())
+    study = _Runs({name: _Branch(one) for name, one in runs.items()}, settings or Settings())
     return definitions.profile(study, pd.concat(tables, ignore_index=True))
 
 

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from collapse import loop
-from collapse.claims.judge import median_interval
+from collapse.claims.intervals import median_interval
 from collapse.models.base import Model
 from collapse.models.categorical import Categorical
 from collapse.models.gaussian import Gaussian

@@ -47,7 +47,7 @@ def make(data: str, name: str = "mine", label: str | None = None, rows: int | No
     from collapse.lineage.plan import render
     from collapse.storage import put, staging, write_text
     from collapse.study import draft
-    from collapse.study.experiment import PARAMS, read_params, read_yaml
+    from collapse.study.files import PARAMS, read_params, read_yaml
     from collapse.study.parse import parse_study, read_studies
 
     path = Path("studies") / f"{name}.yaml"

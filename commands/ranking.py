@@ -24,7 +24,7 @@ def table() -> str:
     """
     from collapse.claims import lead_time
     from collapse.lineage.layout import REPORTS
-    from collapse.study.experiment import read_params
+    from collapse.study.files import read_params
 
     surveys = {}
     for name in read_params(Path()).studies:

@@ -31,7 +31,7 @@ def show(study: str | None) -> bool:
         If a study has no report yet.
     """
     from collapse.lineage.layout import REPORTS
-    from collapse.study.experiment import read_params
+    from collapse.study.files import read_params
 
     names = read_params(Path()).studies
     if study is not None and study not in names:

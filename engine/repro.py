@@ -19,7 +19,7 @@ from collapse.errors import InputError, NodeError, nearest, storage
 from collapse.lineage.layout import RECORDS, Files
 from collapse.lineage.nodes import Node, all_nodes
 from collapse.lineage.plan import check_current
-from collapse.study.experiment import read_params
+from collapse.study.files import read_params
 from collapse.study.parse import Study, read_studies
 from collapse_lab.engine.checkout import exclusive, heal, sweep
 from collapse_lab.engine.journal import Journal

@@ -9,7 +9,7 @@ from pathlib import Path
 from collapse.lineage.layout import Files
 from collapse.lineage.nodes import all_nodes
 from collapse.lineage.plan import check_current
-from collapse.study.experiment import read_params
+from collapse.study.files import read_params
 from collapse.study.parse import read_studies
 from collapse_lab.engine.journal import failures
 from collapse_lab.engine.repro import downstream, look

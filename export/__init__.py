@@ -16,7 +16,8 @@ from collapse.errors import InputError
 from collapse.lineage.layout import Files
 from collapse.lineage.makeup import Makeup, makeup
 from collapse.lineage.nodes import Node, ancestors
-from collapse.pool import FORMAT, MANIFEST, part_note, training_pool
+from collapse.manifest import MANIFEST, training_pool
+from collapse.parquet import FORMAT, part_note
 from collapse.study.parse import Study
 from collapse_lab.audit.auditor import Auditor
 
@@ -115,7 +116,7 @@ def _told(auditor: Auditor, node: Node) -> Told:
         manifest = json.loads(path.read_text(encoding="utf-8"))
         newer = manifest["format"] > FORMAT
     except FileNotFoundError:
-        raise auditor.absent(files) from None
+        raise auditor.lock.absent(files) from None
     except (OSError, ValueError, KeyError, TypeError):
         raise InputError(f"{path}: is no manifest; 'collapse audit {node.name}' says more") from None
     if newer:
@@ -126,9 +127,9 @@ def _told(auditor: Auditor, node: Node) -> Told:
     for path in [*needed, *(() if "halted" in manifest else (files.sample_part,))]:
         if not path.exists():
             raise InputError(f"{path}: is not here; run 'dvc pull', or 'collapse repro'")
-        if path in known and auditor.digests(path)[0] != known[path]:
+        if path in known and auditor.reader.digests(path)[0] != known[path]:
             raise InputError(f"{path}: is not what its manifest says; 'collapse audit {node.name}' says more")
-    return Told(node, auditor.studies[node.study], manifest, auditor.digests(files.pool / MANIFEST)[0])
+    return Told(node, auditor.studies[node.study], manifest, auditor.reader.digests(files.pool / MANIFEST)[0])
 
 
 def _trained(told: Told, found: dict[str, Told]) -> list[dict[str, Any]]:

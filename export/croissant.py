@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from collapse import __version__
 from collapse.data import Column, Schema
 from collapse.lineage.merkle import merkle
-from collapse.pool import part_note, stored_name
+from collapse.parquet import part_note, stored_name
 from collapse.storage import file_hash
 from collapse_lab.export import Told
 from collapse_lab.export.prov import NAMESPACE

@@ -9,7 +9,7 @@ from collapse.errors import InputError, nearest
 from collapse.lineage.nodes import nodes_of
 from collapse.lineage.plan import check_current
 from collapse.storage import put, staging, write_text
-from collapse.study.experiment import read_params
+from collapse.study.files import read_params
 from collapse.study.parse import read_studies
 from collapse_lab.audit.auditor import Auditor
 from collapse_lab.export import FORMATS, render, way

@@ -11,7 +11,7 @@ from collapse.lineage.plan import PATH as LINEAGE
 from collapse.lineage.plan import check_current, render
 from collapse.regimes.base import Regime
 from collapse.storage import put, staging, write_text
-from collapse.study.experiment import read_params
+from collapse.study.files import read_params
 from collapse.study.parse import Study, read_studies
 
 PASSED = DATA / "plan.json"

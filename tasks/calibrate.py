@@ -10,7 +10,9 @@ from collapse.floor import floor
 from collapse.lineage.layout import DATA, Files
 from collapse.pool import Part
 from collapse.storage import put, staging
-from collapse.study.experiment import Experiment, read_experiment, read_params
+from collapse.study.experiment import Experiment
+from collapse.study.files import read_params
+from collapse.study.reading import read_experiment
 from collapse_lab.tasks._work import work
 from collapse_lab.tasks.node_run import frozen
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 
-from collapse.pool import MANIFEST, Pool, write_pool
+from collapse.manifest import MANIFEST, write_pool
+from collapse.pool import Pool
 from collapse.storage import file_hash, write_text
 from collapse_lab.tasks._work import work
 from collapse_lab.tasks.node_run import NodeRun

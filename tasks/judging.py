@@ -14,7 +14,7 @@ from collapse.calibration import Bands, stage
 from collapse.data import Schema
 from collapse.errors import InputError
 from collapse.lineage.layout import Files
-from collapse.pool import part_note
+from collapse.parquet import part_note
 from collapse.storage import file_hash
 from collapse.study.experiment import Experiment, Gate
 from collapse.verdict import LATE, Verdict

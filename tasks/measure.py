@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 
 from collapse import loop
+from collapse.manifest import MANIFEST
 from collapse.metrics import measure_all
-from collapse.pool import MANIFEST, Part, write_part
+from collapse.parquet import write_part
+from collapse.pool import Part
 from collapse.storage import file_hash, write_text
 from collapse_lab.tasks._work import work
 from collapse_lab.tasks.node_run import NodeRun

@@ -14,12 +14,16 @@ from collapse.frame import Frame
 from collapse.lineage import imported
 from collapse.lineage.layout import Files
 from collapse.lineage.nodes import Node, all_nodes
+from collapse.manifest import MANIFEST, read_manifest, read_pool, training_pool
 from collapse.metrics._classifier import Classifier
 from collapse.models.base import Parameters
-from collapse.pool import MANIFEST, Pool, RealData, part_note, read_manifest, read_part, read_pool, training_pool
+from collapse.parquet import part_note, read_part
+from collapse.pool import Pool, RealData
 from collapse.rng import Rng
 from collapse.storage import file_hash, put
-from collapse.study.experiment import Branch, Experiment, read_experiment, read_params
+from collapse.study.experiment import Branch, Experiment
+from collapse.study.files import read_params
+from collapse.study.reading import read_experiment
 
 #: What a node learned, in its folder ``model``.
 WEIGHTS = "weights.safetensors"

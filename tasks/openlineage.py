@@ -21,7 +21,7 @@ from collapse import __version__
 from collapse.lineage.layout import REPORTS, Files
 from collapse.lineage.merkle import merkle
 from collapse.lineage.nodes import Node, nodes_of
-from collapse.pool import MANIFEST, read_manifest, trained_rows
+from collapse.manifest import MANIFEST, read_manifest, trained_rows
 from collapse.storage import file_hash
 from collapse.study.parse import Study, read_study
 from collapse_lab.tasks.calibrate import find as calibration

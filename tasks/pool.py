@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collapse.errors import NodeError
-from collapse.pool import Part, Pool, write_pool
+from collapse.manifest import write_pool
+from collapse.pool import Part, Pool
 from collapse_lab.tasks._work import work
 from collapse_lab.tasks.node_run import NodeRun
 

@@ -7,7 +7,8 @@ from pathlib import Path
 from collapse.lineage.layout import DATA, RECORDS, REPORTS
 from collapse.lineage.nodes import nodes_of
 from collapse.report.collect import Collected, collect
-from collapse.report.page import text_summary, write
+from collapse.report.page import write
+from collapse.report.result import text_summary
 from collapse.storage import put, staging, write_text
 from collapse.study.parse import Study, read_study
 from collapse_lab.tasks._work import work

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collapse import loop
-from collapse.pool import Part, write_part
+from collapse.parquet import write_part
+from collapse.pool import Part
 from collapse_lab.tasks._work import work
 from collapse_lab.tasks.node_run import NodeRun
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 
 from collapse import loop
-from collapse.pool import MANIFEST, Part, Pool, write_part, write_pool
+from collapse.manifest import MANIFEST, write_pool
+from collapse.parquet import write_part
+from collapse.pool import Part, Pool
 from collapse.storage import file_hash, sync, write_text
 from collapse_lab.tasks._work import work
 from collapse_lab.tasks.node_run import CLASSIFIER, NodeRun

@@ -13,7 +13,8 @@ import pytest
 
 from collapse.errors import InputError
 from collapse.lineage.merkle import merkle
-from collapse.pool import Part, part_note, read_part, write_part
+from collapse.parquet import part_note, read_part, write_part
+from collapse.pool import Part
 from collapse.rng import Rng
 from collapse.storage import file_hash
 from tests.worlds.project import Project
@@ -175,7 +176,7 @@ def test_a_forged_model_is_found_by_training_again(copy):
     save_file(weights, path)
     assert any("weights is not of the model" in f.what for f in audit("tiny-replace-01").faults)
     from collapse import loop
-    from collapse.study.experiment import read_params
+    from collapse.study.files import read_params
     from collapse.study.parse import read_studies
 
     edit(Path("data/tiny-replace-01/pool/_manifest.json"), lambda m: m.update(weights=loop.digest(weights)))
@@ -244,7 +245,8 @@ def test_a_forgery_is_named(copy, change, place):
         entry = json.loads(Path("data/tiny-real/pool/_manifest.json").read_text())["parts"][0]
         edit(manifest, lambda m: m["parts"].insert(0, entry))
     elif change == "redraw":  # more real rows than chance gave, and everything made to fit
-        from collapse.pool import Draw, drawing, read_pool
+        from collapse.manifest import drawing, read_pool
+        from collapse.pool import Draw
 
         here = read_pool(Path(place).parent)
         other = replace(here, draw=Draw(60, ("another", "address")))
@@ -296,7 +298,8 @@ def rewritten() -> None:
     import pyarrow.parquet as pq
     from ruamel.yaml import YAML
 
-    from collapse_lab.audit.auditor import Auditor
+    from collapse_lab.audit.lock import Lock
+    from collapse_lab.audit.reader import Reader
 
     pool, sample = Path("data/tiny-replace-02/pool"), Path("data/tiny-replace-02/sample")
     manifest = pool / "_manifest.json"
@@ -311,13 +314,13 @@ def rewritten() -> None:
     rows = read_part(pool / "tiny-replace-02.parquet").rows().replicate(0)
     shown.unlink()
     write_part(Part.of(rows, "tiny-replace-02", 2, synthetic=True), shown, "tiny")
-    auditor = Auditor({})
+    recorded = Lock(Reader())
     yaml = YAML(typ="safe")
     lock = yaml.load(Path("dvc.lock"))
     for stage in lock["stages"].values():
         for item in (*stage.get("deps", []), *stage.get("outs", [])):
             if "tiny-replace-02" in item["path"]:
-                item["md5"] = auditor._dvc(Path(item["path"]))
+                item["md5"] = recorded.hash(Path(item["path"]))
     with open("dvc.lock", "w", encoding="utf-8") as file:
         yaml.dump(lock, file)
 
@@ -405,10 +408,10 @@ def test_a_tokeniser_that_is_not_the_banks_is_named(others, monkeypatch):
 
 def test_an_inherited_part_is_never_loaded(copy, monkeypatch):
     """Its values are hashed some pages at a time; the pool's size is no bound on anything."""
-    from collapse import pool
+    from collapse import parquet
 
-    loaded, real = [], pool._read_values
-    monkeypatch.setattr(pool, "_read_values", lambda path, schema: loaded.append(str(path)) or real(path, schema))
+    loaded, real = [], parquet._read_values
+    monkeypatch.setattr(parquet, "_read_values", lambda path, schema: loaded.append(str(path)) or real(path, schema))
     assert audit("tiny-accumulate-02").sound and audit("tiny-replace-02").sound
     assert loaded == []
 

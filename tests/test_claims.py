@@ -15,25 +15,15 @@ from scipy import stats
 from collapse import calibration
 from collapse.claims.gain import loop_gain
 from collapse.claims.grammar import parse_claims
-from collapse.claims.judge import (
-    Bias,
-    Compare,
-    Keeps,
-    Law,
-    Leaves,
-    LevelsOff,
-    Margin,
-    Reaches,
-    Records,
-    Series,
-    Share,
-    Stays,
-    Trend,
-    Warns,
-    evaluate,
-    mean_interval,
-    median_interval,
-)
+from collapse.claims.intervals import mean_interval, median_interval
+from collapse.claims.judge import evaluate
+from collapse.claims.records import Records, Series
+from collapse.claims.statements.band import Leaves, Stays
+from collapse.claims.statements.bias import Bias
+from collapse.claims.statements.change import Keeps, LevelsOff, Margin, Trend
+from collapse.claims.statements.compare import Compare
+from collapse.claims.statements.referred import Law
+from collapse.claims.statements.stage import Reaches, Share, Warns
 from collapse.errors import InputError
 from collapse.metrics import facts
 from collapse.metrics.base import Fact

@@ -176,7 +176,7 @@ KINDS = {
 TRY = """
 import json, sys
 from pathlib import Path
-from collapse.study.experiment import read_params
+from collapse.study.files import read_params
 from collapse.lineage.code import Code
 from collapse.lineage.plan import render
 from collapse.study.parse import read_studies

@@ -21,7 +21,7 @@ from collapse.errors import InputError, NodeError
 from collapse.models._exchange import read, write
 from collapse.models.command import Command, pack, unpack
 from collapse.models.python import Python
-from collapse.pool import read_part
+from collapse.parquet import read_part
 from collapse.rng import Rng
 from tests.worlds.project import Project
 

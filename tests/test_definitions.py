@@ -12,7 +12,8 @@ from scipy.special import gammaln
 
 from collapse import loop
 from collapse.calibration import interval
-from collapse.claims.definitions import DEFINITIONS, Settings, profile
+from collapse.claims.answers import DEFINITIONS, Settings
+from collapse.claims.definitions import profile
 from collapse.errors import InputError
 from collapse.models.gaussian import Gaussian
 from collapse.regimes.accumulate import Accumulate

@@ -19,7 +19,7 @@ from collapse.lineage.plan import render
 from collapse.metrics import facts
 from collapse.pool import Part, Pool, RealData
 from collapse.rng import Rng
-from collapse.study.experiment import read_yaml
+from collapse.study.files import read_yaml
 from collapse.study.parse import parse_study, read_study
 
 ROOT = Path(__file__).parents[1]
@@ -192,7 +192,9 @@ def test_studies_names_the_defaults_of_neural_models():
 
 
 def test_studies_names_every_key():
-    from collapse.study.experiment import MANDATORY, OPTIONAL, OVERRIDES, Gate
+    from collapse.study.branches import OVERRIDES
+    from collapse.study.experiment import Gate
+    from collapse.study.reading import MANDATORY, OPTIONAL
 
     for key in MANDATORY:
         assert f"| `{key}` | mandatory |" in section("The study")

@@ -14,7 +14,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from collapse.data import Column, Rows, Schema
-from collapse.pool import Part, write_part
+from collapse.parquet import write_part
+from collapse.pool import Part
 from collapse_lab.audit import gates as audit_gates
 from collapse_lab.tasks.expectations import build_docs, judge, outcome
 

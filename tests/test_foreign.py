@@ -12,7 +12,9 @@ from collapse.data import Column, Rows, Schema
 from collapse.errors import InputError
 from collapse.lineage import imported
 from collapse.lineage.makeup import makeup
-from collapse.pool import Part, Pool, write_part, write_pool
+from collapse.manifest import write_pool
+from collapse.parquet import write_part
+from collapse.pool import Part, Pool
 from collapse.sources.table import Table
 
 ROWS = "age,city\n" + "\n".join(f"{20 + i % 50},{'ab'[i % 2]}" for i in range(200)) + "\n"

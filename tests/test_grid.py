@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from collapse.claims.grid import Grid
-from collapse.claims.judge import Records
+from collapse.claims.records import Records
 from collapse.errors import InputError
 
 BRANCHES = {f"{name}-{size}": SimpleNamespace(first=1, last=3) for name in ("keep", "none") for size in (2, 8)}

@@ -16,7 +16,7 @@ from collapse.laws import categorical as drift
 from collapse.laws.base import Judgement, Law, Mutant, Pivot, chain, direct, known_mean, plain, steps
 from collapse.registry import find
 from collapse.rng import Rng
-from collapse.study.experiment import read_yaml
+from collapse.study.files import read_yaml
 from collapse.study.parse import parse_study
 
 ROOT = Path(__file__).parents[1]

@@ -17,8 +17,8 @@ from collapse import loop
 from collapse.errors import InputError, NodeError
 from collapse.lineage.nodes import all_nodes, ancestors, nodes_of
 from collapse.lineage.plan import build, check_current
-from collapse.pool import MANIFEST
-from collapse.study.experiment import read_params
+from collapse.manifest import MANIFEST
+from collapse.study.files import read_params
 from collapse.study.parse import parse_study, read_studies
 
 STUDY = {

@@ -11,7 +11,7 @@ import pytest
 from collapse import loop
 from collapse.errors import InputError
 from collapse.study import draft
-from collapse.study.experiment import read_yaml
+from collapse.study.files import read_yaml
 from collapse.study.parse import parse_study
 from collapse_lab.commands import init as starting
 

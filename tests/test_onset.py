@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 
 from collapse.calibration import Bands, stage
-from collapse.claims.judge import median_interval
+from collapse.claims.intervals import median_interval
 from collapse.claims.lead_time import Survey, firsts, ranking, survey
 from collapse.data import Column, Rows, Schema
 from collapse.floor import floor

@@ -20,15 +20,16 @@ import pytest
 from scipy import stats
 
 from collapse.calibration import Band
-from collapse.claims.definitions import DEFINITIONS, Settings
+from collapse.claims.answers import DEFINITIONS, Settings
 from collapse.claims.grammar import parse_claims
 from collapse.claims.grid import Grid
 from collapse.claims.published import Published
 from collapse.data import Column, Rows, Schema
 from collapse.errors import InputError
 from collapse.metrics.base import Fact
-from collapse.pool import Part, write_part
-from collapse.report import drawing, galleries, page, painters, pictures
+from collapse.parquet import write_part
+from collapse.pool import Part
+from collapse.report import drawing, finding, galleries, numbers, page, painters, pictures, result
 from collapse.report.collect import Collected, collect
 from collapse.report.opening import unmet
 from collapse.rng import Rng
@@ -255,8 +256,8 @@ def test_every_cell_of_a_grid_is_shown(tmp_path):
     table = table[: table.index("</section>")]
     assert table.count("<tr>") == 3 and "lost &lt;i&gt;tails" in table and "<i>tails" not in text
     assert "holds in 0 of 2" in table and [f.verdict for f in collected.grid.readings["gained"]] == ["fails", "fails"]
-    assert page.summary(collected)["grid"]["readings"]["gained"][1]["cell"] == {"generation": str(GENERATIONS)}
-    assert "of 2 cells  gained" in page.text_summary(collected)
+    assert result.summary(collected)["grid"]["readings"]["gained"][1]["cell"] == {"generation": str(GENERATIONS)}
+    assert "of 2 cells  gained" in result.text_summary(collected)
 
 
 def section_of(html: str, name: str) -> str:
@@ -265,8 +266,8 @@ def section_of(html: str, name: str) -> str:
 
 
 def test_every_definition_is_answered_for_every_branch(collected, html):
-    section, answers = section_of(html, "definitions"), page.summary(collected)["definitions"]["branches"]
-    text = page.text_summary(collected)
+    section, answers = section_of(html, "definitions"), result.summary(collected)["definitions"]["branches"]
+    text = result.text_summary(collected)
     assert section.count('<th scope="row">') == len(DEFINITIONS) == 8
     for name, found in answers.items():
         assert list(found) == list(DEFINITIONS)
@@ -280,14 +281,15 @@ def test_every_definition_is_answered_for_every_branch(collected, html):
     assert tails["verdict"] == "holds" and tails["replicates"] == REPLICATES
     assert (tails["low"], tails["estimate"], tails["high"]) == pytest.approx(
         (kept[1], np.median(kept), kept[-2]), rel=1e-5)  # 9 of 256 medians of 8 lie beyond either
-    assert f"● {page.number(tails['estimate'])} [{page.number(tails['low'])}, {page.number(tails['high'])}]" in text
+    estimate, low, high = (numbers.number(tails[key]) for key in ("estimate", "low", "high"))
+    assert f"● {estimate} [{low}, {high}]" in text
     assert answers["rescue"]["tails"]["against"] == "control at generation 10"
     assert answers["control"]["tails"]["against"] == "generation 1"
 
 
 def test_answers_of_many_branches_are_counted_and_folded(collected, monkeypatch):
-    monkeypatch.setattr(page, "FEW", 2)
-    section, text = section_of(page.render(collected), "definitions"), page.text_summary(collected)
+    monkeypatch.setattr(result, "FEW", 2)
+    section, text = section_of(page.render(collected), "definitions"), result.text_summary(collected)
     head, _, folded = section.partition('<details class="fold">')
     counts = collected.definitions.tally("tails")
     assert sum(counts.values()) == len(collected.branches) and folded.count('<th scope="row">') == len(counts) + 1
@@ -308,13 +310,13 @@ def test_every_claim_stands_with_what_remains_after_holm(collected, html):
     # 3.5 % over five tests holds alone, and no longer among them
     assert "<td class=\"holds\">holds</td><td class=\"n\">0.0352</td><td class=\"n\">0.0703</td>" \
         "<td class=\"undecided\">undecided</td>" in section
-    assert "undecided  accumulate.variance_ratio stays inside" in page.text_summary(collected)
+    assert "undecided  accumulate.variance_ratio stays inside" in result.text_summary(collected)
 
 
 def test_published_figures_stand_beside_what_is_measured(collected, html):
     values = collected.table[(collected.table.node == "digits-replace-05") & (collected.table.metric == "energy")].value
     low, high = stats.t.interval(0.95, REPLICATES - 1, values.mean(), stats.sem(values))
-    found = page.summary(collected)["published"]
+    found = result.summary(collected)["published"]
     assert [(p["generation"], p["published"]) for p in found[0]["points"]] == [(1, 0.2), (5, 0.1), (99, 0.05)]
     measured = [found[0]["points"][1][key] for key in ("measured", "low", "high")]
     assert measured == pytest.approx([values.mean(), low, high], rel=1e-5)
@@ -328,7 +330,7 @@ def test_published_figures_stand_beside_what_is_measured(collected, html):
     assert "&lt;b&gt;a paper" in section and "<b>a paper" not in section
     assert '<td class="n">50 %</td>' in section and '<td class="n">–</td>' in section
     assert "A dash: this study has no such generation." in section
-    assert "replace.energy at generation 5: " in page.text_summary(collected)
+    assert "replace.energy at generation 5: " in result.text_summary(collected)
 
 
 def test_a_band_that_no_loss_can_leave_is_named(collected, html):
@@ -342,10 +344,10 @@ def test_a_band_that_no_loss_can_leave_is_named(collected, html):
     assert some.blind == {"tail_kept": ("replace", "keep10")}
     assert "no loss of <code>tail_kept</code> can leave its band, which reaches down to 0 in replace, keep10:" in \
         page.render(some)
-    assert "blind: no loss of tail_kept can leave its band in replace, keep10; fits" in page.text_summary(some)
-    assert page.summary(some)["blind"] == {"tail_kept": ["replace", "keep10"]}
+    assert "blind: no loss of tail_kept can leave its band in replace, keep10; fits" in result.text_summary(some)
+    assert result.summary(some)["blind"] == {"tail_kept": ["replace", "keep10"]}
     every = dataclasses.replace(collected, bands=dict.fromkeys(collected.bands, Wide()))
-    assert "can leave its band; fits" in page.text_summary(every)
+    assert "can leave its band; fits" in result.text_summary(every)
 
 
 def test_page_has_every_section_once_and_in_order(html):
@@ -388,7 +390,7 @@ def test_hostile_text_stays_text(tmp_path, sample):
 
 def test_finding_states_who_reached_which_stage_when(collected):
     # tails 0.98·exp(−0.24 t) < 0.72 from t = 2, spread 0.98·exp(−0.07 t) < 0.7 from t = 5
-    text = page.finding(collected)
+    text = finding.finding(collected)
     assert ("Replace lost some of its tails or spread at generation 2 and lost most of its spread or modes at "
             "generation 5.") in text
     assert "Rescue lost some of its tails or spread at generation 6 and was healthy again from generation 9." in text
@@ -413,8 +415,9 @@ def test_the_first_screen_says_what_became_of_three_branches(collected, html):
     assert first.sentence.replace(" %", "\u00a0%") in opens
     assert opens.count('class="strip ink"') == 4 and opens.count('<ol class="run"') == 3
     assert opens.count(f"<b>{left}</b>") == 1 and "late collapse" in opens and "distorted" not in opens
-    assert page.summary(collected)["opening"]["kept"]["replace"]["kept"] == pytest.approx(first.ways[0].kept, abs=1e-6)
-    assert page.text_summary(collected).splitlines()[1:3] == [first.sentence, first.unmet]
+    kept = result.summary(collected)["opening"]["kept"]
+    assert kept["replace"]["kept"] == pytest.approx(first.ways[0].kept, abs=1e-6)
+    assert result.text_summary(collected).splitlines()[1:3] == [first.sentence, first.unmet]
 
 
 def test_the_first_screen_goes_by_how_branches_end(tmp_path):
@@ -448,7 +451,7 @@ def test_what_grew_is_told_as_a_multiple(collected):
         assert (first.metric, first.noun) == ("variance_ratio", "spread") and first.ways[1].grown
         assert f"it grew to {first.ways[1].kept:.3g} × its spread" in first.sentence
         text = page.render(found)
-    assert f"<b>{page.number(first.ways[1].kept)} ×</b> its spread" in text
+    assert f"<b>{numbers.number(first.ways[1].kept)} ×</b> its spread" in text
 
 
 def test_a_study_of_controls_opens_with_its_finding(collected):
@@ -493,11 +496,11 @@ def test_summary_agrees_with_scipy(collected):
     t = collected.table
     last = t[(t.node == "digits-replace-10") & (t.metric == "tail_kept") & (t.feature == "")].value.to_numpy()
     low, high = stats.t.interval(0.95, len(last) - 1, last.mean(), stats.sem(last))
-    end = page.summary(collected)["branches"]["replace"]["final"]["tail_kept"]
+    end = result.summary(collected)["branches"]["replace"]["final"]["tail_kept"]
     assert [end["mean"], end["low"], end["high"]] == pytest.approx([last.mean(), low, high], rel=1e-5)
     assert end["median"] == pytest.approx(np.median(last), rel=1e-5)
-    assert page.summary(collected)["branches"]["replace"]["real_share"] == pytest.approx(0.1)
-    assert page.summary(collected)["claims"] == {"holds": 6, "fails": 1, "undecided": 0, "blind": 0}
+    assert result.summary(collected)["branches"]["replace"]["real_share"] == pytest.approx(0.1)
+    assert result.summary(collected)["claims"] == {"holds": 6, "fails": 1, "undecided": 0, "blind": 0}
 
 
 def test_table_is_tidy(collected):
@@ -539,8 +542,8 @@ def test_the_page_says_that_medians_are_judged(collected, html):
     ends = {b.name: np.median(t[(t.node == b.nodes[-1].name) & (t.metric == "tail_kept")].value)
             for b in collected.branches}
     least, most = min(ends, key=ends.get), max(ends, key=ends.get)
-    assert (f"At the end the median tail_kept is {page.number(ends[least])} under {least} and "
-            f"{page.number(ends[most])} under {most}.") in page.finding(collected)
+    assert (f"At the end the median tail_kept is {numbers.number(ends[least])} under {least} and "
+            f"{numbers.number(ends[most])} under {most}.") in finding.finding(collected)
 
 
 def test_tails_have_left_when_their_median_has(tmp_path):
@@ -557,11 +560,11 @@ def test_tails_have_left_when_their_median_has(tmp_path):
 def test_a_halted_branch_says_so(tmp_path):
     found = gather(tmp_path / "digits", halted="digits-keep10-04")
     text = own(page.render(found))
-    assert "Keep10 was healthy until it was halted by tail_kept at digits-keep10-04." in page.finding(found)
-    assert page.summary(found)["branches"]["keep10"]["judged_to"] == 4
+    assert "Keep10 was healthy until it was halted by tail_kept at digits-keep10-04." in finding.finding(found)
+    assert result.summary(found)["branches"]["keep10"]["judged_to"] == 4
     assert text.count("digits-keep10-05: not made; halted by tail_kept at digits-keep10-04") == 3
     assert "halted by tail_kept" in text
-    assert "keep10" in page.text_summary(found)
+    assert "keep10" in result.text_summary(found)
 
 
 def test_a_missing_record_is_refused(tmp_path):
@@ -573,7 +576,7 @@ def test_a_missing_record_is_refused(tmp_path):
 
 
 def test_text_summary_is_a_table(collected):
-    lines = page.text_summary(collected).splitlines()
+    lines = result.text_summary(collected).splitlines()
     assert lines[0] == "Handwritten digits, learned from copies of copies"
     assert lines[5].split()[:4] == ["branch", "regime", "stage", "first"]
     row = next(text for text in lines if text.startswith("replace  "))

@@ -11,7 +11,7 @@ from test_page import gather, own, study_of
 
 from collapse.data import Column, Rows, Schema
 from collapse.pool import Part
-from collapse.report import page, pictures, tables
+from collapse.report import finding, page, pictures, tables
 from collapse.report.collect import Collected
 
 EVIL = "</td><script>alert(9)</script>"
@@ -80,10 +80,10 @@ def test_groups_are_mapped_smallest_first(collected):
 
 
 def test_the_finding_names_the_group_that_fares_worst(collected, tmp_path):
-    said = page.finding(collected)
+    said = finding.finding(collected)
     assert "Of its groups, race=" in said
     assert "has the least of its real share left: 0 under replace, and 1 under control." in said
-    assert "Of its groups" not in page.finding(gather(tmp_path / "digits", study_of("t")))
+    assert "Of its groups" not in finding.finding(gather(tmp_path / "digits", study_of("t")))
 
 
 def test_hostile_names_of_groups_stay_text(collected):

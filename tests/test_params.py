@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from collapse.errors import InputError
-from collapse.study.experiment import read_params, read_yaml
+from collapse.study.files import read_params, read_yaml
 from collapse.study.parse import parse_study, read_study
 
 PATH = Path("studies/mine.yaml")

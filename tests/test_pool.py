@@ -11,25 +11,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from collapse import pool as pools
-from collapse import storage
+from collapse import manifest as manifests
+from collapse import parquet, storage
 from collapse.data import Column, Rows, Schema
 from collapse.errors import InputError, NodeError
-from collapse.pool import (
-    Draw,
-    Part,
-    Pool,
-    content_hash,
-    head,
-    part_note,
-    read_manifest,
-    read_part,
-    read_pool,
-    stored_content,
-    training_pool,
-    write_part,
-    write_pool,
-)
+from collapse.manifest import read_manifest, read_pool, training_pool, write_pool
+from collapse.parquet import content_hash, head, part_note, read_part, stored_content, write_part
+from collapse.pool import Draw, Part, Pool
 from collapse.storage import file_hash, link, put, staging, write_text
 
 SCHEMA = Schema((
@@ -97,9 +85,9 @@ def everything(replicates: int, n: int = 6) -> Rows:
 
 
 @pytest.mark.parametrize("replicates", [1, 3])
-@pytest.mark.parametrize("batch", [1, 64, pools.BATCH])
+@pytest.mark.parametrize("batch", [1, 64, parquet.BATCH])
 def test_every_type_of_column_is_read_as_it_was_written(tmp_path, monkeypatch, replicates, batch):
-    monkeypatch.setattr(pools, "BATCH", batch)  # decoded at once or row by row
+    monkeypatch.setattr(parquet, "BATCH", batch)  # decoded at once or row by row
     made = everything(replicates)
     content, _ = write_part(Part.of(made, "s-b-01", 1, synthetic=True), tmp_path / "p.parquet", "s")
     read = read_part(tmp_path / "p.parquet")
@@ -310,8 +298,8 @@ def test_a_draw_is_made_again_from_its_address_or_refused(tmp_path):
     told, again = read_manifest(tmp_path / "1"), read_pool(tmp_path / "1")
     drawn = {part.origin: len(rows) for part, rows, _ in pool.taken}
     assert [p["drawn"] for p in told["parts"]] == [drawn["s-real"], drawn["s-b-01"]] and sum(drawn.values()) == 8
-    assert [pools.trained_rows(p) for p in told["parts"]] == list(drawn.values())
-    assert pools.trained_rows({"rows": 7}) == 7
+    assert [manifests.trained_rows(p) for p in told["parts"]] == list(drawn.values())
+    assert manifests.trained_rows({"rows": 7}) == 7
     np.testing.assert_array_equal(again.rows()["x"], pool.rows()["x"])
     every = np.concatenate([part.rows()["x"] for part in parts], axis=1)
     np.testing.assert_array_equal(again.rows()["x"], np.take_along_axis(every, again.drawn, axis=1))
@@ -323,9 +311,9 @@ def test_a_draw_is_made_again_from_its_address_or_refused(tmp_path):
 
 
 def test_a_manifest_does_not_lead_out_of_its_folder(tmp_path):
-    assert pools.part_path(tmp_path, "s-b-01") == tmp_path / "s-b-01.parquet"
+    assert manifests.part_path(tmp_path, "s-b-01") == tmp_path / "s-b-01.parquet"
     with pytest.raises(InputError, match="is no node's name"):
-        pools.part_path(tmp_path, "../s-b-01")
+        manifests.part_path(tmp_path, "../s-b-01")
 
 
 def test_the_head_of_a_part_is_each_replicates_first_rows():

@@ -9,8 +9,8 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from collapse.claims.judge import Records
 from collapse.claims.published import Published
+from collapse.claims.records import Records
 from collapse.errors import InputError
 
 BRANCHES = {"replace": SimpleNamespace(first=1, last=3), "rescue": SimpleNamespace(first=3, last=5)}

@@ -10,9 +10,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from collapse.advice import intervals, search
 from collapse.advice import options as advice
-from collapse.advice import search
-from collapse.advice.search import Keep, Knob, Left, Of
+from collapse.advice.condition import Keep, Of, kept
+from collapse.advice.search import Knob, Left
 from collapse.errors import InputError
 from collapse.laws import passage, real
 from collapse.loop import run
@@ -214,7 +215,7 @@ def test_the_monotone_fit_is_the_least_squares_one():
     from scipy.optimize import isotonic_regression
 
     values = np.random.default_rng(1).normal(size=(20, 9))
-    fitted = search.monotone(values)
+    fitted = intervals.monotone(values)
     for row, ours in zip(values, fitted, strict=True):
         assert ours == pytest.approx(isotonic_regression(row).x)
 
@@ -227,18 +228,18 @@ def test_the_least_of_noisy_means_is_not_biased(means):
     gaps = []
     for _ in range(60):
         values = means + 0.5 * rng.normal(size=(40, len(means)))
-        gaps.append(np.median(search.worst(*search.noise(values))) - means.min())
+        gaps.append(np.median(intervals.worst(*intervals.noise(values))) - means.min())
     assert abs(np.mean(gaps)) < 0.5 / np.sqrt(40)  # a standard error of one mean; the plain least is off by 1.5
 
 
 def test_the_least_of_a_loop_that_drifts_is_covered(monkeypatch):
     """A variance under replace (Shumailov et al. 2024, Theorem 3.1): noise that adds up hides how means fall."""
-    monkeypatch.setattr(search, "DRAWS", 400)
+    monkeypatch.setattr(intervals, "DRAWS", 400)
     n, steps, rng = 125, 15, np.random.default_rng(3)
     above, below = [], []
     for _ in range(200):
         values = (rng.chisquare(n - 1, (60, steps)) / n).cumprod(axis=1)
-        _, low, high = search.interval(search.worst(*search.noise(values)))
+        _, low, high = intervals.interval(intervals.worst(*intervals.noise(values)))
         above.append(low > (1 - 1 / n) ** steps)
         below.append(high < (1 - 1 / n) ** steps)
     assert max(np.mean(above), np.mean(below)) < 0.1  # 5 % each; three standard errors are 4.6 %
@@ -246,7 +247,7 @@ def test_the_least_of_a_loop_that_drifts_is_covered(monkeypatch):
 
 def test_intervals_cover(monkeypatch):
     """About 90 % of them hold the least setting, and the generation at which the loop breaks."""
-    monkeypatch.setattr(search, "DRAWS", 300)
+    monkeypatch.setattr(intervals, "DRAWS", 300)
     found, left = [], []
     for seed in range(80):
         simulate = simulator(seed, 20)
@@ -284,10 +285,10 @@ def test_shares_of_lineages_are_read():
 
 def test_a_lineage_keeps_a_condition_at_every_generation_or_not():
     values = np.array([[0.9, 0.4, 0.9], [0.9, 0.5, 0.6], [np.nan, 1.0, 1.0], [1.0, 1.0, np.nan]])
-    assert (search.kept(values, KEEP) >= 0).tolist() == [[True, False, False], [True] * 3, [False] * 3,
+    assert (kept(values, KEEP) >= 0).tolist() == [[True, False, False], [True] * 3, [False] * 3,
                                                           [True, True, False]]
     strict = Keep("m", "", ">", 0.5)
-    assert (search.kept(values, strict)[1] >= 0).tolist() == [True, False, False]
+    assert (kept(values, strict)[1] >= 0).tolist() == [True, False, False]
 
 
 @pytest.mark.parametrize(("replicates", "share"), [(29, 0.9), (60, 0.9), (60, 0.95), (20, 0.5), (100, 0.1)])
@@ -298,7 +299,7 @@ def test_limits_err_with_a_twentieth_each_whatever_the_distribution(replicates, 
     rng = np.random.default_rng(5)
     for law in (uniform, lognorm(1.5), cauchy):
         values = law.rvs(size=(replicates, 4000), random_state=rng) - law.ppf(1 - share)
-        low, middle, high = search.limits(values, share)
+        low, middle, high = intervals.limits(values, share)
         assert (low <= middle).all()
         assert (middle <= high).all()
         assert ((middle >= 0) == ((values >= 0).mean(axis=0) >= share - 1e-12)).all()
@@ -307,16 +308,16 @@ def test_limits_err_with_a_twentieth_each_whatever_the_distribution(replicates, 
 
 
 def test_fewer_replicates_than_needed_have_no_lower_limit():
-    low, middle, high = search.limits(np.ones(28), 0.9)
+    low, middle, high = intervals.limits(np.ones(28), 0.9)
     assert (low, middle, high) == (-np.inf, 1, 1)
-    assert search.limits(np.ones(29), 0.9)[0] == 1
+    assert intervals.limits(np.ones(29), 0.9)[0] == 1
 
 
 def test_bootstrapped_medians_are_those_of_drawn_replicates():
     values = np.random.default_rng(8).lognormal(size=(12, 3))
-    times = np.rint(search.weights(12) * 12).astype(int)
+    times = np.rint(intervals.weights(12) * 12).astype(int)
     expected = [np.median(np.repeat(values, each, axis=0), axis=0) for each in times[:200]]
-    assert search._medians(values)[:200] == pytest.approx(np.array(expected))
+    assert intervals._medians(values)[:200] == pytest.approx(np.array(expected))
 
 
 def lineages(seed: int, replicates: int):
@@ -530,9 +531,9 @@ def test_deviations_of_a_bootstrap_are_widened_to_those_of_student(replicates):
     from scipy import stats
 
     values = np.random.default_rng(replicates).normal(size=replicates)
-    drawn = values @ search.weights(replicates).T
-    half = stats.norm.ppf((1 + search.LEVEL) / 2) * drawn.std() * search.widening(replicates)
-    low, high = stats.t.interval(search.LEVEL, replicates - 1, values.mean(), stats.sem(values))
+    drawn = values @ intervals.weights(replicates).T
+    half = stats.norm.ppf((1 + intervals.LEVEL) / 2) * drawn.std() * intervals.widening(replicates)
+    low, high = stats.t.interval(intervals.LEVEL, replicates - 1, values.mean(), stats.sem(values))
     assert 2 * half == pytest.approx(high - low, rel=0.03)
 
 
@@ -566,7 +567,7 @@ def test_drawn_lineages_have_the_law_of_the_loop(name):
     one = advice.drawn(of, branch, keep, last, NINE, advice.held(of, branch))
     two = run(of.source, of.model, branch.regime, branch.rows, last, 10_000, seed=77, name="other",
               first_rows=of.rows)["fit_variance"]
-    shares = [(search.kept(values, keep) >= 0).mean(axis=0) for values in (one, two)]
+    shares = [(kept(values, keep) >= 0).mean(axis=0) for values in (one, two)]
     error = np.sqrt(shares[0] * (1 - shares[0]) * (1 / len(one) + 1 / len(two)))
     assert (np.abs(shares[0] - shares[1]) < 4 * error).all()
 

@@ -361,8 +361,8 @@ def test_status_names_every_node(done):
 def test_the_planner_reads_the_records_of_enough_replicates(done, monkeypatch):
     import pandas as pd
 
+    from collapse.advice.condition import Keep, Of
     from collapse.advice.options import Ground
-    from collapse.advice.search import Keep, Of
     from collapse.study.parse import read_study
     from collapse_lab.engine.recommend.ask import _on_record, _whole
 

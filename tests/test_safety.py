@@ -18,8 +18,9 @@ from conftest import TINY
 
 from collapse.data import Column, Schema
 from collapse.errors import InputError
-from collapse.pool import Part, Pool, read_pool, write_pool
-from collapse.study.experiment import read_params
+from collapse.manifest import read_pool, write_pool
+from collapse.pool import Part, Pool
+from collapse.study.files import read_params
 from collapse.study.parse import parse_study
 
 ROOT = Path(__file__).parents[1]
@@ -163,7 +164,7 @@ def opened(monkeypatch):
 
 @pytest.mark.parametrize("bad", ["../../etc", "/etc", "tiny-replace-1", "..\\x", ""])
 def test_a_file_from_elsewhere_cannot_make_an_audit_read_outside(planned, opened, tmp_path, bad):
-    from collapse.pool import write_part
+    from collapse.parquet import write_part
     from collapse_lab.audit.report import audit
 
     elsewhere = tmp_path / "elsewhere"

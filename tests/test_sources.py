@@ -13,7 +13,9 @@ from scipy import stats
 
 from collapse.data import Column, Rows, Schema
 from collapse.errors import InputError
-from collapse.pool import Part, Pool, content_hash, read_part, read_pool, write_part, write_pool
+from collapse.manifest import read_pool, write_pool
+from collapse.parquet import content_hash, read_part, write_part
+from collapse.pool import Part, Pool
 from collapse.registry import find
 from collapse.rng import Rng
 from collapse.sources import mnist

@@ -23,7 +23,7 @@ from collapse.errors import InputError
 from collapse.lineage.nodes import nodes_of
 from collapse.lineage.plan import build, render
 from collapse.report import phase
-from collapse.study.experiment import read_params
+from collapse.study.files import read_params
 from collapse.study.parse import parse_study, read_studies, read_study
 from collapse.study.sweep import label
 from collapse_lab.tasks.calibrate import find

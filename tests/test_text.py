@@ -26,7 +26,8 @@ from collapse.metrics._ngrams import Counts, Packing, Smoothed, different, hashe
 from collapse.metrics.diversity import segmental, zipf_exponent
 from collapse.metrics.repetition import self_bleu
 from collapse.models.ngram import Ngram
-from collapse.pool import Part, Pool, content_hash, read_part, write_part
+from collapse.parquet import content_hash, read_part, write_part
+from collapse.pool import Part, Pool
 from collapse.regimes.accumulate import Accumulate
 from collapse.regimes.replace import Replace
 from collapse.report.texts import Texts, _apart, figures
@@ -524,7 +525,7 @@ gates: {}
 
 
 def test_a_node_of_text_on_disk(folder, tmp_path, monkeypatch):
-    from collapse.pool import read_manifest, read_pool
+    from collapse.manifest import read_manifest, read_pool
     from collapse_lab.tasks import fit, measure, pool, publish, sample, split
     from collapse_lab.tasks.node_run import NodeRun, find
 

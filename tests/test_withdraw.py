@@ -31,7 +31,9 @@ from collapse.lineage.withdrawal import (
     spans,
     spans_text,
 )
-from collapse.pool import Draw, Part, Pool, write_part, write_pool
+from collapse.manifest import write_pool
+from collapse.parquet import write_part
+from collapse.pool import Draw, Part, Pool
 from collapse.study.parse import parse_study
 from tests.worlds.project import Project
 
@@ -428,7 +430,7 @@ def marked(report) -> dict[str, str]:
 
 
 def test_poison_is_in_the_pool_and_not_in_the_raw_sample_and_audits_make_it_again(copy):
-    from collapse.pool import read_part
+    from collapse.parquet import read_part
 
     raw = read_part(Path("data/tiny-poisoned-02/sample/tiny-poisoned-02.parquet")).values["label"]
     held = read_part(Path("data/tiny-poisoned-02/pool/tiny-poisoned-02.parquet")).values["label"]
@@ -452,7 +454,7 @@ def test_rows_are_followed_by_value_and_replicate(copy):
     assert first.trace.models["tiny-thin-02"] == {0} and first.trace.models["tiny-thin-01"] == frozenset()
     # a row of the raw sample that the regime did not keep: no training set holds it
     from collapse.lineage.withdrawal import row_bytes
-    from collapse.pool import read_part
+    from collapse.parquet import read_part
 
     raw = row_bytes(read_part(Path("data/tiny-thin-01/sample/tiny-thin-01.parquet")))
     kept = set(row_bytes(read_part(Path(path))))
@@ -465,7 +467,8 @@ def test_rows_are_followed_by_value_and_replicate(copy):
 def test_a_row_that_no_draw_took_taints_no_model(copy):
     """Under subsample the pool holds every row, and any may be drawn later; a model descends from what it was given."""
     from collapse.lineage.withdrawal import row_bytes
-    from collapse.pool import read_part, training_pool
+    from collapse.manifest import training_pool
+    from collapse.parquet import read_part
     from collapse_lab.audit.withdraw import trace
 
     path = "data/tiny-drawn-01/pool/tiny-drawn-01.parquet"

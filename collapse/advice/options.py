@@ -12,7 +12,8 @@ from pydantic import ValidationError
 
 from collapse import laws, loop, registry
 from collapse.advice import search
-from collapse.advice.search import Found, Keep, Knob, Of, Point
+from collapse.advice.condition import Keep, Of
+from collapse.advice.search import Found, Knob, Point
 from collapse.data import Schema
 from collapse.errors import InputError, nearest
 from collapse.laws import categorical, effective, passage, real

@@ -1,25 +1,8 @@
 """How much real data keeps a condition, and for how long: a search with intervals from paired replicates.
 
-**Condition.** ``METRIC op NUMBER``, to horizon H, is asked of one of three (:class:`Of`):
-
-- a *share* q of lineages: each keeps it or does not, and keeps it if it is met at every generation 1 … H. Lineage r
-  has a worst margin M_r, the least over t ≤ H of sign·(X_rt − c), and it is kept where the (1 − q)-quantile
-  of M over an infinity of lineages is not below 0: where P(M ≥ 0) ≥ q;
-- the *median* or the *mean* over lineages: it must meet the condition at every generation. Its margin is the least over
-  t ≤ H of sign·(E[X_t] − c), or of that of the median. Most lineages may break a condition that their mean keeps.
-
 **Knob.** What is searched are whole numbers x (real rows of n, rows, parts of a window), on the scale log(1 + x), on
 which margins bend least. The answer is the first whole number at or above the crossing of 0, interpolated. A knob that
 is ``peaked`` has a best place in between: it is looked at up to the best point seen.
-
-**Interval.** Of a share: the ends are where confidence limits of the quantile cross 0, which are order statistics of
-M, interpolated (Nyblom 1992, Stat Probab Lett 14:129). At the true crossing each of them errs with 5 %, whatever the
-distribution. Of median and mean: points are paired, replicate r has the same random numbers at every x. So replicates
-are drawn with replacement, all points together, and what a draw errs by is taken off what was measured (the basic
-bootstrap; Davison & Hinkley 1997, section 5.2): that makes a draw of the margins, made monotone in x (isotonic
-regression; Barlow et al. 1972), which has a crossing of its own. The answer is the median of them. The least of
-H noisy means lies below the least of their expectations: :func:`worst` takes that off too. Deviations are widened by
-√(R/(R − 1)) and the t quantile over the normal one.
 
 **Search.** All knobs go forward in rounds, so that one call of the simulator serves all. A gap between two points that
 holds the crossing or an end of its interval is halved until it is a third of the interval or :data:`PRECISION`: from
@@ -28,153 +11,24 @@ there on more points would tell nothing that the replicates know.
 
 from __future__ import annotations
 
-import math
-import operator
-import re
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
 
 import numpy as np
 
-from collapse.errors import InputError, nearest
-from collapse.rng import Rng
+from collapse.advice.condition import Keep, Of, kept
+from collapse.advice.intervals import ABOVE, crossing, interval, limits, monotone, noise, worst
 
-#: Of every interval.
-LEVEL = 0.9
-#: Draws of the bootstrap.
-DRAWS = 2000
 #: A gap of log(1 + x) that is not divided any more: 5 % of x.
 PRECISION = 0.05
 #: The same beside the best place of a peaked knob that nowhere keeps the condition.
 PEAK = 0.2
-#: Standard errors within which a mean is taken to be level with the least.
-LEVELLED = 2.0
-#: Standard errors by which a mean must lie below later ones to show that they rise again.
-RISING = 3.0
-#: Share of the last generation's noise from which on noise has settled.
-SETTLED = 0.9
 #: Rounds after which a search ends, whatever it knows.
 ROUNDS = 8
-#: Of a gap, the least share that a crossing lies above its lower end, which was seen not to keep the condition.
-ABOVE = 1e-3
-
-_OPS: dict[str, Callable[[np.ndarray, float], np.ndarray]] = {
-    ">=": operator.ge, "<=": operator.le, ">": operator.gt, "<": operator.lt,
-}
-_KEEP = re.compile(r"\s*(?P<metric>[^\s\[\]<>=!]+)(?:\[(?P<feature>.+)\])?\s*(?P<op>[<>=!]+)\s*(?P<bound>\S+)\s*")
-
 #: A knob's name and its setting.
 Point = tuple[str, int]
 #: What a simulator returns: the metric's values (R, T) at each point; NaN where a run has broken down.
 Simulate = Callable[[Sequence[Point]], Mapping[Point, np.ndarray]]
-
-
-@dataclass(frozen=True)
-class Keep:
-    """What must be kept: ``metric[feature] op bound``."""
-
-    metric: str
-    feature: str
-    op: str
-    bound: float
-
-    @staticmethod
-    def parse(text: str, metrics: Collection[str]) -> Keep:
-        """Return the condition in ``text``.
-
-        Raises
-        ------
-        InputError
-            If it is not ``METRIC op NUMBER`` or ``METRIC[FEATURE] op NUMBER``, or there is no such metric.
-        """
-        match = _KEEP.fullmatch(text)
-        try:
-            bound = float(match["bound"]) if match else np.nan
-        except ValueError:
-            bound = np.nan
-        if match is None or match["op"] not in _OPS or not np.isfinite(bound):
-            raise InputError(f"keep: cannot read '{text}'; write METRIC op NUMBER, such as 'tail_ratio >= 0.8'; "
-                             f"op is one of {', '.join(_OPS)}")
-        if match["metric"] not in metrics:
-            raise InputError(f"keep: '{match['metric']}' is not a metric{nearest(match['metric'], metrics)}")
-        return Keep(match["metric"], match["feature"] or "", match["op"], bound)
-
-    @property
-    def series(self) -> str:
-        """Return metric and feature as claims write them."""
-        return f"{self.metric}[{self.feature}]" if self.feature else self.metric
-
-    @property
-    def text(self) -> str:
-        """Return the condition, single-spaced."""
-        return f"{self.series} {self.op} {self.bound:g}"
-
-    @property
-    def sign(self) -> int:
-        """Return 1 if more is better, −1 if less is."""
-        return 1 if self.op in (">=", ">") else -1
-
-    def met(self, values: np.ndarray) -> np.ndarray:
-        """Return where values meet the condition; what is no number does not."""
-        return _OPS[self.op](values, self.bound)
-
-    def margins(self, values: np.ndarray) -> np.ndarray:
-        """Return signed distances to the bound, below 0 where it is broken; finite, far below where it is no number."""
-        values = np.asarray(values, dtype=float)
-        found = self.sign * (values - self.bound)
-        found = np.where((found == 0) & ~self.met(values), -np.finfo(float).tiny, found)  # > and < break at the bound
-        known = found[np.isfinite(found)]
-        far = 10 * (np.abs(known).max(initial=0.0) + abs(self.bound) + 1)
-        return np.nan_to_num(found, nan=-far, neginf=-far, posinf=far)
-
-
-@dataclass(frozen=True)
-class Of:
-    """Of whom a condition is asked: of a ``share`` of lineages, or (None) of their median or mean, by ``name``."""
-
-    name: str
-    share: float | None = None
-
-    @staticmethod
-    def parse(text: str) -> Of:
-        """Return what ``text`` names: a number strictly between 0 and 1, ``median`` or ``mean``.
-
-        Raises
-        ------
-        InputError
-            If it is none of these.
-        """
-        if text in ("median", "mean"):
-            return Of(text)
-        try:
-            share = float(text)
-        except ValueError:
-            share = math.nan
-        if not 0 < share < 1:
-            raise InputError(f"of: '{text}' is no share of lineages; write a number between 0 and 1, such as 0.9 for "
-                             f"nine of ten, or median, or mean")
-        return Of(f"{share:g}", share)
-
-    @property
-    def text(self) -> str:
-        """Return of whom, in words."""
-        return f"the {self.name} over lineages" if self.share is None else f"{100 * self.share:.6g} % of lineages"
-
-    @property
-    def needed(self) -> int:
-        """Return the fewest replicates that can tell, at :data:`LEVEL`: for a share, those that give it two limits."""
-        if self.share is None:
-            return 2
-        return max(2, math.ceil(math.log((1 - LEVEL) / 2) / math.log(max(self.share, 1 - self.share))))
-
-    def asked(self, keep: Keep) -> Keep:
-        """Return what a closed form must meet: the share of lineages that have kept it so far, or the condition."""
-        return keep if self.share is None else Keep("kept", "", ">=", self.share)
-
-    def shown(self, value: float) -> str:
-        """Return a value of :attr:`Found.tried` in few digits."""
-        return f"{value:.3g}" if self.share is None else f"{100 * value:.3g} %"
 
 
 @dataclass(frozen=True)
@@ -219,157 +73,6 @@ class Left:
     exact: bool = False
 
 
-# ------------------------------------------------------------------------------------------- intervals
-
-
-def weights(replicates: int) -> np.ndarray:
-    """Return how often each replicate is drawn, over R, in each bootstrap draw: (:data:`DRAWS`, R)."""
-    return Rng("planner", "bootstrap").generator(replicates).multinomial(
-        replicates, np.full(replicates, 1 / replicates), DRAWS) / replicates
-
-
-def widening(replicates: int) -> float:
-    """Return by what bootstrap deviations of a mean of R values are too small: √(R/(R − 1)) · t/z."""
-    from scipy.special import ndtri, stdtrit
-
-    tail = (1 + LEVEL) / 2
-    return float(np.sqrt(replicates / (replicates - 1)) * stdtrit(replicates - 1, tail) / ndtri(tail))
-
-
-def noise(values: np.ndarray, centre: str = "mean") -> tuple[np.ndarray, np.ndarray]:
-    """Return the mean (or median) over replicates and bootstrap draws of its noise: (R, …) -> (…), (B, …)."""
-    replicates, flat = len(values), values.reshape(len(values), -1)
-    if centre == "mean":
-        found, drawn = flat.mean(axis=0), weights(replicates) @ flat
-    else:
-        found, drawn = np.median(flat, axis=0), _medians(flat)
-    off = widening(replicates) * (drawn - found)
-    return found.reshape(values.shape[1:]), off.reshape(len(drawn), *values.shape[1:])
-
-
-def _medians(values: np.ndarray) -> np.ndarray:
-    """Return the median of each bootstrap draw of the replicates: (R, L) -> (B, L)."""
-    replicates = len(values)
-    times = np.rint(weights(replicates) * replicates).astype(np.int32)
-    found = np.empty((len(times), values.shape[1]))
-    for column, order in enumerate(np.argsort(values, axis=0).T):
-        ranks, line = 2 * np.cumsum(times[:, order], axis=1), values[order, column]
-        found[:, column] = (line[(ranks >= replicates).argmax(axis=1)] + line[(ranks > replicates).argmax(axis=1)]) / 2
-    return found
-
-
-def limits(worst_of: np.ndarray, share: float) -> np.ndarray:
-    """Return lower limit, estimate and upper limit of what a share of lineages reaches: M (R, …) -> (3, …).
-
-    The estimate is not below 0 where at least that share of the M are not. A limit is an order statistic of M,
-    interpolated between two so that each errs with (1 − LEVEL)/2. Infinite where R is too few to have it.
-    """
-    ordered = np.sort(worst_of, axis=0)
-    edge = np.full((1, *ordered.shape[1:]), np.inf)
-    ordered = np.concatenate([-edge, ordered, edge])  # the r-th of R at r
-    found = []
-    for below, weight in _ranks(len(worst_of), share):
-        one, other = ordered[below], ordered[below + 1]
-        found.append(one if weight == 0 else other if weight == 1 else (1 - weight) * one + weight * other)
-    return np.stack(found)
-
-
-@lru_cache
-def _ranks(replicates: int, share: float) -> tuple[tuple[int, float], ...]:
-    """Return rank below and weight of the rank above for lower limit, estimate and upper limit of a quantile.
-
-    The r-th of R values lies above the p-quantile, p = 1 − q, with probability F(r − 1), F of Binomial(R, p). Between
-    the r-th and the next the gaps on both sides of the quantile are exponential, of rates r/p and (R − r)/(1 − p).
-    """
-    from scipy.special import bdtr
-
-    p = 1 - share
-    plain = math.floor(replicates * p + 1e-9)  # so many may break it
-    ends = []
-    for level in ((1 - LEVEL) / 2, (1 + LEVEL) / 2):
-        chance = np.append(0.0, bdtr(np.arange(replicates + 1), replicates, p))  # of the r-th, r = 0 … R + 1
-        r = min(int(np.searchsorted(chance, level, side="right")) - 1, replicates)
-        passed = (level - chance[r]) / (chance[r + 1] - chance[r])
-        near, far = r / p, (replicates - r) / (1 - p)
-        ends.append((r, float(far * passed / (near * (1 - passed) + far * passed))) if 0 < r < replicates else
-                    (r, 0.0 if r == 0 else 1.0))
-    return ends[0], (plain, 1.0), ends[1]
-
-
-def kept(values: np.ndarray, keep: Keep) -> np.ndarray:
-    """Return the worst margin of each lineage so far: (R, T) -> (R, T), not rising; below 0: it has broken."""
-    return np.minimum.accumulate(keep.margins(values), axis=1)
-
-
-def worst(mean: np.ndarray, off: np.ndarray) -> np.ndarray:
-    """Return draws (B,) of the least of T expectations, from their means (T,) and the noise of these (B, T).
-
-    The least of noisy means lies below the least of their expectations, by more the more of them are level. Where the
-    means fall after the first (which no setting of a knob can change), their least is the last of their non-increasing
-    fit to the generations at which the noise has settled, for mean and noise of a loop settle together; what that fit
-    pools is taken to be level, and the error that the same estimate has of such means is taken off. Where they clearly
-    rise again, means that are not told apart from the least are taken to be level with it.
-    """
-    tail = mean[1:]
-    if len(tail):
-        spread = off[:, 1:].std(axis=0)
-        unsettled = np.flatnonzero(spread < SETTLED * spread[-1])
-        since = unsettled[-1] + 2 if len(unsettled) else 1
-        level, late = -monotone(-mean[None, since:])[0], off[:, since:]
-        block = late[:, level == level[-1]].mean(axis=1, keepdims=True)  # (B, 1)
-        apart = np.maximum((off[:, 1:] - block).std(axis=0), 1e-300)
-        if ((tail - level[-1]) / apart).min() > -RISING:
-            return np.minimum(mean[0] + off[:, 0], 2 * level[-1] - _last(level + late))
-    least = int(mean.argmin())
-    apart = (off - off[:, least, None]).std(axis=0)
-    level = np.where(mean - mean[least] <= LEVELLED * apart, mean[least], mean)
-    return 2 * mean[least] - (level + off).min(axis=1)
-
-
-def _last(margins: np.ndarray) -> np.ndarray:
-    """Return the last of the non-increasing fit to each row: (B, T) -> (B,)."""
-    return (np.cumsum(margins[:, ::-1], axis=1) / np.arange(1, margins.shape[1] + 1)).min(axis=1)
-
-
-def interval(drawn: np.ndarray) -> tuple[float, float, float]:
-    """Return median and 90 % interval of draws (B,), which may be infinite."""
-    ordered, count = np.sort(drawn), len(drawn)
-    middle, low, high = (ordered[min(int(q * count), count - 1)] for q in (0.5, (1 - LEVEL) / 2, (1 + LEVEL) / 2))
-    return float(middle), float(low), float(high)
-
-
-def monotone(values: np.ndarray) -> np.ndarray:
-    """Return the least-squares non-decreasing fit to each row: (B, K) -> (B, K), by the min–max formula."""
-    sums = np.concatenate([np.zeros((len(values), 1)), np.cumsum(values, axis=1)], axis=1)
-    count = values.shape[1]
-    fitted = np.empty_like(values)
-    best = np.full(len(values), -np.inf)
-    for k in range(count):
-        ends = np.arange(k, count)
-        # max over i ≤ k of min over j ≥ k of the mean of i … j
-        for i in range(k + 1):
-            mean = (sums[:, ends + 1] - sums[:, i, None]) / (ends + 1 - i)
-            best = np.maximum(best, mean.min(axis=1))
-        fitted[:, k] = best
-        best = np.full(len(values), -np.inf)
-    return fitted
-
-
-def crossing(places: np.ndarray, margins: np.ndarray) -> np.ndarray:
-    """Return where margins (B, K) at ``places`` (K,) first reach 0: (B,); ∞ where they never do."""
-    reached = margins >= 0
-    first = reached.argmax(axis=1)
-    before = np.maximum(first - 1, 0)
-    rows = np.arange(len(margins))
-    high, low = margins[rows, first], margins[rows, before]
-    with np.errstate(invalid="ignore"):
-        share = np.where(first > 0, -low / np.where(high > low, high - low, 1.0), 0.0)
-    # the setting below did not keep it; where its margin has no number, nothing is known of what lies between
-    share = np.where(first > 0, np.maximum(np.nan_to_num(share, nan=1.0), ABOVE), 0.0)
-    found = places[before] + share * (places[first] - places[before])
-    return np.where(reached.any(axis=1), found, np.inf)
-
-
 def left(values: np.ndarray, keep: Keep, of: Of) -> Left:
     """Return when a condition breaks on a run (R, T), with its interval over replicates.
 
@@ -393,9 +96,6 @@ def left(values: np.ndarray, keep: Keep, of: Of) -> Left:
 def _centre(values: np.ndarray, of: Of) -> np.ndarray:
     """Return the mean or median over replicates: (R, T) -> (T,)."""
     return np.median(values, axis=0) if of.name == "median" else values.mean(axis=0)
-
-
-# ---------------------------------------------------------------------------------------------- search
 
 
 @dataclass

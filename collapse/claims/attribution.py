@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from collapse.claims.gain import ratio
-from collapse.claims.judge import LEVEL, Finding, decided, found_of, phrase, told
+from collapse.claims.statements.base import LEVEL, Finding, decided, found_of, phrase, told
 from collapse.errors import InputError, nearest
 from collapse.stats import Median
 
@@ -275,7 +275,7 @@ def cuts(values: Mapping[str, np.ndarray], ladder: Ladder) -> Finding:
 
 
 def judges(study: Any) -> dict[str, Any]:
-    """Return what judges 'sources compound' and 'capacity cuts both ways' (:mod:`collapse.claims.judge`)."""
+    """Return what judges the two sentences on a design (:mod:`collapse.claims.statements.referred`)."""
     found: dict[str, Any] = {}
     if study.factors is not None:
         found["sources compound"] = lambda records: compound(

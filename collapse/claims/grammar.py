@@ -1,4 +1,4 @@
-"""Reads the claims of a study file: the grammar that :mod:`collapse.claims.judge` lists, into what it judges."""
+"""Reads the claims of a study file: the grammar that :mod:`collapse.claims.statements` lists, into what it judges."""
 
 from __future__ import annotations
 
@@ -10,29 +10,15 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 
 from collapse.calibration import STAGES
-from collapse.claims.judge import (
-    BEYOND,
-    DESIGNS,
-    LEVEL,
-    NONE,
-    Bias,
-    Claim,
-    Compare,
-    Design,
-    Keeps,
-    Law,
-    Leaves,
-    LevelsOff,
-    Margin,
-    Reaches,
-    Series,
-    Share,
-    Span,
-    Statement,
-    Stays,
-    Trend,
-    Warns,
-)
+from collapse.claims.judge import Claim
+from collapse.claims.records import Series, Span
+from collapse.claims.statements.band import Leaves, Stays
+from collapse.claims.statements.base import LEVEL, Statement
+from collapse.claims.statements.bias import Bias
+from collapse.claims.statements.change import NONE, Keeps, LevelsOff, Margin, Trend
+from collapse.claims.statements.compare import Compare
+from collapse.claims.statements.referred import DESIGNS, Design, Law
+from collapse.claims.statements.stage import BEYOND, Reaches, Share, Warns
 from collapse.errors import InputError, nearest
 
 #: Metrics whose fact has no ideal for all data: a sentence on their bias must say what is true.

@@ -13,11 +13,13 @@ from itertools import product
 from typing import TYPE_CHECKING, Any
 
 from collapse.claims.grammar import parse_claims
-from collapse.claims.judge import Claim, Finding, Records
+from collapse.claims.judge import Claim
+from collapse.claims.records import Records
+from collapse.claims.statements.base import Finding
 from collapse.errors import InputError, nearest
 
 if TYPE_CHECKING:
-    from collapse.claims.judge import Span
+    from collapse.claims.records import Span
 
 EXAMPLE = "{over: {latent: [2, 8]}, readings: {as published: 'keep-{latent}.tstr_accuracy > 0.875'}}"
 

@@ -31,7 +31,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 
 from collapse.calibration import Band, interval, middle
-from collapse.claims.judge import median_interval
+from collapse.claims.intervals import median_interval
 from collapse.verdict import (
     LATE,
     SHOWN,

@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from collapse.claims.grammar import parse_series
-from collapse.claims.judge import Records, Series
+from collapse.claims.records import Records, Series
 from collapse.errors import InputError, nearest
 
 if TYPE_CHECKING:
-    from collapse.claims.judge import Span
+    from collapse.claims.records import Span
 
 EXAMPLE = "{series: replace.fit_encoder_std, values: {1: 0.688, 5: 0.443}, source: 'Nature 631'}"
 

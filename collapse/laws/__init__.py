@@ -52,7 +52,7 @@ def find(name: str) -> type[Law]:
 
 def claims(study: Study) -> Iterator[tuple[int, Any, Law]]:
     """Yield the place, the statement and the law of every claim that names one."""
-    from collapse.claims.judge import Law as Statement
+    from collapse.claims.statements.referred import Law as Statement
 
     for index, claim in enumerate(study.claims):
         said = claim.statement

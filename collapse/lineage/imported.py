@@ -15,7 +15,7 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from collapse.errors import InputError
-from collapse.pool import FORMAT, part_note, stored_content
+from collapse.parquet import FORMAT, part_note, stored_content
 from collapse.storage import file_hash
 
 NOTHING = "no hash of this file in the record"

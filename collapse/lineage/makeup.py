@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from collapse.laws.effective import heterozygosity
-from collapse.pool import trained_rows
+from collapse.manifest import trained_rows
 
 
 @dataclass(frozen=True)

@@ -21,8 +21,10 @@ import numpy as np
 from collapse.errors import InputError, NodeError
 from collapse.lineage.layout import DATA, Files
 from collapse.lineage.nodes import Node
-from collapse.pool import Part, part_note, read_manifest, read_part, training_pool
-from collapse.study.experiment import read_yaml
+from collapse.manifest import read_manifest, training_pool
+from collapse.parquet import part_note, read_part
+from collapse.pool import Part
+from collapse.study.files import read_yaml
 from collapse.study.parse import Study
 
 RECORD = Path("withdrawals.yaml")

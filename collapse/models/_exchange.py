@@ -10,7 +10,8 @@ import numpy as np
 
 from collapse.data import NOTHING, WHOLE, Column, Rows, Schema
 from collapse.errors import NodeError, nearest
-from collapse.pool import Part, stored_name, write_part
+from collapse.parquet import stored_name, write_part
+from collapse.pool import Part
 from collapse.reader.forms import MISSING
 from collapse.sources.table import BOOLEANS
 

@@ -10,9 +10,10 @@ import numpy as np
 from collapse.data import Rows, Schema
 from collapse.errors import InputError, NodeError
 from collapse.metrics.base import Fact, Measurement
-from collapse.pool import Pool, Summary
+from collapse.pool import Pool
 from collapse.rng import Rng
 from collapse.spec import Spec
+from collapse.summary import Summary
 
 #: A fitted model: named arrays whose first axis is the replicate. Stored as safetensors.
 Parameters = dict[str, np.ndarray]

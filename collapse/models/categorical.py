@@ -12,8 +12,8 @@ from collapse.data import Column, Rows, Schema
 from collapse.errors import InputError, nearest
 from collapse.metrics.base import Fact, Measurement
 from collapse.models.base import Model, Parameters
-from collapse.pool import Summary
 from collapse.rng import Rng
+from collapse.summary import Summary
 
 _DRIFT = "Wright 1931, Genetics 16:97; Shumailov et al. 2024, Nature 631"
 #: Expected counts around which categories are watched, and from which they are common.

@@ -12,8 +12,8 @@ from collapse.data import Rows, Schema
 from collapse.errors import Degenerate, InputError, NodeError
 from collapse.metrics.base import Fact, Measurement
 from collapse.models.base import Model, Parameters
-from collapse.pool import Summary
 from collapse.rng import Rng
+from collapse.summary import Summary
 
 _NATURE = "Shumailov et al. 2024, Nature 631, doi 10.1038/s41586-024-07566-y"
 #: Directions of which a fitted variance is recorded one by one.

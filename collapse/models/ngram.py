@@ -14,8 +14,8 @@ from collapse.metrics._ngrams import Counts, Packing, Smoothed
 from collapse.metrics.base import Fact, Measurement
 from collapse.models._language import PERPLEXITIES, only_text, perplexities
 from collapse.models.base import Model, Parameters
-from collapse.pool import Summary
 from collapse.rng import Rng
+from collapse.summary import Summary
 
 #: N-grams of all replicates together up to which every replicate stays ready to draw from: some 200 MB.
 KEPT = 2_000_000

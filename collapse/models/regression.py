@@ -13,8 +13,9 @@ from collapse.errors import Degenerate, InputError, NodeError
 from collapse.metrics.base import Fact, Measurement
 from collapse.models.base import Model, Parameters
 from collapse.models.gaussian import CACHED
-from collapse.pool import Pool, Summary
+from collapse.pool import Pool
 from collapse.rng import Rng
+from collapse.summary import Summary
 
 _GERSTGRASSER = "Gerstgrasser et al. 2024, arXiv 2404.01413"
 

@@ -14,14 +14,18 @@ import numpy as np
 from collapse import calibration
 from collapse import laws as closed_forms
 from collapse.claims import attribution
-from collapse.claims.definitions import Profile, profile
+from collapse.claims.answers import Profile
+from collapse.claims.definitions import profile
 from collapse.claims.grid import JudgedGrid
-from collapse.claims.judge import BandsLike, Records, band_of, evaluate
+from collapse.claims.judge import evaluate
 from collapse.claims.lead_time import Survey, survey
 from collapse.claims.published import Beside
+from collapse.claims.records import BandsLike, Records, band_of
 from collapse.errors import InputError
+from collapse.manifest import trained_rows
 from collapse.metrics.base import Fact
-from collapse.pool import Part, read_part, trained_rows
+from collapse.parquet import read_part
+from collapse.pool import Part
 from collapse.verdict import BULK, TAILS, role, staged
 
 if TYPE_CHECKING:

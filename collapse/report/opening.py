@@ -10,7 +10,11 @@ from typing import Any
 
 import numpy as np
 
-from collapse.claims.judge import Compare, Keeps, Leaves, LevelsOff, Reaches, Share, Statement, Stays, Trend, Warns
+from collapse.claims.statements.band import Leaves, Stays
+from collapse.claims.statements.base import Statement
+from collapse.claims.statements.change import Keeps, LevelsOff, Trend
+from collapse.claims.statements.compare import Compare
+from collapse.claims.statements.stage import Reaches, Share, Warns
 from collapse.report.collect import BranchView, Collected
 from collapse.report.pictures import first_painter
 from collapse.verdict import BULK, RARE, SHOWN, STAGES, percent, role, staged, within

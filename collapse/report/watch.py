@@ -9,7 +9,8 @@ import numpy as np
 
 from collapse.metrics import facts
 from collapse.reader.pieces import listed
-from collapse.report.page import _asset, number
+from collapse.report.numbers import number
+from collapse.report.page import asset
 from collapse.verdict import MEANINGS, SHOWN, Sign, within
 from collapse.watch.series import Seen, SnapshotSeries
 from collapse.watch.verdicts import TRENDS, VERDICTS
@@ -26,7 +27,7 @@ def render(series: SnapshotSeries) -> str:
 
     environment = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
     environment.filters.update(number=number, short=short, shown=SHOWN.get)
-    template = environment.from_string(_asset("watch.html"))
+    template = environment.from_string(asset("watch.html"))
     newest = series.seen[-1]
     known = facts()
     return template.render(
@@ -34,7 +35,7 @@ def render(series: SnapshotSeries) -> str:
         map=_map(series), signs=[(_row(sign), known[sign.metric].meaning) for sign in newest.judged.signs[:LISTED]],
         more=max(0, len(newest.judged.signs) - LISTED), history=[(one, [_row(x) for x in one.judged.signs[:3]])
                                                                  for one in reversed(series.seen)],
-        css=Markup(_asset("page.css")), draws=series.watch.draws, bank=series.watch.bank.n)
+        css=Markup(asset("page.css")), draws=series.watch.draws, bank=series.watch.bank.n)
 
 
 def short(name: str) -> str:

@@ -8,15 +8,18 @@ from pathlib import Path
 from typing import Any
 
 from collapse import laws
+from collapse.claims.answers import Settings
 from collapse.claims.attribution import Factors, Ladder
-from collapse.claims.definitions import Settings
 from collapse.claims.grammar import parse_claims
 from collapse.claims.grid import Grid
-from collapse.claims.judge import DESIGNS, Claim, Design
+from collapse.claims.judge import Claim
 from collapse.claims.published import Published
+from collapse.claims.statements.referred import DESIGNS, Design
 from collapse.errors import InputError, nearest
 from collapse.metrics import facts
-from collapse.study.experiment import Experiment, Params, parse_experiment, study_data
+from collapse.study.experiment import Experiment
+from collapse.study.files import Params, study_data
+from collapse.study.reading import parse_experiment
 from collapse.verdict import LATE
 
 

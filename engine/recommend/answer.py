@@ -6,9 +6,10 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from collapse.advice import search
+from collapse.advice import intervals
+from collapse.advice.condition import Keep, Of
 from collapse.advice.options import Cost, Option
-from collapse.advice.search import Found, Keep, Left, Of
+from collapse.advice.search import Found, Left
 from collapse.study.parse import Study
 
 
@@ -72,7 +73,7 @@ class Advice:
 
         return {
             "study": self.study.name, "keep": self.keep.text, "of": self.of.share or self.of.name,
-            "horizon": self.horizon, "level": search.LEVEL,
+            "horizon": self.horizon, "level": intervals.LEVEL,
             "reachable": self.reachable, "advice": self.advice or None, "replicates": self.replicates,
             "broke": list(self.broke), "options": {line.option.name: {
                 "key": line.option.key, "least": value(line, line.found.least), "low": value(line, line.found.low),

@@ -8,14 +8,16 @@ from pathlib import Path
 
 import numpy as np
 
+from collapse.advice import intervals, search
 from collapse.advice import options as advice
-from collapse.advice import search
+from collapse.advice.condition import Keep, Of
 from collapse.advice.options import ALL, NONE, Cost, Covered, Ground, Option
-from collapse.advice.search import Found, Keep, Left, Of
+from collapse.advice.search import Found, Left
 from collapse.errors import InputError, nearest
 from collapse.lineage.layout import Files
 from collapse.metrics import facts
-from collapse.study.experiment import Branch, read_params
+from collapse.study.experiment import Branch
+from collapse.study.files import read_params
 from collapse.study.parse import Study, read_study
 from collapse_lab.engine.recommend.answer import Advice, Line, Today
 from collapse_lab.engine.recommend.book import FEWEST, LARGEST, MOST, Book, branch_text, measured, recorded, say, teller
@@ -32,7 +34,7 @@ def recommend(name: str, condition: str, horizon: int, *, of: str = "0.9", simul
     Parameters
     ----------
     of
-        A share of lineages that must keep it, 'median' or 'mean' (:class:`collapse.advice.search.Of`).
+        A share of lineages that must keep it, 'median' or 'mean' (:class:`collapse.advice.condition.Of`).
     simulate
         Simulate where a law would do.
     only
@@ -48,7 +50,7 @@ def recommend(name: str, condition: str, horizon: int, *, of: str = "0.9", simul
     whose = Of.parse(of)
     if replicates is not None and replicates < whose.needed:
         why = "for one has no interval" if whose.share is None else \
-            f"for fewer cannot tell at {100 * search.LEVEL:g} % whether {whose.text} keep it"
+            f"for fewer cannot tell at {100 * intervals.LEVEL:g} % whether {whose.text} keep it"
         raise InputError(f"--replicates must be at least {whose.needed}, {why} (it is {replicates})")
     if replicates is not None and replicates > LARGEST:
         raise InputError(f"--replicates must be at most {LARGEST} (it is {replicates})")

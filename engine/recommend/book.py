@@ -15,15 +15,17 @@ import numpy as np
 
 from collapse.advice import options as advice
 from collapse.advice import search
+from collapse.advice.condition import Keep, Of
 from collapse.advice.options import ALL, NONE, Cost, Ground, Option
-from collapse.advice.search import Found, Keep, Of, Point
+from collapse.advice.search import Found, Point
 from collapse.errors import InputError, NodeError
 from collapse.lineage.layout import DATA, Files
 from collapse.lineage.nodes import all_nodes
 from collapse.lineage.plan import PATH as LINEAGE
 from collapse.lineage.plan import render
 from collapse.storage import put, staging, write_text
-from collapse.study.experiment import Branch, read_params, read_yaml
+from collapse.study.experiment import Branch
+from collapse.study.files import read_params, read_yaml
 from collapse.study.parse import Study, parse_study, read_study
 from collapse_lab.engine.checkout import exclusive
 from collapse_lab.engine.recommend.words import setting_of, span_of
@@ -143,7 +145,7 @@ class Book:
             moves = [("study.yaml", self.path), ("lineage.yaml", LINEAGE)]
             if self.name not in params.studies:
                 from collapse.study.draft import listed as with_study
-                from collapse.study.experiment import PARAMS
+                from collapse.study.files import PARAMS
 
                 write_text(folder / "params.yaml", with_study(PARAMS.read_text(encoding="utf-8"), self.name))
                 moves.insert(1, ("params.yaml", PARAMS))

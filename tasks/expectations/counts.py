@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from collapse.data import Column, Schema
-from collapse.pool import stored_name
+from collapse.parquet import stored_name
 
 
 def profile(table: pa.Table, schema: Schema, replicates: int) -> pd.DataFrame:

@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 from great_expectations.expectations.expectation import Expectation
 
 from collapse.data import Schema
-from collapse.pool import part_note
+from collapse.parquet import part_note
 from collapse_lab.tasks.expectations import door, drift, survival
 from collapse_lab.tasks.expectations import sample as samples
 from collapse_lab.tasks.expectations.counts import profile

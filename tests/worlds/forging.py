@@ -103,7 +103,7 @@ class Forger:
         self.studies = studies
         self.draw = random.Random(seed)
         self.first = Auditor(studies)
-        self.lock = self.first.lock
+        self.lock = self.first.lock.stages
         self.nodes = list(self.first.nodes.values())
 
     def clean(self) -> list[str]:
@@ -115,8 +115,8 @@ class Forger:
         from collapse_lab.audit.auditor import Auditor
 
         auditor = Auditor(self.studies)
-        auditor._digests, auditor._contents = self.first._digests, self.first._contents
-        auditor.__dict__["lock"] = lock
+        auditor.reader._digests, auditor.reader._contents = self.first.reader._digests, self.first.reader._contents
+        auditor.lock.stages = lock
         return auditor
 
     def files(self, node: Any) -> list[Path]:
@@ -160,7 +160,7 @@ class Forger:
             for out in stage.get("outs", []):
                 path = Path(out["path"])
                 if path.exists() and any(path == place or path in place.parents for place in places):
-                    out["md5"] = auditor._dvc(path)
+                    out["md5"] = auditor.lock.hash(path)
         return lock
 
     # ------------------------------------------------------------------------------------ mutations
@@ -306,7 +306,7 @@ def fields(value: Any, way: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
 
 def forge(count: int, seed: int, say: Callable[[str], None] = print) -> Tally:
     """Try ``count`` mutations in the working directory's project, which must be clean, and leave it as it was."""
-    from collapse.study.experiment import read_params
+    from collapse.study.files import read_params
     from collapse.study.parse import read_studies
 
     forger, tally = Forger(read_studies(Path(), read_params(Path())), seed), Tally()
