@@ -6,7 +6,8 @@ all signs of the whole the stage is the first of these that holds:
 1. ``late``, material loss: a measure of spread, or of modes, lies below its band and below ``late`` (a half) of what
    control keeps. A variance counts only where the central range (of eight tenths) has lost as much, and that range only
    where the variance has: of heavy-tailed data the tails carry the variance, and the bulk may stand. So does the
-   Simpson diversity only where the effective number of categories has. Modes count only where no measure of spread is
+   Simpson diversity only where the effective number of categories has, and entropy beside a gain only where a variance
+   has: heavier tails of the same variance have less entropy. Modes count only where no measure of spread is
    above: what is spread wider thins out everywhere. Nor do deserted neighbourhoods where associations have turned
    about.
 2. ``distorted``, gain: more tails or more spread than control, by a greater factor than the bulk has lost (modes count
@@ -22,7 +23,8 @@ all signs of the whole the stage is the first of these that holds:
 Loss of the bulk is asked first because it drags all else with it; gain before loss at the edge, because a mean over
 regions hides neither; change after loss, because a loop that loses its tails also blurs its labels, and the loss is
 what to act on. What else holds stands ``beside``. Where the whole shows nothing its parts (a column, a group, a region)
-are asked in the same order; a part is never late. What is no number is below its band, and nothing of it is left.
+are asked in the same order; a part is never late, but one that has lost more than the late share of its spread or modes
+is said first, and outranks more tails or another shape: what is narrower has no more tails. What is no number is below its band, and nothing of it is left.
 """
 
 from __future__ import annotations
