@@ -20,6 +20,7 @@ from scipy import stats
 from collapse.data import Column
 from collapse.errors import InputError
 from collapse.reader import pieces
+from collapse.reader.dialect import Options
 from collapse.reader.frozen import Reader
 from collapse.rng import Rng
 from collapse.verdict import role
@@ -331,6 +332,72 @@ def test_gaps_of_a_category_that_vanish_are_no_loss_of_diversity(tmp_path):
     found = [one.judged for one in survey.survey(tables.whole(tmp_path / "r.csv"), snapshots).seen]
     assert [one.verdict for one in found] == ["drifted", "drifted"]
     assert re.fullmatch("c is missing in 0 % of rows, (29|3[0-3]) % in the reference", found[0].amount)
+
+
+def judged(tmp_path: Path, reference: pd.DataFrame, *snapshots: pd.DataFrame, **options: Any) -> survey.SnapshotSeries:
+    reference.to_csv(tmp_path / "r.csv", index=False)
+    for i, one in enumerate(snapshots):
+        one.to_csv(tmp_path / f"{i}.csv", index=False)
+    found = tables.find([str(tmp_path / f"{i}.csv") for i in range(len(snapshots))])
+    return survey.survey(tables.whole(tmp_path / "r.csv"), found, **options)
+
+
+@pytest.mark.parametrize("shuffled", [False, True])
+def test_a_clock_that_moves_on_is_left_out_and_hides_nothing(tmp_path, shuffled):
+    rng = np.random.default_rng(6)
+
+    def events(n: int, start: int, width: float = 1.0) -> pd.DataFrame:
+        when = pd.Timestamp("2024-01-01") + pd.to_timedelta(60 * start + np.sort(rng.integers(0, 60 * n, n)), unit="s")
+        made = pd.DataFrame({"id": np.arange(n) + start, "when": when, "v": (width * rng.normal(size=n)).round(3)})
+        return made.sample(frac=1, random_state=1) if shuffled else made
+
+    found = judged(tmp_path, events(2400, 0), events(400, 2400), events(400, 2800, 0.3))
+    assert [one.judged.verdict for one in found.seen] == ["healthy", "late"]
+    assert set(found.left_out) == {"id", "when"} and "clock" in found.left_out["when"]
+    with pytest.raises(InputError, match=r"--strict: .* not watched would be 'when', for .*clock"):
+        judged(tmp_path, events(2400, 0), events(400, 2400), strict=True, drop=["id"])
+    named = judged(tmp_path, events(2400, 0), events(400, 2400), options=Options(types={"when": "datetime"}))
+    assert "when" not in named.left_out and named.verdict != "healthy"
+
+
+def test_frequent_values_that_change_hands_have_drifted(tmp_path):
+    rng = np.random.default_rng(7)
+
+    def hours(n: int, often: float) -> pd.DataFrame:
+        held = np.where(rng.random(n) < often, 40, np.clip(rng.normal(40, 12, n), 1, 99).round())
+        return pd.DataFrame({"hours": held.astype(int), "x": rng.normal(size=n)})
+
+    fresh, gone = (one.judged for one in judged(tmp_path, hours(4000, 0.47), hours(600, 0.47), hours(600, 0.05)).seen)
+    assert fresh.verdict == "healthy"
+    assert ("value_tv", "hours") in {(sign.metric, sign.feature) for sign in gone.signs if sign.role == "moved"}
+    assert gone.verdict != "healthy"
+
+
+def test_a_column_that_has_collapsed_is_said_before_more_tails(tmp_path):
+    rng = np.random.default_rng(8)
+
+    def cups(n: int, by: float = 1.0) -> pd.DataFrame:  # most of it lies at both ends, and what is narrower between
+        return pd.DataFrame({"p": by * rng.beta(0.3, 0.3, n), "a": rng.normal(size=n), "b": rng.normal(size=n)})
+
+    half, none = (one.judged for one in judged(tmp_path, cups(2400), cups(400, 0.5), cups(400, 0.001)).seen)
+    for one, left in ((half, "[12][0-9]"), (none, "0")):
+        assert one.verdict == "early", one.amount
+        assert re.fullmatch(f"{left} % of the reference's spread in p", one.amount), one.amount
+
+
+def test_a_group_that_narrows_is_seen(tmp_path):
+    rng = np.random.default_rng(9)
+
+    def regions(n: int, by: float = 1.0) -> pd.DataFrame:
+        north = rng.random(n) < 0.25
+        wide = np.where(north, by, 1.0)
+        return pd.DataFrame({"region": np.where(north, "north", "south"), "a": wide * rng.normal(size=n),
+                             "b": wide * rng.normal(size=n)})
+
+    fresh, narrow = (one.judged for one in judged(tmp_path, regions(4800), regions(800), regions(800, 0.3),
+                                                  groups=(("region",),)).seen)
+    assert fresh.verdict == "healthy" and narrow.verdict == "early"
+    assert ("group_spread", "region=north") in {(sign.metric, sign.feature) for sign in narrow.signs}
 
 
 def test_a_day_is_written_as_a_day():
