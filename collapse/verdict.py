@@ -24,8 +24,8 @@ Loss of the bulk is asked first because it drags all else with it; gain before l
 regions hides neither; change after loss, because a loop that loses its tails also blurs its labels, and the loss is
 what to act on. What else holds stands ``beside``. Where the whole shows nothing its parts (a column, a group, a region)
 are asked in the same order; a part is never late, but one that has lost more than the late share of its spread or modes
-is said first, and outranks more tails or another shape: what is narrower has no more tails. What is no number is below its
-band, and nothing of it is left.
+is said first, and outranks more tails or another shape: what is narrower has no more tails. What is no number is below
+its band, and nothing of it is left.
 """
 
 from __future__ import annotations
