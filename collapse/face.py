@@ -25,11 +25,12 @@ from collapse.verdict import LATE
 if TYPE_CHECKING:
     from collapse.advice.search import Found
     from collapse.claims.answers import Profile, Settings
+    from collapse.reader.dialect import Options
     from collapse.watch.series import SnapshotSeries
 
 #: A kind by its name, with settings, or made.
 Kind = str | Mapping[str, Any] | Spec
-#: A table (pandas), or where one lies: what it is is found out when it is read.
+#: A table (with an Arrow stream), or where one lies: what it is is found out when it is read.
 Data = Any
 
 
@@ -77,7 +78,8 @@ def run(source: Kind, model: Kind, regime: Kind, rows: int, generations: int, re
 
 
 def survey(reference: Data, snapshots: Sequence[Data] | Mapping[str, Data], *, groups: Sequence[Sequence[str]] = (),
-           drop: Sequence[str] = (), rate: float = 0.01, late: float = LATE) -> SnapshotSeries:
+           drop: Sequence[str] = (), rate: float = 0.01, late: float = LATE, options: Options | None = None,
+           strict: bool = False) -> SnapshotSeries:
     """Hold a series of data sets against real data: what the command ``collapse watch`` does.
 
     (The name ``collapse.watch`` is that of the package.)
@@ -85,7 +87,8 @@ def survey(reference: Data, snapshots: Sequence[Data] | Mapping[str, Data], *, g
     Parameters
     ----------
     reference, snapshots
-        Tables (pandas), or paths of files and folders; a mapping names them. The last snapshot is the newest.
+        Tables (of pandas, Polars, Arrow: whatever has an Arrow stream), or paths of files and folders; a mapping names
+        them. The last snapshot is the newest.
     groups
         Groupings by category columns.
     drop
@@ -94,10 +97,15 @@ def survey(reference: Data, snapshots: Sequence[Data] | Mapping[str, Data], *, g
         Chance of any false alarm, over all snapshots.
     late
         Share of what real rows show below which a loss of spread or modes is material.
+    options
+        How files are written, where it is not to be found out (:class:`collapse.reader.dialect.Options`).
+    strict
+        Refuse columns that would be left out.
 
     Returns
     -------
     SnapshotSeries
+        In a notebook it shows itself as a table.
         ``seen[i].judged.verdict`` is 'healthy', 'early', 'late', 'distorted' or 'drifted', ``.amount`` how much of it;
         ``code`` is the exit code of the newest.
 
@@ -126,12 +134,27 @@ def survey(reference: Data, snapshots: Sequence[Data] | Mapping[str, Data], *, g
             if isinstance(data, str | Path):
                 return replace(layouts.whole(Path(data)), name=name)
             path = Path(folder) / f"{len(list(Path(folder).iterdir()))}.parquet"
-            data.to_parquet(path, index=False)
+            _write(name, data, path)
             return layouts.Snapshot(name, (path,), "table")
 
         real = held("reference", reference)
         return series.survey(real, [held(name, data) for name, data in named.items()], rate,
-                             tuple(tuple(names) for names in groups), drop, late=late)
+                             tuple(tuple(names) for names in groups), drop, late=late, options=options, strict=strict)
+
+
+def _write(name: str, data: Any, path: Path) -> None:
+    """Write a table that lies in memory as Parquet."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    if hasattr(data, "reset_index"):
+        data = data.reset_index(drop=True)  # an index is no data
+    try:
+        pq.write_table(pa.table(data), path)
+    except (TypeError, ValueError, pa.ArrowException) as error:
+        why = (str(error).splitlines() or [type(error).__name__])[0]
+        raise InputError(f"{name}: {type(data).__name__} is no table that Arrow can read ({why}); give one of pandas, "
+                         f"Polars or Arrow, or a path") from None
 
 
 def recommend(source: Kind, model: Kind, rows: int, keep: str, horizon: int, *,

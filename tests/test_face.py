@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import doctest
+from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 
 import collapse
@@ -49,6 +51,30 @@ def test_tables_and_files_are_judged_alike(tmp_path):
         assert [one.judged.values for one in found.seen] == [one.judged.values for one in by_file.seen]
         assert (found.verdict, found.code) == (by_file.verdict, by_file.code) == ("late", 4)
     assert [one.name for one in collapse.survey(held["reference"], [held["one"]]).seen] == ["snapshot 1"]
+
+
+class Streamed:
+    """A table of no library that is known here: all it has is an Arrow stream."""
+
+    def __init__(self, frame: pd.DataFrame):
+        self._table = pa.table(frame)
+
+    def __arrow_c_stream__(self, requested_schema: Any = None) -> Any:
+        return self._table.__arrow_c_stream__(requested_schema)
+
+
+def test_a_table_of_any_library_is_read_by_its_arrow_stream():
+    rng = np.random.default_rng(2)
+    real, new = (pd.DataFrame({"<x>": rng.normal(size=n), "k": rng.choice(list("abc"), n)}) for n in (2_000, 400))
+    found = [collapse.survey(make(real), {"<new>": make(new)}) for make in (pd.DataFrame, pa.table, Streamed)]
+    assert found[0].seen[0].judged.values == found[1].seen[0].judged.values == found[2].seen[0].judged.values
+    shown = found[0]._repr_html_()
+    assert "&lt;new&gt;" in shown and "healthy" in shown and "<new>" not in shown
+    with pytest.raises(InputError, match="reference: list is no table that Arrow can read"):
+        collapse.survey([1, 2], {"new": new})
+    odd = pd.DataFrame({"x": [1, "a", None]})
+    with pytest.raises(InputError, match="new: DataFrame is no table that Arrow can read"):
+        collapse.survey(real, {"new": odd})
 
 
 def test_what_no_law_knows_is_said():

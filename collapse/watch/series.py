@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from html import escape
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,7 @@ import numpy as np
 from collapse.errors import InputError
 from collapse.reader.dialect import Options
 from collapse.reader.layouts import Snapshot
-from collapse.verdict import LATE, Sign
+from collapse.verdict import LATE, SHOWN, Sign
 from collapse.watch.documents import BLOCK, Text
 from collapse.watch.tables import SAMPLE, TableReference, only
 from collapse.watch.verdicts import VERDICTS, Judged, Watch, step, trends
@@ -95,6 +96,13 @@ class SnapshotSeries:
     def trends(self) -> list[dict[str, Any]]:
         """Return the trend of each headline metric."""
         return trends([one.judged for one in self.seen])
+
+    def _repr_html_(self) -> str:
+        """Return a table for a notebook."""
+        rows = [(one.name, f"{one.rows:,}", SHOWN[one.judged.verdict], one.judged.amount) for one in self.seen]
+        cells = "".join(f"<tr>{''.join(f'<td>{escape(text)}</td>' for text in row)}</tr>" for row in rows)
+        left = f"<p>not watched: {escape(', '.join(self.left_out))}</p>" if self.left_out else ""
+        return f"<table><tr><th>snapshot<th>rows<th>verdict<th>what</tr>{cells}</table>{left}"
 
     def plain(self) -> dict[str, Any]:
         """Return plain data for JSON."""
