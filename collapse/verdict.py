@@ -6,8 +6,7 @@ all signs of the whole the stage is the first of these that holds:
 1. ``late``, material loss: a measure of spread, or of modes, lies below its band and below ``late`` (a half) of what
    control keeps. A variance counts only where the central range (of eight tenths) has lost as much, and that range only
    where the variance has: of heavy-tailed data the tails carry the variance, and the bulk may stand. So does the
-   Simpson diversity only where the effective number of categories has, and entropy beside a gain only where a variance
-   has: heavier tails of the same variance have less entropy. Modes count only where no measure of spread is
+   Simpson diversity only where the effective number of categories has. Modes count only where no measure of spread is
    above: what is spread wider thins out everywhere. Nor do deserted neighbourhoods where associations have turned
    about.
 2. ``distorted``, gain: more tails or more spread than control, by a greater factor than the bulk has lost (modes count
@@ -69,8 +68,6 @@ BULK = ("variance_ratio", "entropy_power", "effective_categories", "simpson_rati
 CENTRAL = "central_ratio"
 STANDS = {"variance_ratio": CENTRAL, "total_variance_ratio": CENTRAL, "simpson_ratio": "effective_categories",
           CENTRAL: "total_variance_ratio"}
-#: Beside a gain, what tells whether a loss of entropy is one: heavier tails of the same variance have less of it.
-BROAD = "variance_ratio"
 #: Where this is negative associations have turned about: rows then stand elsewhere, and what they left is no lost mode.
 TURNED = "association_ratio"
 #: What is measured of the sample moved back.
@@ -278,7 +275,7 @@ def standing(values: Mapping[str, float], center: Callable[[str], float | None])
 
     ``center`` returns what control has of a metric, None where that is not known.
     """
-    found = {name: center(name) for name in {*STANDS.values(), BROAD} & set(values)}
+    found = {name: center(name) for name in set(STANDS.values()) & set(values)}
     return {name: float(left_of(np.float64(values[name]), np.float64(own))) for name, own in found.items()
             if own is not None}
 
@@ -313,20 +310,13 @@ def _holds(names: Sequence[str], values: np.ndarray, low: np.ndarray, high: np.n
             return stands.get(name, 0.0)
         return left_of(values[names.index(name)], center[names.index(name)]) if name in names else 0.0
 
-    heavier = np.zeros(shape, dtype=bool)
-    for place, (_, over) in enumerate(sides):
-        heavier |= above[place] if over == "gained" else False
-
     def left(wanted: str) -> np.ndarray:
         """The least share of what control keeps, among what is lost."""
         found = np.ones(shape)
         for place, (under, _) in enumerate(sides):
             if under == wanted and _facts()[names[place]].ideal == 1:
                 kept = np.where(below[place], left_of(values[place], center[place]), 1.0)
-                kept = np.maximum(kept, standing(STANDS.get(names[place], "")))
-                if names[place] == "entropy_power":
-                    kept = np.where(heavier, np.maximum(kept, standing(BROAD)), kept)
-                found = np.minimum(found, kept)
+                found = np.minimum(found, np.maximum(kept, standing(STANDS.get(names[place], ""))))
         return found
 
     modes = left("modes lost")

@@ -86,7 +86,6 @@ def test_a_depth_in_a_record_may_be_a_mean_and_the_greatest_is_not_below_it():
 
 
 def test_a_pool_of_nothing_is_of_nothing():
-    assert makeup([], []) == []
     nothing = Makeup(0, 0, {}, None)
     assert nothing.real_share is None and nothing.depth == (0, 0)
     assert Makeup(0, 5, {"a": (5, 1.0, 1), "left out": (0, 9.0, 9)}, None).depth == (1, 1)

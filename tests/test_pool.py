@@ -330,11 +330,12 @@ def test_a_foreign_file_is_refused_in_one_line(tmp_path):
     pq.write_table(pa.table({"x": [1]}), tmp_path / "y.parquet")
     with pytest.raises(InputError, match="carries no provenance"):
         part_note(tmp_path / "y.parquet")
-    for note in ("no JSON", "[]", "{}", '{"content": "", "counts": [], "kind": "real", "origin": ""}'):
+    for note in ("no JSON", "[]", "{}", '{"content": "", "counts": [], "kind": "real", "origin": ""}',
+                 '{"content": "", "counts": [], "kind": "real", "origin": "", "schema": []}'):
         pq.write_table(pa.table({"x": [1]}).replace_schema_metadata({"collapse": note}), tmp_path / "z.parquet")
         with pytest.raises(InputError, match="what it says of its provenance cannot be read"):
             part_note(tmp_path / "z.parquet")
-    note = '{"content": "", "counts": [], "kind": "real", "origin": "", "schema": []}'
+    note = '{"content": "", "counts": [], "generation": 0, "kind": "real", "model": null, "origin": "", "schema": []}'
     pq.write_table(pa.table({"x": [1]}).replace_schema_metadata({"collapse": note}), tmp_path / "z.parquet")
     assert part_note(tmp_path / "z.parquet")["kind"] == "real"
 

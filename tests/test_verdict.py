@@ -117,8 +117,26 @@ def test_a_part_is_never_late() -> None:
     gone = Sign("entropy_power", "x1", 0.0, 0.9, 1.1, 1.0, "spread lost", -9.0)
     assert verdict([gone]).stage == "early"
     assert verdict([gone]).amount == "0 % of control's spread in x1"
-    whole = Sign("tail_kept", "", 2.0, 0.9, 1.1, 1.0, "gained", 9.0)
-    assert verdict([gone, whole]).stage == "distorted"
+
+
+def test_a_part_that_has_lost_most_of_its_spread_is_said_before_more_tails_and_after_more_spread() -> None:
+    gone = Sign("entropy_power", "x1", 0.1, 0.9, 1.1, 1.0, "spread lost", -9.0)
+    less = Sign("entropy_power", "x1", 0.7, 0.9, 1.1, 1.0, "spread lost", -9.0)
+    tails = Sign("tail_kept", "", 2.0, 0.9, 1.1, 1.0, "gained", 9.0)
+    wider = Sign("variance_ratio", "", 2.0, 0.9, 1.1, 1.0, "gained", 9.0)
+    little = Sign("tail_kept", "", 0.6, 0.9, 1.1, 1.0, "tails lost", -9.0)
+    found = verdict([gone, tails])
+    assert (found.stage, found.amount) == ("early", "10 % of control's spread in x1") and "distorted" in found.beside
+    assert verdict([gone, little]).amount == "10 % of control's spread in x1"
+    assert verdict([less, little]).amount == "60 % of control's tails"
+    assert verdict([less, tails]).stage == verdict([gone, wider]).stage == "distorted"
+
+
+def test_a_cap_is_a_loss_and_one_value_by_itself_another_shape() -> None:
+    atom = Sign("atom_share", "", 0.05, 0.0, 0.01, 0.0, "changed", 9.0)
+    edge = Sign("tail_kept", "x:high", 0.0, 1.0, np.inf, 1.0, "tails lost", -37.0)
+    assert verdict([atom]).stage == "distorted"
+    assert verdict([atom, edge]).stage == "early"
 
 
 def test_what_decides_does_not_depend_on_the_place(settings_of) -> None:
