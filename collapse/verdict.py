@@ -365,7 +365,8 @@ def _with_parts(found: Verdict, parts: Sequence[Sign], late: float) -> Verdict:
     deep = sorted((sign for sign in parts if sign.role in ("spread lost", "modes lost") and sign.metric not in STANDS
                    and sign.kept is not None and sign.kept < late), key=lambda sign: sign.kept or 0.0)
     if found.stage == "early" and deep:
-        return replace(found, kept=min(found.kept or 1.0, deep[0].kept or 0.0), signs=(*deep, *found.signs))
+        signs = (*deep, *found.signs)
+        return replace(found, kept=min(sign.kept for sign in signs if sign.kept is not None), signs=signs)
     if found.stage != "distorted" or any(sign.role == "gained" and not sign.metric.startswith("tail")
                                          for sign in found.signs):
         return found

@@ -14,9 +14,10 @@ import collapse
 from collapse import face, loop
 from collapse.errors import InputError
 from collapse.models.gaussian import Gaussian
+from collapse.reader import layouts
 from collapse.regimes.replace import Replace
 from collapse.sources.gaussian import Gaussian as Normal
-from collapse.watch import series, tables
+from collapse.watch import series
 
 
 def test_every_public_name_has_an_example_that_runs():
@@ -45,7 +46,7 @@ def test_tables_and_files_are_judged_alike(tmp_path):
     for name, frame in held.items():
         frame.to_parquet(tmp_path / f"{name}.parquet", index=False)
     paths = [tmp_path / "one.parquet", tmp_path / "two.parquet"]
-    by_file = series.survey(tables.whole(tmp_path / "reference.parquet"), tables.find(map(str, paths)))
+    by_file = series.survey(layouts.whole(tmp_path / "reference.parquet"), layouts.find(map(str, paths)))
     for found in (collapse.survey(held["reference"], [held["one"], held["two"]]),
                   collapse.survey(tmp_path / "reference.parquet", paths)):
         assert [one.judged.values for one in found.seen] == [one.judged.values for one in by_file.seen]

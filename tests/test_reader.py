@@ -24,7 +24,7 @@ from collapse.reader import layouts, pieces
 from collapse.reader.dialect import Options
 from collapse.reader.frozen import Reader
 from collapse.sources.table import Table
-from collapse.watch import series, tables
+from collapse.watch import series
 from collapse_lab.tasks import look
 from tests.worlds.project import ROOT
 
@@ -347,7 +347,8 @@ def watched(tmp_path_factory) -> Path:
 @pytest.mark.parametrize(("name", "codes"), [("same", {0}), ("three", {5, 6}), ("one", {3, 4})])
 def test_decimals_and_partitions_are_watched(watched, name, codes):
     for ending in (".parquet", "_parts"):
-        found = series.survey(tables.whole(watched / f"real{ending}"), tables.find([str(watched / f"{name}{ending}")]))
+        snapshots = layouts.find([str(watched / f"{name}{ending}")])
+        found = series.survey(layouts.whole(watched / f"real{ending}"), snapshots)
         assert found.code in codes and len(found.seen) == 1
 
 

@@ -19,7 +19,7 @@ from scipy import stats
 
 from collapse.data import Column
 from collapse.errors import InputError
-from collapse.reader import pieces
+from collapse.reader import layouts, pieces
 from collapse.reader.dialect import Options
 from collapse.reader.frozen import Reader
 from collapse.rng import Rng
@@ -60,7 +60,7 @@ def folder(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="module")
 def series(folder) -> survey.Series:
-    return survey.survey(tables.whole(folder / "real.csv"), tables.find([str(folder / "snaps")]),
+    return survey.survey(layouts.whole(folder / "real.csv"), layouts.find([str(folder / "snaps")]),
                             groups=(("region",),))
 
 
@@ -192,8 +192,8 @@ def test_text_of_another_kind_is_seen(tmp_path):
     (tmp_path / "real.txt").write_text(text(900, weight))
     (tmp_path / "a-clean.txt").write_text(text(120, weight))
     (tmp_path / "b-poor.txt").write_text(text(120, weight**2))
-    real = tables.whole(tmp_path / "real.txt")
-    found = survey.survey(real, tables.find([str(tmp_path / "[ab]-*.txt")]))
+    real = layouts.whole(tmp_path / "real.txt")
+    found = survey.survey(real, layouts.find([str(tmp_path / "[ab]-*.txt")]))
     assert [one.judged.verdict for one in found.seen] == ["healthy", "late"]
     again = survey.survey(real, [real])  # a text is no sign of the collapse of itself
     assert again.verdict == "healthy"
@@ -220,7 +220,7 @@ def test_new_categories_are_drift(tmp_path, folder):
     data = table(M, 8)
     data.loc[data.index[:40], "region"] = "Atlantis"
     data.to_csv(tmp_path / "new.csv", index=False)
-    found = survey.survey(tables.whole(folder / "real.csv"), tables.find([str(tmp_path / "new.csv")]))
+    found = survey.survey(layouts.whole(folder / "real.csv"), layouts.find([str(tmp_path / "new.csv")]))
     assert found.verdict == "drifted"
     assert "Atlantis" in found.seen[0].judged.support[0].what
 
@@ -249,8 +249,8 @@ def test_edges_that_move_along_have_drifted_and_edges_that_fall_off_are_lost(tmp
     edged(1200, rng).to_csv(tmp_path / "0.csv", index=False)
     for i, (change, _, _) in enumerate(EDGES.values()):
         change(edged(1600, rng)).head(1200).to_csv(tmp_path / f"{i + 1}.csv", index=False)
-    snapshots = tables.find([str(tmp_path / f"{i}.csv") for i in range(len(EDGES) + 1)])
-    fresh, *rest = (one.judged for one in survey.survey(tables.whole(tmp_path / "r.csv"), snapshots).seen)
+    snapshots = layouts.find([str(tmp_path / f"{i}.csv") for i in range(len(EDGES) + 1)])
+    fresh, *rest = (one.judged for one in survey.survey(layouts.whole(tmp_path / "r.csv"), snapshots).seen)
     assert fresh.verdict == "healthy"
     for (what, (_, verdict, words)), judged in zip(EDGES.items(), rest, strict=True):
         told = [*(item.text for item in judged.support), *(sign.feature for sign in judged.signs)]
@@ -267,8 +267,8 @@ def test_rounded_numbers_have_drifted_and_say_nothing_of_spread(tmp_path):
         if not step:  # what has collapsed and was rounded besides has collapsed
             made["bell"] *= 0.2
         made.to_csv(tmp_path / f"{i}.csv", index=False)
-    snapshots = tables.find([str(tmp_path / f"{i}.csv") for i in range(len(changes))])
-    found = survey.survey(tables.whole(tmp_path / "r.csv"), snapshots).seen
+    snapshots = layouts.find([str(tmp_path / f"{i}.csv") for i in range(len(changes))])
+    found = survey.survey(layouts.whole(tmp_path / "r.csv"), snapshots).seen
     for (column, step, verdict), one in zip(changes, found, strict=True):
         assert one.judged.verdict == verdict, (column, step, one.judged.verdict, one.judged.amount)
         assert any(f"{column} has only multiples of {step or 1}" in item.text for item in one.judged.support)
@@ -316,8 +316,8 @@ def test_what_befell_a_category_or_a_column_is_called_by_its_name(tmp_path):
     told(7000, rng).to_csv(tmp_path / "r.csv", index=False)
     for i, (change, _, _) in enumerate(SAID.values()):
         change(1200, rng).to_csv(tmp_path / f"{i}.csv", index=False)
-    snapshots = tables.find([str(tmp_path / f"{i}.csv") for i in range(len(SAID))])
-    found = survey.survey(tables.whole(tmp_path / "r.csv"), snapshots).seen
+    snapshots = layouts.find([str(tmp_path / f"{i}.csv") for i in range(len(SAID))])
+    found = survey.survey(layouts.whole(tmp_path / "r.csv"), snapshots).seen
     for (what, (_, verdict, words)), one in zip(SAID.items(), found, strict=True):
         assert one.judged.verdict == verdict and words in one.judged.amount, (what, one.judged.verdict,
                                                                               one.judged.amount)
@@ -328,8 +328,8 @@ def test_gaps_of_a_category_that_vanish_are_no_loss_of_diversity(tmp_path):
     told(7000, rng, 0.3).to_csv(tmp_path / "r.csv", index=False)
     for i, gap in enumerate((0.0, 0.6)):
         told(1200, rng, gap).to_csv(tmp_path / f"{i}.csv", index=False)
-    snapshots = tables.find([str(tmp_path / "0.csv"), str(tmp_path / "1.csv")])
-    found = [one.judged for one in survey.survey(tables.whole(tmp_path / "r.csv"), snapshots).seen]
+    snapshots = layouts.find([str(tmp_path / "0.csv"), str(tmp_path / "1.csv")])
+    found = [one.judged for one in survey.survey(layouts.whole(tmp_path / "r.csv"), snapshots).seen]
     assert [one.verdict for one in found] == ["drifted", "drifted"]
     assert re.fullmatch("c is missing in 0 % of rows, (29|3[0-3]) % in the reference", found[0].amount)
 
@@ -338,8 +338,8 @@ def judged(tmp_path: Path, reference: pd.DataFrame, *snapshots: pd.DataFrame, **
     reference.to_csv(tmp_path / "r.csv", index=False)
     for i, one in enumerate(snapshots):
         one.to_csv(tmp_path / f"{i}.csv", index=False)
-    found = tables.find([str(tmp_path / f"{i}.csv") for i in range(len(snapshots))])
-    return survey.survey(tables.whole(tmp_path / "r.csv"), found, **options)
+    found = layouts.find([str(tmp_path / f"{i}.csv") for i in range(len(snapshots))])
+    return survey.survey(layouts.whole(tmp_path / "r.csv"), found, **options)
 
 
 @pytest.mark.parametrize("shuffled", [False, True])
@@ -386,7 +386,19 @@ def test_a_column_that_has_collapsed_is_said_before_more_tails(tmp_path):
     assert re.fullmatch("[01] % of the reference's spread,?( most)? in p", none.amount), none.amount
 
 
-def test_a_group_that_narrows_is_seen(tmp_path):
+def test_a_lost_value_is_named(tmp_path):
+    rng = np.random.default_rng(10)
+
+    def claims(n: int, small: float = 0.0) -> pd.DataFrame:
+        held = np.where(rng.random(n) < 0.3, np.exp(rng.normal(5, 1, n)), small * rng.uniform(0.1, 1, n))
+        return pd.DataFrame({"claim": held.round(2), "x": rng.normal(size=n)})
+
+    found = judged(tmp_path, claims(3000), claims(500, small=1.0)).seen[0].judged
+    assert found.verdict == "early"
+    assert re.fullmatch("claim has lost the value 0 .(69|7[0-2]) % of the reference.", found.amount), found.amount
+
+
+def test_a_group_that_narrows_or_widens_is_seen(tmp_path):
     rng = np.random.default_rng(9)
 
     def regions(n: int, by: float = 1.0) -> pd.DataFrame:
@@ -395,10 +407,11 @@ def test_a_group_that_narrows_is_seen(tmp_path):
         return pd.DataFrame({"region": np.where(north, "north", "south"), "a": wide * rng.normal(size=n),
                              "b": wide * rng.normal(size=n)})
 
-    fresh, narrow = (one.judged for one in judged(tmp_path, regions(4800), regions(800), regions(800, 0.3),
-                                                  groups=(("region",),)).seen)
-    assert fresh.verdict == "healthy" and narrow.verdict == "early"
-    assert ("group_spread", "region=north") in {(sign.metric, sign.feature) for sign in narrow.signs}
+    fresh, *changed = (one.judged for one in judged(tmp_path, regions(4800), regions(800), regions(800, 0.3),
+                                                    regions(800, 3.0), groups=(("region",),)).seen)
+    assert fresh.verdict == "healthy" and [one.verdict for one in changed] == ["early", "distorted"]
+    assert all(("group_spread", "region=north") in {(sign.metric, sign.feature) for sign in one.signs}
+               for one in changed)
 
 
 def test_a_day_is_written_as_a_day():
@@ -422,7 +435,7 @@ def test_what_is_gone_from_all_rows_is_named_and_never_healthy(tmp_path):
         crossed(1_200, 2, cells).to_csv(tmp_path / f"{name}.csv", index=False)
 
     def seen(name: str, groups=()) -> Any:
-        return survey.survey(tables.whole(tmp_path / "real.csv"), tables.find([str(tmp_path / name)]),
+        return survey.survey(layouts.whole(tmp_path / "real.csv"), layouts.find([str(tmp_path / name)]),
                              groups=groups).seen[0].judged
 
     both = (("region", "sex"),)
@@ -435,8 +448,8 @@ def test_what_is_gone_from_all_rows_is_named_and_never_healthy(tmp_path):
                             ("second", 1_200, (0.0, 0.93, 0.07))):
         pd.DataFrame({"c": rng.choice(list("abc"), n, p=shares), "x": rng.normal(size=n)}).to_csv(
             tmp_path / f"{name}.csv", index=False)
-    real = tables.whole(tmp_path / "many.csv")
-    rare, common = survey.survey(real, tables.find([str(tmp_path / f"{n}.csv") for n in ("few", "second")])).seen
+    real = layouts.whole(tmp_path / "many.csv")
+    rare, common = survey.survey(real, layouts.find([str(tmp_path / f"{n}.csv") for n in ("few", "second")])).seen
     assert (rare.judged.verdict, rare.judged.amount) == ("early", "c has lost 'c' (2 % of the reference)")
     # what held more than half is material
     assert common.judged.verdict == "late" and common.judged.support[0].lost == pytest.approx(0.7, abs=0.02)
@@ -482,7 +495,7 @@ def test_the_page_is_one_safe_file(series):
 def test_the_sample_of_a_large_file_is_fixed_and_fair(tmp_path, monkeypatch):
     monkeypatch.setattr(pieces, "PIECE", 1000)
     pd.DataFrame({"x": np.arange(20_000) + 0.5, "k": np.arange(20_000) % 3}).to_parquet(tmp_path / "big.parquet")
-    data = tables.whole(tmp_path / "big.parquet")
+    data = layouts.whole(tmp_path / "big.parquet")
     reader = Reader.of(data)
     found = [tables._sampled(reader.frames(data), Rng(1), 500, "big") for _ in range(2)]
     assert found[0][0].equals(found[1][0])
@@ -496,7 +509,7 @@ def test_folders_are_snapshots_of_all_their_files(tmp_path):
         (tmp_path / "days" / day).mkdir(parents=True)
         for part in "ab":
             table(50, int(day)).to_csv(tmp_path / "days" / day / f"{part}.csv", index=False)
-    found = tables.find([str(tmp_path / "days")])
+    found = layouts.find([str(tmp_path / "days")])
     assert [Path(one.name).name for one in found] == ["1", "2", "10"]
     assert all(len(one.files) == 2 for one in found)
 
@@ -558,17 +571,17 @@ def test_bad_snapshots_are_one_line_before_anything_is_measured(tmp_path, folder
     make(tmp_path)
     monkeypatch.setattr(Watch, "measure", lambda *_: pytest.fail("measured"))
     with pytest.raises(InputError, match=re.escape(message)) as caught:
-        survey.survey(tables.whole(folder / "real.csv"), tables.find([str(tmp_path / name)]))
+        survey.survey(layouts.whole(folder / "real.csv"), layouts.find([str(tmp_path / name)]))
     assert "\n" not in str(caught.value)
 
 
 def test_a_reference_that_is_too_small_says_what_it_takes(tmp_path, folder):
     table(350, 1).to_csv(tmp_path / "tiny.csv", index=False)
     table(400, 1).to_csv(tmp_path / "small.csv", index=False)
-    found = tables.find([str(folder / "snaps")])
-    with pytest.raises(InputError, match=r"has 350 rows, and a false-alarm rate of 0\.01 over 4 .* takes 360: "):
-        survey.survey(tables.whole(tmp_path / "tiny.csv"), found)
-    series = survey.survey(tables.whole(tmp_path / "small.csv"), found)
+    found = layouts.find([str(folder / "snaps")])
+    with pytest.raises(InputError, match="has 350 rows, and a verdict takes 360; give more rows"):
+        survey.survey(layouts.whole(tmp_path / "tiny.csv"), found)
+    series = survey.survey(layouts.whole(tmp_path / "small.csv"), found)
     assert series.told[-1].endswith("the loss of spread or modes can be seen by them, that of a tail from 930 on")
     assert [one.judged.verdict for one in series.seen[:2]] == ["healthy", "healthy"]
 
@@ -576,7 +589,7 @@ def test_a_reference_that_is_too_small_says_what_it_takes(tmp_path, folder):
 def test_text_that_is_not_utf8_names_the_byte(tmp_path):
     (tmp_path / "bad.txt").write_bytes(b"a" * 100_000 + b"\xff" + b"b" * 10)
     with pytest.raises(InputError, match="not UTF-8: byte 100000 is 0xff"):
-        documents.documents(tables.whole(tmp_path / "bad.txt"))
+        documents.documents(layouts.whole(tmp_path / "bad.txt"))
 
 
 # --------------------------------------------------------------------------------------- command, suite
@@ -640,8 +653,8 @@ def test_memory_does_not_grow_with_the_file(folder, tmp_path):
         for _ in range(3):
             writer.write_table(data, row_group_size=100_000)
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    real = survey.read(tables.whole(folder / "real.csv"))
-    rows, n, _ = real.read_as(tables.whole(tmp_path / "big.parquet"), 2_000)
+    real = survey.read(layouts.whole(folder / "real.csv"))
+    rows, n, _ = real.read_as(layouts.whole(tmp_path / "big.parquet"), 2_000)
     assert n == 1_500_000
     assert rows.n == tables.SAMPLE
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 300_000  # kB
@@ -661,9 +674,9 @@ def test_random_halves_of_a_list_of_names_are_healthy(tmp_path):
         _names(rng, 500).to_csv(tmp_path / f"fresh-{i}.csv", index=False)
     few = _names(rng, 500, 40)
     few.to_csv(tmp_path / "poor.csv", index=False)
-    real = tables.whole(tmp_path / "real.csv")
-    found = survey.survey(real, tables.find([str(tmp_path / "fresh-*.csv")]))
+    real = layouts.whole(tmp_path / "real.csv")
+    found = survey.survey(real, layouts.find([str(tmp_path / "fresh-*.csv")]))
     assert [one.judged.verdict for one in found.seen] == ["healthy"] * 4
-    assert survey.survey(real, tables.find([str(tmp_path / "poor.csv")])).verdict == "late"
+    assert survey.survey(real, layouts.find([str(tmp_path / "poor.csv")])).verdict == "late"
     # a pipeline that accumulates holds the very rows of the reference: nothing is lost for that
     assert survey.survey(real, [real]).verdict == "healthy"

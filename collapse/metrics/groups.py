@@ -55,7 +55,7 @@ class Groups(Metric):
             "geometric mean over coordinates of the mean distance of a group's rows from their median, over the "
             "reference's; 1.0: as wide within as it was, 0.0: all rows alike; the whole is the worst group",
             "Huber 1981, Robust Statistics, §1.1, group by group",
-            below="tails lost",
+            below="tails lost", above="gained",
         ),
         "group_alive": Fact(
             "groups", 1.0, "below",

@@ -19,8 +19,6 @@ from collapse.metrics.regions import ALIVE
 from collapse.reader.dialect import Options
 from collapse.reader.frozen import Reader
 from collapse.reader.layouts import Snapshot
-from collapse.reader.layouts import find as find
-from collapse.reader.layouts import whole as whole
 from collapse.reader.pieces import listed as _listed
 from collapse.rng import Rng
 from collapse.verdict import LATE, percent

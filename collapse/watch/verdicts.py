@@ -442,8 +442,9 @@ class Watch:
         found = replace(found, whose="the reference's", it=self._only(found), gaps=gaps)
         gone = sorted((s for s in support if s.lost), key=lambda s: bool(s.edge))  # a category says more than an edge
         amount = found.amount
-        plainer = gone and gone[0].edge and found.kept is not None and found.kept < self.late and found.signs[0].feature
-        if gone and stage == "early" and not plainer:  # nothing says it more plainly
+        # nothing says it more plainly, but for the edge of a column that has lost most of its spread
+        deep = stage == "early" and found.signs[0].feature and found.signs[0].role != "tails lost"
+        if gone and stage == "early" and not (deep and gone[0].edge):
             amount = gone[0].text + (f", and {len(gone) - 1} more" if gone[1:] else "")
         return Judged(stage, amount, beside, sample.n, signs, support, shape, values, named, own, limit)
 
@@ -663,8 +664,9 @@ def enough(n: int, level: float, regions: int, rate: float, snapshots: int, unit
     if least is not None and least <= n < need:
         return (f"the reference has {n:,} {unit}: at a false-alarm rate of {rate:g}{many} the loss of spread or modes "
                 f"can be seen by them, that of a tail from {need:,} on")
+    if least is not None and n < min(least, need):
+        raise InputError(f"the reference has {n:,} {unit}, and a verdict takes {least:,}; give more {unit}")
     if n < need:
-        need = need if least is None else min(need, least)
         raise InputError(f"the reference has {n:,} {unit}, and a false-alarm rate of {rate:g}{many} takes {need:,}: "
                          f"with fewer not even the loss of a whole tail is beyond chance; give more {unit}, or raise "
                          f"the rate")
